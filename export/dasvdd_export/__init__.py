@@ -1,0 +1,1 @@
+"""model.pt -> model.onnx, or nothing."""

@@ -1,0 +1,208 @@
+"""The contract: everything a device must know about a model beside its graph.
+
+It travels as JSON in the ONNX file's metadata under the key `dasvdd`. The schema has a version `major.minor`: a reader
+refuses another major; fields that it does not know of the same major are reported and ignored, unless the file
+lists them in `requires`; a missing field is an error.
+
+The graph itself: one input `window`, float32, audio `[batch, channels, samples]` with full scale 1.0, sensors
+`[batch, samples, channels]` in their units. Outputs, each float32 `[batch]`: `score` = `reconstruction_error`
++ gamma * `center_distance` (eq. 2 of the paper, averaged over the window's feature vectors); and `residual`
+`[batch, len(residual_names)]`, which sums to `reconstruction_error`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .calibration import Calibration
+from .detector import DecisionSettings
+from .errors import ModelError
+from .levels import Baseline
+
+SCHEMA_MAJOR = 1
+SCHEMA_MINOR = 0
+METADATA_KEY = "dasvdd"
+OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
+
+
+class GoldenWindows(BaseModel):
+    """A few real windows with their scores, for the device to repeat before it trusts the model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shape: list[int]
+    """Shape of the graph's input that the windows make: [batch, channels, samples] or [batch, samples, channels]."""
+    windows_base64: str
+    """The windows, little-endian float32 in that order, base64."""
+    scores: list[float]
+    """The score of each, as the exporter's onnxruntime computed it on its CPU provider."""
+    relative_tolerance: float
+    """Largest relative difference of a score that a device may show."""
+
+    @classmethod
+    def encode(
+        cls, windows: NDArray[np.float32], scores: NDArray[np.float64], *, relative_tolerance: float
+    ) -> GoldenWindows:
+        """Pack `windows` (the graph's input, batch first) and their `scores` [batch]."""
+        return cls(
+            shape=list(windows.shape),
+            windows_base64=base64.b64encode(windows.astype("<f4").tobytes()).decode("ascii"),
+            scores=[float(score) for score in scores],
+            relative_tolerance=relative_tolerance,
+        )
+
+    def windows(self) -> NDArray[np.float32]:
+        """The windows as the graph's input. Raises ModelError if the bytes do not fill the shape."""
+        try:
+            flat = np.frombuffer(base64.b64decode(self.windows_base64, validate=True), "<f4")
+            return flat.reshape(self.shape).astype(np.float32)
+        except ValueError as error:
+            raise ModelError(
+                f"the golden windows in the model file are damaged ({error}). Export or copy the file again."
+            ) from error
+
+
+class TrainingSummary(BaseModel):
+    """Where the model comes from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recordings: int
+    seconds: float
+    """Seconds of training data, the held-out part not counted."""
+    data_fingerprint: str
+    """SHA-256 over the training samples, hex."""
+
+
+class ModelMetadata(BaseModel):
+    """Everything that a device needs beside the graph. See the module's text for the rules of the schema."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: str
+    requires: list[str] = Field(default_factory=list)
+    """Fields outside this version of the schema that a reader must know, or refuse the file."""
+    name: str
+    """What the model listens to, for people: the name of its training run."""
+    kind: Literal["audio", "sensor"]
+    sample_rate_hz: float = Field(gt=0)
+    channels: int = Field(ge=1)
+    """Channels of the graph's input; which of them count is decided inside the graph."""
+    channel_names: list[str]
+    units: list[str]
+    """Unit per channel; 'full scale' for audio."""
+    window_samples: int = Field(ge=1)
+    window_hop_samples: int = Field(ge=1)
+    front_end: dict[str, Any]
+    """The front end's settings, for people; its arithmetic is in the graph."""
+    gamma: float
+    residual_names: list[str]
+    """Name per entry of the `residual` output, for instance '1250 Hz' or a channel's name."""
+    residual_baseline: list[float]
+    """Mean of each residual over held-out normal windows: what is usual."""
+    decision: DecisionSettings
+    calibration: Calibration
+    baseline: Baseline
+    training: TrainingSummary
+    golden: GoldenWindows
+    versions: dict[str, str]
+    """Versions of dasvdd, torch, onnx and onnxruntime that made the file."""
+    model_fingerprint: str
+    """SHA-256 of the `model.pt` that was exported, hex."""
+    created: str
+    """UTC time of the export, ISO 8601."""
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of a window in seconds."""
+        return self.window_samples / self.sample_rate_hz
+
+    @property
+    def window_hop_seconds(self) -> float:
+        """Seconds from the start of one window to the next."""
+        return self.window_hop_samples / self.sample_rate_hz
+
+
+def encode(metadata: ModelMetadata) -> dict[str, str]:
+    """The key and value to write into the ONNX file's metadata properties."""
+    return {METADATA_KEY: metadata.model_dump_json()}
+
+
+def decode(properties: Mapping[str, str]) -> tuple[ModelMetadata, list[str]]:
+    """Metadata from an ONNX file's properties, and the names of fields that this version does not know.
+
+    Raises ModelError for a file that is not an exported model, for another major version of the schema, for fields
+    that are missing or out of range, and for unknown fields that the file requires.
+    """
+    if METADATA_KEY not in properties:
+        raise ModelError(
+            f"the ONNX file has no '{METADATA_KEY}' metadata, so neither its sample rate nor its threshold is known. "
+            "Use a file written by dasvdd-export."
+        )
+    try:
+        raw = json.loads(properties[METADATA_KEY])
+    except ValueError as error:
+        raise ModelError(f"the model's metadata is not JSON ({error}). Export or copy the file again.") from error
+    if not isinstance(raw, dict):
+        raise ModelError("the model's metadata is not a JSON object. Export or copy the file again.")
+    _check_version(raw.get("schema_version"))
+    try:
+        metadata = ModelMetadata.model_validate(raw)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise ModelError(
+            f"the model's metadata does not fit schema {SCHEMA_MAJOR}.{SCHEMA_MINOR}: {faults}. Export the model again."
+        ) from error
+    _check_consistency(metadata)
+    unknown = _unknown_fields(raw, metadata.model_dump())
+    needed = sorted(set(metadata.requires) & set(unknown))
+    if needed:
+        raise ModelError(
+            f"the model requires {', '.join(needed)}, which this version of the toolkit does not know. "
+            "Upgrade dasvdd on this machine, or export with the version that runs here."
+        )
+    return metadata, unknown
+
+
+def _check_version(version: object) -> None:
+    major = version.split(".")[0] if isinstance(version, str) else ""
+    if major != str(SCHEMA_MAJOR):
+        raise ModelError(
+            f"the model's metadata has schema version {version!r}; this program reads {SCHEMA_MAJOR}.x. "
+            "Install the dasvdd version that wrote the model, or export the model again with this one."
+        )
+
+
+def _check_consistency(metadata: ModelMetadata) -> None:
+    """The lengths that must agree, and the numbers that must be finite, before anything is scored with them."""
+    lengths = {
+        "channel_names": (len(metadata.channel_names), metadata.channels),
+        "units": (len(metadata.units), metadata.channels),
+        "residual_baseline": (len(metadata.residual_baseline), len(metadata.residual_names)),
+        "golden.scores": (len(metadata.golden.scores), metadata.golden.shape[0] if metadata.golden.shape else 0),
+    }
+    for name, (found, expected) in lengths.items():
+        if found != expected:
+            raise ModelError(
+                f"the model's metadata has {found} entries in {name} where {expected} belong. Export the model again."
+            )
+    if not np.isfinite([metadata.calibration.threshold, metadata.gamma, *metadata.golden.scores]).all():
+        raise ModelError("the model's threshold, gamma or golden scores are not finite. Export the model again.")
+
+
+def _unknown_fields(raw: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the keys of `raw` that parsing dropped."""
+    unknown = []
+    for key, value in raw.items():
+        if key not in known:
+            unknown.append(prefix + key)
+        elif isinstance(value, dict) and isinstance(known[key], dict):
+            unknown += _unknown_fields(value, known[key], f"{prefix}{key}.")
+    return unknown

@@ -1,0 +1,97 @@
+"""How loud and in which bands: what `check` compares between training and device. Decides no score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SILENT_DBFS = -100.0
+"""A window at or below this level is silent: 16-bit quantisation noise lies at -98 dBFS."""
+FULL_SCALE = 0.9999
+"""Absolute values from here on count as clipped (16-bit full scale is 32767/32768 = 0.99997)."""
+CLIPPED_SHARE = 0.001
+"""A recording or window with a larger share of samples at full scale is clipped."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Level and spectrum of the training recordings."""
+
+    level_dbfs: list[float]
+    """5th, 50th and 95th percentile of the level of one-second pieces, dB relative to a full-scale sine (audio) or
+    to 1 unit rms times sqrt(2) (sensors)."""
+    band_hz: list[float]
+    """Centre frequencies of the octave bands that fit below half the sample rate, in Hz; empty for sensors."""
+    band_levels_db: list[float]
+    """Mean level per octave band, dB relative to a full-scale sine."""
+    channel_mean: list[float]
+    """Mean per channel in the channel's unit."""
+    channel_std: list[float]
+    """Standard deviation per channel in the channel's unit."""
+
+
+def level_dbfs(samples: NDArray[np.float32]) -> float:
+    """Level of `samples` [samples, channels] over all channels, dB relative to a full-scale sine; -inf for zeros.
+
+    The mean of each channel is removed first, since a constant offset is not sound.
+    """
+    centred = samples - samples.mean(axis=0, dtype=np.float64)
+    power = float(np.mean(np.square(centred)))
+    return 10 * np.log10(2 * power) if power > 0 else float("-inf")
+
+
+def clipped_share(samples: NDArray[np.float32]) -> float:
+    """Share of the samples at full scale, 0 to 1."""
+    return float(np.mean(np.abs(samples) >= FULL_SCALE)) if samples.size else 0.0
+
+
+def octave_levels_db(
+    samples: NDArray[np.float32], sample_rate_hz: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centre frequencies (Hz) and levels (dB relative to a full-scale sine) of the octave bands of `samples`.
+
+    `samples` has shape [samples, channels]; channels are averaged in power. Bands are those around 1000 Hz * 2**k
+    (IEC 61260 base 2) that lie whole below half the sample rate and above 30 Hz. Uses Hann-windowed spectra of one
+    second (or of all samples, if fewer) without overlap.
+    """
+    length = int(min(len(samples), round(sample_rate_hz)))
+    pieces = samples[: len(samples) // length * length].reshape(-1, length, samples.shape[1])
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    spectrum = np.fft.rfft(pieces * hann[:, None], axis=1)
+    # Parseval with the window's power: a full-scale sine sums to 1 over its bins.
+    power = 4 * np.mean(np.abs(spectrum) ** 2, axis=(0, 2)) / (length * np.sum(hann**2))
+    frequency_hz = np.fft.rfftfreq(length, 1 / sample_rate_hz)
+    centres = [1000 * 2.0**k for k in range(-5, 8)]
+    centres = [c for c in centres if c * np.sqrt(2) <= sample_rate_hz / 2 and c / np.sqrt(2) >= 30]
+    levels = [power[(frequency_hz >= c / np.sqrt(2)) & (frequency_hz < c * np.sqrt(2))].sum() for c in centres]
+    return np.array(centres), 10 * np.log10(np.maximum(levels, 1e-12))
+
+
+def baseline_of(pieces: list[NDArray[np.float32]], sample_rate_hz: float, *, kind: str) -> Baseline:
+    """Baseline of the training recordings `pieces`, each [samples, channels]; `kind` is 'audio' or 'sensor'."""
+    second = max(1, round(sample_rate_hz))
+    levels = [
+        level_dbfs(piece[start : start + second])
+        for piece in pieces
+        for start in range(0, max(1, len(piece) - second + 1), second)
+    ]
+    finite = np.maximum(levels, -200.0)
+    total = sum(len(piece) for piece in pieces)
+    mean = sum(piece.sum(axis=0, dtype=np.float64) for piece in pieces) / total
+    variance = sum(np.square(piece - mean).sum(axis=0) for piece in pieces) / total
+    bands, band_levels = np.empty(0), np.empty(0)
+    if kind == "audio":
+        per_piece = [octave_levels_db(piece, sample_rate_hz) for piece in pieces]
+        weights = [len(piece) / total for piece in pieces]
+        bands = per_piece[0][0]
+        power = sum(w * 10 ** (levels_db / 10) for w, (_, levels_db) in zip(weights, per_piece, strict=True))
+        band_levels = 10 * np.log10(power)
+    return Baseline(
+        level_dbfs=[float(np.percentile(finite, q)) for q in (5, 50, 95)],
+        band_hz=bands.tolist(),
+        band_levels_db=np.asarray(band_levels).tolist(),
+        channel_mean=np.asarray(mean).tolist(),
+        channel_std=np.sqrt(variance).tolist(),
+    )

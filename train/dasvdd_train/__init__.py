@@ -1,0 +1,1 @@
+"""Recordings of a healthy machine -> model.pt, by DASVDD."""

@@ -1,0 +1,1 @@
+"""The training report: figures, tables and one self-contained page."""
