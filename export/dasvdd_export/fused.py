@@ -1,0 +1,92 @@
+"""model.pt -> one ONNX graph that takes samples and emits the score."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+
+import onnx
+import torch
+from dasvdd_runtime.contract import OUTPUT_NAMES
+from dasvdd_runtime.errors import DasvddError
+from dasvdd_train.model_file import TrainedModel
+
+OPSET = 18
+IR_VERSION = 8
+"""onnxruntime 1.17 refuses what the exporter writes by itself, IR 10."""
+FORBIDDEN = {"STFT", "DFT", "Pad", "Loop", "If", "Scan", "ReduceMax", "ReduceMin"}
+"""Operators that have no CUDA kernel, are slow, or lose a NaN."""
+
+
+def export_graph(trained: TrainedModel) -> onnx.ModelProto:
+    """The fused graph, without metadata. Raises DasvddError if the exporter made something a device cannot run."""
+    shape = input_shape(trained)
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    with _quiet():
+        program = torch.onnx.export(
+            trained.model,
+            (torch.zeros(2, *shape),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["window"],
+            output_names=list(OUTPUT_NAMES),
+            dynamic_shapes=({0: batch},),
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise DasvddError("torch's exporter returned nothing. Please report this with the versions of torch and onnx.")
+    graph = program.model_proto
+    graph.ir_version = IR_VERSION
+    _strip_notes(graph)
+    _check(graph)
+    return graph
+
+
+def input_shape(trained: TrainedModel) -> tuple[int, int]:
+    """Shape of one window as the graph takes it: audio (channels, samples), sensor (samples, channels)."""
+    sizes = (trained.channels, trained.window_samples)
+    return sizes if trained.kind == "audio" else sizes[::-1]
+
+
+def _check(graph: onnx.ModelProto) -> None:
+    onnx.checker.check_model(graph, full_check=True)
+    operators = {node.op_type for node in graph.graph.node}
+    if operators & FORBIDDEN:
+        raise DasvddError(f"the exported graph holds {', '.join(sorted(operators & FORBIDDEN))}, which devices lack")
+    if "Gemm" not in operators:
+        raise DasvddError("the exported graph holds no Gemm: the networks did not get two-dimensional input")
+    opsets = {entry.domain: entry.version for entry in graph.opset_import}
+    if opsets != {"": OPSET}:
+        raise DasvddError(f"the exported graph has the operator sets {opsets}, expected only opset {OPSET}")
+
+
+def _strip_notes(graph: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on every node and value: stack traces with the paths of this machine."""
+    del graph.metadata_props[:]
+    del graph.functions[:]
+    for items in (graph.graph.node, graph.graph.value_info, graph.graph.input, graph.graph.output):
+        for item in items:
+            item.doc_string = ""
+            del item.metadata_props[:]
+    for initializer in graph.graph.initializer:
+        initializer.doc_string = ""
+        del initializer.metadata_props[:]
+    del graph.graph.value_info[:]
+    del graph.graph.metadata_props[:]
+    graph.graph.doc_string = ""
+
+
+@contextlib.contextmanager
+def _quiet():  # type: ignore[no-untyped-def]  # a generator context manager; its type adds nothing here
+    """Silence the exporter's own progress and its deprecation warnings about itself."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,72 @@
+"""A trained model and its calibration -> the metadata that the contract asks for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from dasvdd_runtime import __version__
+from dasvdd_runtime.calibration import Calibration
+from dasvdd_runtime.contract import SCHEMA_MAJOR, SCHEMA_MINOR, GoldenWindows, ModelMetadata
+from dasvdd_train.front_ends import FrontEnd
+from dasvdd_train.model_file import TrainedModel
+from numpy.typing import NDArray
+
+GOLDEN_WINDOWS = 8
+GOLDEN_BYTES = 2**20
+GOLDEN_TOLERANCE = 1e-4
+"""Other processors sum in another order; a wrong kernel or TF32 is off by far more."""
+
+
+def choose_golden(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most 8 windows and 1 MiB of `windows` [windows, ...], evenly spaced, always at least one."""
+    most = max(1, min(GOLDEN_WINDOWS, GOLDEN_BYTES // windows[:1].nbytes))
+    evenly: NDArray[np.int64] = np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(np.int64)
+    return windows.take(evenly, axis=0)
+
+
+def build_metadata(
+    trained: TrainedModel,
+    calibration: Calibration,
+    *,
+    residual_baseline: Sequence[float],
+    golden_windows: NDArray[np.float32],
+    golden_scores: NDArray[np.float64],
+    onnxruntime_version: str,
+    model_path: Path,
+) -> ModelMetadata:
+    """Metadata for the file; `golden_windows` are laid out as the graph's input."""
+    front_end: FrontEnd = trained.model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    return ModelMetadata(
+        schema_version=f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
+        name=trained.name,
+        kind=trained.kind,
+        sample_rate_hz=trained.sample_rate_hz,
+        channels=trained.channels,
+        channel_names=list(trained.channel_names),
+        units=list(trained.units),
+        window_samples=trained.window_samples,
+        window_hop_samples=trained.window_hop_samples,
+        front_end=front_end.settings() | {"stacked_frames": trained.model.stacked_frames},
+        gamma=float(trained.model.gamma),
+        residual_names=trained.model.residual_names,
+        residual_baseline=list(residual_baseline),
+        decision=trained.decision,
+        calibration=calibration,
+        baseline=trained.baseline,
+        training=trained.training,
+        golden=GoldenWindows.encode(golden_windows, golden_scores, relative_tolerance=GOLDEN_TOLERANCE),
+        versions={
+            "dasvdd": __version__,
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime_version,
+        },
+        model_fingerprint=hashlib.sha256(model_path.read_bytes()).hexdigest(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,84 @@
+"""TOML and tables -> validated settings; every fault becomes one ConfigError that names the key and the nearest one."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ConfigError, InputMissing, nearest
+
+
+class StrictModel(BaseModel):
+    """A table of settings: unknown keys are errors, values do not change after creation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises InputMissing, or ConfigError with the line of a syntax error."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputMissing(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
+
+
+def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> Settings:
+    """`raw` as `settings`. Raises ConfigError, naming `origin` and every fault, one a line."""
+    try:
+        return settings.model_validate(raw)
+    except ValidationError as error:
+        faults = [_describe(settings, dict(fault)) for fault in error.errors()]
+        raise ConfigError(f"{origin}: " + "\n  ".join(faults)) from error
+
+
+def _describe(settings: type[BaseModel], fault: dict[str, Any]) -> str:
+    location = [part for part in fault["loc"] if not str(part).startswith("function-")]
+    name = ".".join(map(str, location))
+    if fault["type"] == "extra_forbidden":
+        known = _keys_beside(settings, [str(part) for part in location])
+        return f"unknown key '{name}'.{nearest(str(location[-1]), known)} Known here: {', '.join(known)}"
+    if fault["type"] == "missing":
+        return f"the key '{name}' is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    given = fault.get("input")
+    shown = "" if isinstance(given, dict) else f" (given: {given!r})"
+    return f"{name}: {message}{shown}" if name else message
+
+
+def _keys_beside(settings: type[BaseModel], location: list[str]) -> list[str]:
+    """The known keys of the table in which `location`'s last part stands."""
+    table: Any = settings
+    for part in location[:-1]:
+        fields = getattr(table, "model_fields", {})
+        if part in fields:
+            table = _table_of(fields[part].annotation)
+        else:  # a list index, or the tag of a union that names one of its members
+            table = next((t for t in _members(table) if _tag(t) == part), table)
+    return sorted({key for member in _members(table) for key in getattr(member, "model_fields", {})})
+
+
+def _table_of(annotation: Any) -> Any:
+    """The table type(s) inside an annotation such as `list[T]`, `T | None` or a union."""
+    inner = [_table_of(argument) for argument in getattr(annotation, "__args__", ())]
+    tables = [t for t in inner if t is not None]
+    if tables:
+        return tables[0] if len(tables) == 1 else tuple(tables)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _members(table: Any) -> tuple[Any, ...]:
+    return table if isinstance(table, tuple) else (table,)
+
+
+def _tag(table: Any) -> str:
+    """The value of a table's `kind`, by which a union tells its members apart."""
+    kind = getattr(table, "model_fields", {}).get("kind")
+    return str(getattr(kind.annotation, "__args__", [""])[0]) if kind is not None else ""

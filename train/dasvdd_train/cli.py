@@ -1,0 +1,118 @@
+"""`dasvdd-train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from dasvdd_runtime import __version__
+from dasvdd_runtime.cli.common import reports_errors
+
+EXISTING = click.Path(exists=True, path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("data", type=EXISTING)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for model.pt and its report.")
+@click.option("--name", default="", help="What the model listens to; default: the name of the --out folder.")
+@click.option("--test-normal", type=EXISTING, help="Recordings of normal running, to evaluate with.")
+@click.option("--test-anomalous", type=EXISTING, help="Recordings of faults, to evaluate with.")
+@click.option(
+    "--holdout",
+    type=click.Choice(["tail", "recordings", "none"]),
+    help="Held-out data for the threshold: the last 20 % of every recording (default), whole recordings, or none.",
+)
+@click.option("--strict", is_flag=True, help="A recording that cannot be used is fatal instead of left out.")
+@click.option("--rate", "sample_rate_hz", type=float, help="Sample rate of the model in Hz; a CSV needs it.")
+@click.option("--channel", help="A channel's number from 0, 'mean' or 'all'; default 0 for audio, all for sensors.")
+@click.option("--columns", help="Columns of a CSV, by name or position from 1, separated by commas.")
+@click.option("--units", help="Unit per column, separated by commas, for instance g,g,g.")
+@click.option("--epochs", type=int, help="Default 300, as in the paper.")
+@click.option("--false-alarms-per-day", type=float, help="What the threshold is calibrated for; default 1.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default auto: CUDA if it is there.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default fp32.")
+@click.option("--seed", type=int, help="Default 0.")
+@click.option("--config", type=EXISTING, help="TOML file of settings; config.toml of an earlier run is one.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting over all others.")
+@click.version_option(__version__, prog_name="dasvdd-train")
+@reports_errors
+def main(
+    data: Path,
+    out: Path,
+    name: str,
+    test_normal: Path | None,
+    test_anomalous: Path | None,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Train on recordings of a healthy machine and write model.pt with its report into --out.
+
+    DATA is a folder of WAV, FLAC or OGG files (any depth), a folder of CSV time series or one of them, or a manifest:
+    a CSV with the columns path, start_seconds, end_seconds, role, machine, condition.
+
+    \b
+    Examples:
+      dasvdd-train recordings/healthy --out runs/pump7
+      dasvdd-train recordings/healthy --out runs/pump7 --test-normal ok/ --test-anomalous broken/
+      dasvdd-train vibration.csv --rate 200 --units g,g,g --out runs/fan
+      dasvdd-train protocol.csv --out runs/bldc --set front_end.mel_bands=64 --seed 1
+    """
+    from dasvdd_runtime.extras import require
+
+    require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
+    from dasvdd_runtime.manifest import find_segments
+
+    from .config import load_config, parse_assignment
+    from .console import ConsoleListener
+    from .run import run
+
+    settings = load_config(config, _as_assignments(options) | dict(map(parse_assignment, assignments)))
+    segments = find_segments(data)
+    if test_normal:
+        segments += find_segments(test_normal, role="test_normal")
+    if test_anomalous:
+        segments += find_segments(test_anomalous, role="test_anomalous")
+    with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
+        result = run(segments, out, settings, name=name or out.resolve().name, listener=listener)
+    calibration = result.trained.calibration
+    if calibration:
+        basis = "extrapolated from" if calibration.extrapolates else "from"
+        click.echo(
+            f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day, "
+            f"{basis} {calibration.hours:.3g} h of held-out running"
+        )
+    if result.evaluation:
+        evaluation = result.evaluation
+        click.echo(
+            f"AUC {evaluation.auc:.4f}, partial AUC {evaluation.partial_auc:.4f}, "
+            f"false-alarm rate {evaluation.false_alarm_rate:.1%}, missed-alarm rate {evaluation.missed_alarm_rate:.1%}"
+            f" over {evaluation.normal_windows} normal and {evaluation.anomalous_windows} anomalous windows"
+        )
+    for file in result.files:
+        click.echo(f"wrote {file}")
+
+
+KEYS = {
+    "holdout": "data.holdout",
+    "strict": "data.strict",
+    "sample_rate_hz": "data.sample_rate_hz",
+    "channel": "data.channel",
+    "columns": "data.columns",
+    "units": "data.units",
+    "epochs": "training.epochs",
+    "device": "training.device",
+    "precision": "training.precision",
+    "seed": "training.seed",
+    "false_alarms_per_day": "alarm.false_alarms_per_day",
+}
+
+
+def _as_assignments(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as settings."""
+    given = {KEYS[option]: value for option, value in options.items() if value is not None and value is not False}
+    for key in ("data.columns", "data.units"):
+        if key in given:
+            given[key] = [part.strip() for part in given[key].split(",")]
+    return given

@@ -1,0 +1,133 @@
+"""The settings of a training run: defaults, a TOML file over them, and `--set key=value` over both."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from dasvdd_runtime.detector import DecisionSettings
+from dasvdd_runtime.errors import ConfigError
+from dasvdd_runtime.strict_config import StrictModel, read_toml, validate
+from pydantic import Field
+
+
+class DataSettings(StrictModel):
+    """Which part of which recordings is used."""
+
+    sample_rate_hz: float | None = Field(None, gt=0)
+    """Rate of the model; None: the rate that most recordings have. A CSV needs it."""
+    channel: str = ""
+    """A channel's number from 0, 'mean' or 'all'; empty: 0 for audio, all for sensors."""
+    columns: tuple[str, ...] = ()
+    """Columns of a CSV, by header name or by position from 1; empty: every numeric one."""
+    units: tuple[str, ...] = ()
+    """Unit per column of a CSV, for instance 'g' or 'degC'."""
+    holdout: Literal["tail", "recordings", "none"] = "tail"
+    """Held-out data: the tail of every recording, whole recordings, or nothing (the paper's protocol)."""
+    holdout_share: float = Field(0.2, gt=0, lt=1)
+    """Share of the data that is held out."""
+    strict: bool = False
+    """A recording that cannot be used is fatal instead of left out."""
+
+
+class WindowSettings(StrictModel):
+    """What is scored at once. Both are rounded to whole frame hops."""
+
+    window_seconds: float = Field(1.0, gt=0)
+    window_hop_seconds: float = Field(0.5, gt=0)
+
+
+class FrontEndSettings(StrictModel):
+    """Window -> frames -> feature vectors."""
+
+    n_fft: int = Field(1024, ge=16)
+    """Samples per FFT frame (audio)."""
+    frame_hop_samples: int = Field(512, ge=1)
+    """Samples from one frame to the next (audio); must divide n_fft."""
+    mel_bands: int = Field(128, ge=1)
+    stacked_frames: int | None = Field(None, ge=1)
+    """Frames in one feature vector; None: 5 for audio, 1 for sensors."""
+
+
+class NetworkSettings(StrictModel):
+    """The autoencoder. None: the paper's for images (audio) or for tables (sensors)."""
+
+    widths: tuple[int, ...] | None = None
+    """Widths of the encoder's hidden layers; None: 1024, 256 for audio, 10, 10 for sensors."""
+    latent: int | None = Field(None, ge=1)
+    """Latent size; None: 256 for audio, 4 for sensors."""
+
+
+class TrainingSettings(StrictModel):
+    """Algorithm 1 with the paper's values (section 4.3)."""
+
+    epochs: int = Field(300, ge=1)
+    batch_rows: int = Field(200, ge=2)
+    """Feature vectors in a batch."""
+    kappa: float = Field(0.9, gt=0, lt=1)
+    """Share of a batch that trains the networks; the rest trains the center."""
+    gamma: float | None = Field(None, gt=0)
+    """Weight of the center distance; None: automatic by eq. 6."""
+    gamma_initialisations: int = Field(10, ge=1)
+    """T of eq. 6."""
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-7, ge=0)
+    seed: int = Field(0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class AlarmSettings(StrictModel):
+    """What the threshold is calibrated for."""
+
+    false_alarms_per_day: float = Field(1.0, gt=0)
+    """Episodes per day of running time, after the whole decision chain."""
+
+
+class TrainConfig(StrictModel):
+    """All settings of a run."""
+
+    data: DataSettings = DataSettings()
+    window: WindowSettings = WindowSettings()
+    front_end: FrontEndSettings = FrontEndSettings()
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    alarm: AlarmSettings = AlarmSettings()
+    decision: DecisionSettings = DecisionSettings()
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting under its dotted name."""
+        return {
+            f"{section}.{key}": value
+            for section, table in self.model_dump(mode="json").items()
+            for key, value in table.items()
+        }
+
+
+def load_config(path: Path | None, assignments: dict[str, Any]) -> TrainConfig:
+    """Defaults, then the TOML file at `path`, then `assignments` (dotted key -> value).
+
+    Raises ConfigError for an unknown key, naming the nearest known one, and for a value out of range.
+    """
+    raw = read_toml(path) if path else {}
+    origin = str(path) if path else "settings"
+    for key, value in assignments.items():
+        section, _, name = key.partition(".")
+        table = raw.setdefault(section, {})
+        if not name or not isinstance(table, dict):
+            known = ", ".join(TrainConfig.model_fields)
+            raise ConfigError(f"'{key}' is not of the form section.key; the sections are {known}")
+        table[name] = value
+    return validate(TrainConfig, raw, origin=origin)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`key=value` -> (key, value), the value as TOML, or as text where it is no TOML value."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: expected key=value, for instance --set training.epochs=100")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()

@@ -1,0 +1,80 @@
+"""What a training run shows: a progress bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from dasvdd_runtime.manifest import Segment
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from .metrics import EpochMetrics
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ConsoleListener:
+    """Prints a run's progress to standard error; use as a context manager."""
+
+    def __init__(self, *, epochs: int, segments: int) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._epochs = epochs
+        self._segments = segments
+        self._read = 0
+        self._last_line = 0.0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._reading: TaskID = self._progress.add_task("reading", total=segments, terms="")
+        self._training: TaskID = self._progress.add_task("training", total=epochs, terms="", visible=False)
+
+    def __enter__(self) -> ConsoleListener:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print a line that stands out."""
+        self._console.print(f"warning: {text}", style="bold yellow", markup=False)
+
+    def reading(self, segment: Segment) -> None:
+        """Count the recordings that are read."""
+        self._read += 1
+        self._progress.update(self._reading, completed=self._read)
+        if not self._console.is_terminal and self._due():
+            self.say(f"reading {self._read}/{self._segments}: {segment.path}")
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """Show both loss terms and the time left."""
+        terms = (
+            f"reconstruction {metrics.reconstruction_error:.4g}  "
+            f"gamma x center distance {metrics.gamma * metrics.center_distance:.4g}"
+        )
+        self._progress.update(self._reading, visible=False)
+        self._progress.update(self._training, completed=metrics.epoch, terms=terms, visible=True)
+        last = metrics.epoch == self._epochs
+        if not self._console.is_terminal and (last or metrics.epoch == 1 or self._due()):
+            left = metrics.seconds / metrics.epoch * (self._epochs - metrics.epoch)
+            self.say(f"epoch {metrics.epoch}/{self._epochs}  {terms}  {left:.0f} s left")
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_line < SECONDS_BETWEEN_LINES:
+            return False
+        self._last_line = now
+        return True

@@ -1,0 +1,194 @@
+"""Recordings -> stretches of samples at one rate, with a role each; what cannot be used is named with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.manifest import Role, Segment
+from dasvdd_runtime.recordings import (
+    RecordingError,
+    Signal,
+    TableFormat,
+    is_audio,
+    quality_fault,
+    read_signal,
+    resample,
+)
+from numpy.typing import NDArray
+
+from .config import DataSettings
+from .front_ends import Kind
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A continuous piece of one recording."""
+
+    name: str
+    """Path of the recording, with the part's start where it is not the beginning."""
+    role: Role
+    machine: str
+    condition: str
+    start_seconds: float
+    """Where the stretch starts in its recording."""
+    samples: NDArray[np.float32]
+    """Shape [samples, channels], at the corpus' rate; full scale 1.0 or the sensor's unit."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All stretches of a run, and what was said about the recordings while reading them."""
+
+    kind: Kind
+    sample_rate_hz: float
+    channel_names: tuple[str, ...]
+    units: tuple[str, ...]
+    stretches: list[Stretch]
+    rejected: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def with_role(self, *roles: Role) -> list[Stretch]:
+        """The stretches of these roles, in order."""
+        return [stretch for stretch in self.stretches if stretch.role in roles]
+
+
+def load_corpus(
+    segments: Sequence[Segment], settings: DataSettings, *, on_segment: Callable[[Segment], None] = lambda _: None
+) -> Corpus:
+    """Read every segment, check it, and resample it to one rate (`settings`', or the one that most segments have).
+
+    A segment that cannot be used goes to `rejected` with the reason. Raises DataError if audio and tables are mixed, if
+    nothing usable is left, or, with `settings.strict`, at the first segment that cannot be used.
+    """
+    kind = _kind(segments)
+    table = TableFormat(sample_rate_hz=settings.sample_rate_hz, channels=settings.columns)
+    read: list[tuple[Segment, Signal]] = []
+    rejected: list[str] = []
+    for segment in segments:
+        on_segment(segment)
+        try:
+            signal = read_signal(
+                segment.path, start_seconds=segment.start_seconds, end_seconds=segment.end_seconds, table=table
+            )
+            fault = quality_fault(signal, kind=kind)
+            if fault:
+                raise RecordingError(segment.path, fault)
+        except RecordingError as error:
+            if settings.strict:
+                raise
+            rejected.append(str(error))
+            continue
+        read.append((segment, signal))
+    if not read:
+        raise DataError("no usable recording:\n  " + "\n  ".join(rejected))
+
+    channels = Counter(signal.channel_names for _, signal in read).most_common(1)[0][0]
+    rate_hz = settings.sample_rate_hz or Counter(signal.sample_rate_hz for _, signal in read).most_common(1)[0][0]
+    stretches, notes = [], []
+    for segment, signal in read:
+        if signal.channel_names != channels:
+            reason = f"channels {_names(signal.channel_names)} where most recordings have {_names(channels)}"
+            if settings.strict:
+                raise RecordingError(segment.path, reason)
+            rejected.append(f"{segment.path}: {reason}")
+            continue
+        if signal.sample_rate_hz != rate_hz:
+            notes.append(f"{segment.path}: resampled from {signal.sample_rate_hz:g} Hz to {rate_hz:g} Hz")
+        stretches.append(_stretch(segment, resample(signal, sample_rate_hz=rate_hz)))
+    if settings.units and len(settings.units) != len(channels):
+        raise DataError(f"{len(settings.units)} units for {len(channels)} channels ({_names(channels)})")
+    default_unit = "full scale" if kind == "audio" else "unit not stated"
+    units = settings.units or (default_unit,) * len(channels)
+    return Corpus(kind, rate_hz, channels, units, stretches, rejected, notes)
+
+
+def fingerprint(stretches: Sequence[Stretch]) -> str:
+    """SHA-256 over the samples of `stretches`, hex."""
+    digest = hashlib.sha256()
+    for stretch in stretches:
+        digest.update(np.ascontiguousarray(stretch.samples, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, minimum_train_samples: int) -> Corpus:
+    """The corpus with a part of its training stretches turned into held-out ones, as `settings.holdout` says.
+
+    'tail': the last `holdout_share` of every stretch, one window apart from what is trained on; a stretch too short
+    for that is trained on whole. 'recordings': whole stretches, evenly spread in reading order. Where the recordings
+    already name held-out parts, nothing changes. Raises DataError if nothing could be held out.
+    """
+    training = corpus.with_role("train")
+    if not training:
+        raise DataError("none of the recordings has the role 'train'")
+    if settings.holdout == "none" or corpus.with_role("holdout"):
+        return corpus
+    if settings.holdout == "recordings":
+        held = _spread(len(training), settings.holdout_share)
+        if not 0 < len(held) < len(training):
+            raise DataError(
+                f"--holdout recordings with {len(training)} recording(s) leaves none to train on or to hold out. "
+                "Use --holdout tail, or add recordings."
+            )
+        stretches = [replace(s, role="holdout") if i in held else s for i, s in enumerate(training)]
+        return replace(corpus, stretches=stretches + _without(corpus, "train"))
+    stretches, notes = [], []
+    for stretch in training:
+        tail = round(len(stretch.samples) * settings.holdout_share)
+        train_end = len(stretch.samples) - tail - window_samples
+        if tail < window_samples or train_end < minimum_train_samples:
+            stretches.append(stretch)
+            seconds = len(stretch.samples) / corpus.sample_rate_hz
+            notes.append(f"{stretch.name}: {seconds:.2f} s is too short to hold out its tail; all of it is trained on")
+            continue
+        held_start_seconds = stretch.start_seconds + (train_end + window_samples) / corpus.sample_rate_hz
+        stretches.append(replace(stretch, samples=stretch.samples[:train_end]))
+        stretches.append(
+            replace(stretch, role="holdout", start_seconds=held_start_seconds, samples=stretch.samples[-tail:])
+        )
+    if len(notes) == len(training):
+        longest = max(len(stretch.samples) for stretch in training) / corpus.sample_rate_hz
+        needed = window_samples / settings.holdout_share / corpus.sample_rate_hz
+        raise DataError(
+            f"no recording is long enough to hold out its last {settings.holdout_share:.0%}: the longest has "
+            f"{longest:.2f} s, at least {needed:.2f} s are needed. Use --holdout recordings, or a shorter window."
+        )
+    return replace(corpus, stretches=stretches + _without(corpus, "train"), notes=corpus.notes + notes)
+
+
+def _kind(segments: Sequence[Segment]) -> Kind:
+    audio = [segment for segment in segments if is_audio(segment.path)]
+    if audio and len(audio) < len(segments):
+        other = next(segment for segment in segments if not is_audio(segment.path))
+        raise DataError(f"audio ({audio[0].path}) and tables ({other.path}) cannot train one model: give one kind")
+    return "audio" if audio else "sensor"
+
+
+def _stretch(segment: Segment, signal: Signal) -> Stretch:
+    part = f" from {segment.start_seconds:g} s" if segment.start_seconds else ""
+    return Stretch(
+        name=f"{segment.path}{part}",
+        role=segment.role,
+        machine=segment.machine,
+        condition=segment.condition,
+        start_seconds=segment.start_seconds,
+        samples=signal.samples,
+    )
+
+
+def _without(corpus: Corpus, role: Role) -> list[Stretch]:
+    return [stretch for stretch in corpus.stretches if stretch.role != role]
+
+
+def _spread(count: int, share: float) -> set[int]:
+    """Indices of about `share` of `count` items, evenly spread."""
+    held = max(1, round(count * share))
+    return {round((i + 0.5) * count / held - 0.5) for i in range(held)}
+
+
+def _names(channels: tuple[str, ...]) -> str:
+    return ", ".join(channels)

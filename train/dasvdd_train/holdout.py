@@ -1,0 +1,62 @@
+"""`holdout.npz` beside `model.pt`: held-out windows and scores, for the export's parity check and calibration."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from dasvdd_runtime.errors import ModelError
+from dasvdd_runtime.files import write_atomically
+from numpy.typing import NDArray
+
+MAX_WINDOWS = 512
+MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Held-out normal running."""
+
+    windows: NDArray[np.float32]
+    """Evenly spaced windows, shape [windows, window_samples, channels]; at most 512 and 64 MiB."""
+    streams: list[NDArray[np.float64]]
+    """Every held-out score in time order, one array per held-out stretch."""
+
+
+def thin(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most `MAX_WINDOWS` and `MAX_BYTES` of `windows`, evenly spaced."""
+    most = min(MAX_WINDOWS, MAX_BYTES // max(1, windows[:1].nbytes))
+    if len(windows) <= most:
+        return windows
+    evenly: NDArray[np.int64] = np.linspace(0, len(windows) - 1, most).round().astype(np.int64)
+    return windows.take(evenly, axis=0)
+
+
+def save_holdout(path: Path, holdout: Holdout) -> None:
+    """Write `holdout` to `path`, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        windows=holdout.windows,
+        scores=np.concatenate([*holdout.streams, np.empty(0)]),
+        stream_lengths=np.array([len(stream) for stream in holdout.streams], np.int64),
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def load_holdout(path: Path) -> Holdout:
+    """Read what `save_holdout` wrote. Raises ModelError for a damaged file."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            lengths = content["stream_lengths"]
+            if lengths.sum() != len(content["scores"]):
+                raise ValueError(f"{len(content['scores'])} scores for streams of {lengths.sum()}")
+            streams = np.split(content["scores"], np.cumsum(lengths)[:-1]) if len(lengths) else []
+            return Holdout(windows=content["windows"], streams=streams)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{path}: not readable ({error}). Train again, or remove it and export with --calibration DATA."
+        ) from error

@@ -1,0 +1,63 @@
+"""Front end, standardisation, stacking, autoencoder, center and gamma as one module: trained, saved and exported."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from .dasvdd import center_distance
+from .front_ends import FrontEnd, Kind
+from .network import build_decoder, build_encoder
+
+
+class DasvddModel(nn.Module):
+    """Window -> (score, reconstruction_error, center_distance, residual); eq. 2, averaged over feature vectors.
+
+    A feature vector is `stacked_frames` consecutive standardised frames, one vector starting at every frame.
+    """
+
+    mean: Tensor
+    std: Tensor
+    center: Tensor
+    gamma: Tensor
+
+    def __init__(self, front_end: FrontEnd, *, stacked_frames: int, widths: tuple[int, ...], latent: int) -> None:
+        super().__init__()
+        self.front_end = cast(nn.Module, front_end)
+        self.kind: Kind = front_end.kind
+        self.residual_names = front_end.band_names
+        self.bands = front_end.bands
+        self.stacked_frames = stacked_frames
+        self.widths = widths
+        self.latent = latent
+        features = self.bands * stacked_frames
+        self.encoder = build_encoder(features=features, widths=widths, latent=latent)
+        self.decoder = build_decoder(features=features, widths=widths, latent=latent)
+        self.register_buffer("mean", torch.zeros(self.bands))
+        self.register_buffer("std", torch.ones(self.bands))
+        self.register_buffer("center", torch.zeros(latent))
+        self.register_buffer("gamma", torch.zeros(()))
+
+    def frames(self, window: Tensor) -> Tensor:
+        """Standardised frames [batch, frames, bands] of `window`, laid out as the front end's input."""
+        frames: Tensor = self.front_end(window)
+        return (frames - self.mean) / self.std
+
+    def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Score, reconstruction_error and center_distance, each [batch], and residual [batch, bands].
+
+        residual is the reconstruction error by band: it sums to reconstruction_error.
+        """
+        frames = self.frames(window)
+        vectors = frames.shape[1] - self.stacked_frames + 1
+        stacked = torch.cat([frames[:, i : i + vectors] for i in range(self.stacked_frames)], dim=2)
+        # Two dimensions, so that a Linear exports as Gemm, which quantisation looks for.
+        x = stacked.reshape(-1, self.bands * self.stacked_frames)
+        z = self.encoder(x)
+        squared = (self.decoder(z) - x).square().reshape(-1, vectors, self.stacked_frames, self.bands)
+        residual = squared.sum(dim=2).mean(dim=1)
+        error = residual.sum(dim=1)
+        distance = center_distance(z, self.center).reshape(-1, vectors).mean(dim=1)
+        return error + self.gamma * distance, error, distance, residual

@@ -1,0 +1,286 @@
+"""One training run from end to end: recordings -> model.pt, holdout.npz, metrics.jsonl, config.toml, report.html."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tomli_w
+import torch
+from dasvdd_runtime import __version__
+from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
+from dasvdd_runtime.contract import TrainingSummary
+from dasvdd_runtime.files import write_atomically
+from dasvdd_runtime.levels import baseline_of
+from dasvdd_runtime.manifest import Segment
+from numpy.typing import NDArray
+
+from .config import TrainConfig
+from .corpus import Corpus, fingerprint, hold_out, load_corpus
+from .diagnosis import latent_figures, warnings_of
+from .evaluation import Evaluation, ScoredStream, evaluate
+from .features import Geometry, feature_vectors, fit_standardisation, geometry, raw_frames
+from .front_ends import FrontEnd, LogMel, Rows
+from .holdout import Holdout, save_holdout, thin
+from .metrics import EpochMetrics
+from .model import DasvddModel
+from .model_file import TrainedModel, save_model
+from .report import ReportData, write_report
+from .scoring import all_windows, score_stretch
+from .trainer import train
+
+AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES = (1024, 256), 256, 5
+SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES = (10, 10), 4, 1
+
+
+class Listener(Protocol):
+    """Who is told how the run goes; the command line prints it."""
+
+    def say(self, text: str) -> None:
+        """A fact worth a line."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something that makes the result doubtful."""
+        ...
+
+    def reading(self, segment: Segment) -> None:
+        """The next recording is being read."""
+        ...
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """An epoch has ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made."""
+
+    trained: TrainedModel
+    evaluation: Evaluation | None
+    files: list[Path]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scored stretches of the held-out and test roles."""
+
+    streams: list[ScoredStream]
+    residual_by_role: dict[str, list[float]]
+
+    def held_out(self) -> list[NDArray[np.float64]]:
+        return [stream.scores for stream in self.streams if stream.role == "holdout"]
+
+
+def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: str, listener: Listener) -> Result:
+    """Train on `segments` and write everything into the folder `out`. Errors are those of the steps."""
+    corpus = load_corpus(segments, config.data, on_segment=listener.reading)
+    model = _build_model(corpus, config)
+    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    sizes = geometry(
+        front_end,
+        stacked_frames=model.stacked_frames,
+        window_seconds=config.window.window_seconds,
+        window_hop_seconds=config.window.window_hop_seconds,
+        sample_rate_hz=corpus.sample_rate_hz,
+    )
+    corpus = hold_out(
+        corpus, config.data, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples
+    )
+    warnings = [f"left out: {reason}" for reason in corpus.rejected]
+    for warning in warnings:
+        listener.warn(warning)
+    _describe(corpus, sizes, config, listener)
+
+    training = [s for s in corpus.with_role("train") if len(s.samples) >= sizes.minimum_samples]
+    frames = [raw_frames(front_end, stretch.samples) for stretch in training]
+    constant_bands = fit_standardisation(model, frames)
+    vectors = feature_vectors(model, frames)
+    held_out = corpus.with_role("holdout")
+    held_vectors = feature_vectors(model, [raw_frames(front_end, s.samples) for s in held_out]) if held_out else None
+    history = train(model, vectors, held_vectors, config.training, on_epoch=listener.epoch)
+
+    training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
+    new_warnings = warnings_of(
+        history,
+        latent_figures(model, vectors),
+        vectors=len(vectors),
+        batch_rows=config.training.batch_rows,
+        training_seconds=training_seconds,
+        constant_bands=constant_bands,
+    )
+    scored = _score(model, corpus, sizes)
+    hop_seconds = sizes.window_hop_samples / corpus.sample_rate_hz
+    calibration, calibration_warnings = _calibrate(scored, config, hop_seconds)
+    new_warnings += calibration_warnings
+    for warning in new_warnings:
+        listener.warn(warning)
+    roles = {stream.role for stream in scored.streams}
+    evaluation = (
+        evaluate(scored.streams, calibration=calibration, decision=config.decision, window_hop_seconds=hop_seconds)
+        if {"test_normal", "test_anomalous"} <= roles
+        else None
+    )
+    trained = TrainedModel(
+        model=model,
+        config=config,
+        name=name,
+        sample_rate_hz=corpus.sample_rate_hz,
+        channel_names=corpus.channel_names,
+        units=corpus.units,
+        window_samples=sizes.window_samples,
+        window_hop_samples=sizes.window_hop_samples,
+        residual_baseline=scored.residual_by_role.get("holdout") or _training_residual(model, corpus, sizes),
+        calibration=calibration,
+        baseline=baseline_of([s.samples for s in training], corpus.sample_rate_hz, kind=corpus.kind),
+        training=TrainingSummary(
+            recordings=len({s.name for s in training}),
+            seconds=training_seconds,
+            data_fingerprint=fingerprint(training),
+        ),
+    )
+    warnings += new_warnings
+    files = _write(out, trained, corpus, sizes, scored, history, evaluation, warnings)
+    return Result(trained, evaluation, files, warnings)
+
+
+def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
+    channels = len(corpus.channel_names)
+    front_end: LogMel | Rows
+    if corpus.kind == "audio":
+        front_end = LogMel(
+            sample_rate_hz=corpus.sample_rate_hz,
+            channels=channels,
+            channel=config.data.channel or "0",
+            n_fft=config.front_end.n_fft,
+            frame_hop_samples=config.front_end.frame_hop_samples,
+            mel_bands=config.front_end.mel_bands,
+        )
+        widths, latent, stacked = AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES
+    else:
+        front_end = Rows(
+            channels=channels,
+            channel_names=list(corpus.channel_names),
+            channel=config.data.channel or "all",
+        )
+        widths, latent, stacked = SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES
+    return DasvddModel(
+        front_end,
+        stacked_frames=config.front_end.stacked_frames or stacked,
+        widths=widths if config.network.widths is None else config.network.widths,
+        latent=config.network.latent or latent,
+    )
+
+
+def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Listener) -> None:
+    for note in corpus.notes:
+        listener.say(note)
+    seconds = {
+        role: sum(len(s.samples) for s in corpus.with_role(role)) / corpus.sample_rate_hz
+        for role in ("train", "holdout", "test_normal", "test_anomalous")
+    }
+    parts = ", ".join(f"{value:.1f} s {role.replace('_', ' ')}" for role, value in seconds.items() if value)
+    listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {len(corpus.channel_names)} channel(s): {parts}")
+    window = sizes.window_samples / corpus.sample_rate_hz
+    hop = sizes.window_hop_samples / corpus.sample_rate_hz
+    rounded = (window, hop) != (config.window.window_seconds, config.window.window_hop_seconds)
+    listener.say(f"windows of {window:g} s every {hop:g} s{' (rounded to whole frame hops)' if rounded else ''}")
+
+
+def _score(model: DasvddModel, corpus: Corpus, sizes: Geometry) -> _Scored:
+    streams: list[ScoredStream] = []
+    residuals: dict[str, list[NDArray[np.float64]]] = {}
+    for stretch in corpus.with_role("holdout", "test_normal", "test_anomalous"):
+        stream, residual = score_stretch(model, stretch, sizes, corpus.sample_rate_hz)
+        streams.append(stream)
+        residuals.setdefault(stretch.role, []).append(residual)
+    means = {role: np.concatenate(parts).mean(axis=0).tolist() for role, parts in residuals.items()}
+    return _Scored(streams, means)
+
+
+def _training_residual(model: DasvddModel, corpus: Corpus, sizes: Geometry) -> list[float]:
+    """Mean residual per band over the training part, where nothing was held out."""
+    residuals = [
+        score_stretch(model, stretch, sizes, corpus.sample_rate_hz)[1] for stretch in corpus.with_role("train")
+    ]
+    windows = np.concatenate(residuals)
+    return (windows.mean(axis=0) if len(windows) else np.zeros(model.bands)).tolist()
+
+
+def _calibrate(scored: _Scored, config: TrainConfig, hop_seconds: float) -> tuple[Calibration | None, list[str]]:
+    if not scored.held_out():
+        return None, ["nothing was held out, so there is no threshold; dasvdd-export will need --calibration DATA"]
+    try:
+        calibration = calibrate(
+            scored.held_out(),
+            settings=config.decision,
+            window_hop_seconds=hop_seconds,
+            false_alarms_per_day=config.alarm.false_alarms_per_day,
+        )
+    except NotEnoughScores as error:
+        return None, [f"no threshold: {error}"]
+    if not calibration.extrapolates:
+        return calibration, []
+    return calibration, [
+        f"the threshold extrapolates: {calibration.hours:.2f} h of held-out running cannot show "
+        f"{calibration.false_alarms_per_day:g} false alarm(s) a day. Hold out more, or calibrate on site."
+    ]
+
+
+def _write(
+    out: Path,
+    trained: TrainedModel,
+    corpus: Corpus,
+    sizes: Geometry,
+    scored: _Scored,
+    history: list[EpochMetrics],
+    evaluation: Evaluation | None,
+    warnings: list[str],
+) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / name for name in ("model.pt", "report.html", "metrics.jsonl", "config.toml")]
+    lines = "".join(json.dumps(dataclasses.asdict(metrics)) + "\n" for metrics in history)
+    write_atomically(out / "metrics.jsonl", lines.encode())
+    write_atomically(out / "config.toml", tomli_w.dumps(_plain(trained.config)).encode())
+    if corpus.with_role("holdout"):
+        windows = thin(all_windows(corpus.with_role("holdout"), sizes))
+        save_holdout(out / "holdout.npz", Holdout(windows, scored.held_out()))
+        files.insert(1, out / "holdout.npz")
+    else:
+        (out / "holdout.npz").unlink(missing_ok=True)  # one of an earlier run would calibrate the wrong model
+    write_report(
+        out / "report.html",
+        ReportData(
+            name=trained.name,
+            kind=corpus.kind,
+            warnings=warnings,
+            epochs=history,
+            streams=scored.streams,
+            residual_names=trained.model.residual_names,
+            residual_by_role=scored.residual_by_role,
+            calibration=trained.calibration,
+            decision=trained.decision,
+            window_hop_seconds=trained.window_hop_seconds,
+            evaluation=evaluation,
+            settings=trained.config.flat(),
+            training=trained.training,
+            versions={"dasvdd": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        ),
+    )
+    save_model(out / "model.pt", trained)
+    return files
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    """The settings as TOML tables; TOML has no null, so what is automatic is left out."""
+    return {
+        section: {key: value for key, value in table.items() if value is not None}
+        for section, table in config.model_dump(mode="json").items()
+    }
