@@ -144,7 +144,9 @@ def relative_difference(found: NDArray[np.float64], expected: NDArray[np.float64
 
 def _torch_scores(trained: TrainedModel, batch: NDArray[np.float32]) -> NDArray[np.float64]:
     with torch.no_grad():
-        return np.concatenate([trained.model(part)[0].double().numpy() for part in torch.split(torch.from_numpy(batch), 64)])
+        return np.concatenate(
+            [trained.model(part)[0].double().numpy() for part in torch.split(torch.from_numpy(batch), 64)]
+        )
 
 
 def _filled(part: NDArray[np.float32], size: int) -> NDArray[np.float32]:

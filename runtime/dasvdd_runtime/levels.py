@@ -14,6 +14,9 @@ FULL_SCALE = 0.9999
 CLIPPED_SHARE = 0.001
 """A recording or window with a larger share of samples at full scale is clipped."""
 
+_BLOCK_ROWS = 2**18
+"""Rows that are worked on at once, so that an hour of recording needs no second hour in float64."""
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -37,8 +40,8 @@ def level_dbfs(samples: NDArray[np.float32]) -> float:
 
     The mean of each channel is removed first, since a constant offset is not sound.
     """
-    centred = samples - samples.mean(axis=0, dtype=np.float64)
-    power = float(np.mean(np.square(centred)))
+    mean = samples.mean(axis=0, dtype=np.float64)
+    power = float(_squared_deviation(samples, mean).sum()) / samples.size
     return 10 * np.log10(2 * power) if power > 0 else float("-inf")
 
 
@@ -59,9 +62,9 @@ def octave_levels_db(
     length = int(min(len(samples), round(sample_rate_hz)))
     pieces = samples[: len(samples) // length * length].reshape(-1, length, samples.shape[1])
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
-    spectrum = np.fft.rfft(pieces * hann[:, None], axis=1)
+    square = sum((np.abs(np.fft.rfft(piece * hann[:, None], axis=0)) ** 2).mean(axis=1) for piece in pieces)
     # Parseval with the window's power: a full-scale sine sums to 1 over its bins.
-    power = 4 * np.mean(np.abs(spectrum) ** 2, axis=(0, 2)) / (length * np.sum(hann**2))
+    power = 4 * square / len(pieces) / (length * np.sum(hann**2))
     frequency_hz = np.fft.rfftfreq(length, 1 / sample_rate_hz)
     centres = [1000 * 2.0**k for k in range(-5, 8)]
     centres = [c for c in centres if c * np.sqrt(2) <= sample_rate_hz / 2 and c / np.sqrt(2) >= 30]
@@ -80,7 +83,7 @@ def baseline_of(pieces: list[NDArray[np.float32]], sample_rate_hz: float, *, kin
     finite = np.maximum(levels, -200.0)
     total = sum(len(piece) for piece in pieces)
     mean = sum(piece.sum(axis=0, dtype=np.float64) for piece in pieces) / total
-    variance = sum(np.square(piece - mean).sum(axis=0) for piece in pieces) / total
+    variance = sum(_squared_deviation(piece, mean) for piece in pieces) / total
     bands, band_levels = np.empty(0), np.empty(0)
     if kind == "audio":
         per_piece = [octave_levels_db(piece, sample_rate_hz) for piece in pieces]
@@ -95,3 +98,11 @@ def baseline_of(pieces: list[NDArray[np.float32]], sample_rate_hz: float, *, kin
         channel_mean=np.asarray(mean).tolist(),
         channel_std=np.sqrt(variance).tolist(),
     )
+
+
+def _squared_deviation(samples: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of the squared differences from `mean` [channels], per channel, in float64."""
+    total = np.zeros(samples.shape[1])
+    for start in range(0, len(samples), _BLOCK_ROWS):
+        total += np.square(samples[start : start + _BLOCK_ROWS] - mean).sum(axis=0)
+    return total

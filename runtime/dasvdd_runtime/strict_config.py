@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> S
 def _describe(settings: type[BaseModel], fault: dict[str, Any]) -> str:
     location = [part for part in fault["loc"] if not str(part).startswith("function-")]
     name = ".".join(map(str, location))
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _keys_beside(settings, [str(part) for part in location])
         return f"unknown key '{name}'.{nearest(str(location[-1]), known)} Known here: {', '.join(known)}"
     if fault["type"] == "missing":
@@ -57,12 +58,19 @@ def _keys_beside(settings: type[BaseModel], location: list[str]) -> list[str]:
     """The known keys of the table in which `location`'s last part stands."""
     table: Any = settings
     for part in location[:-1]:
-        fields = getattr(table, "model_fields", {})
-        if part in fields:
-            table = _table_of(fields[part].annotation)
+        known = _fields(table)
+        if part in known:
+            table = _table_of(known[part])
         else:  # a list index, or the tag of a union that names one of its members
             table = next((t for t in _members(table) if _tag(t) == part), table)
-    return sorted({key for member in _members(table) for key in getattr(member, "model_fields", {})})
+    return sorted({key for member in _members(table) for key in _fields(member)})
+
+
+def _fields(table: Any) -> dict[str, Any]:
+    """Names and types of the fields of a pydantic model or of a dataclass."""
+    if is_dataclass(table):
+        return {field.name: field.type for field in fields(table)}
+    return {name: field.annotation for name, field in getattr(table, "model_fields", {}).items()}
 
 
 def _table_of(annotation: Any) -> Any:
@@ -71,7 +79,8 @@ def _table_of(annotation: Any) -> Any:
     tables = [t for t in inner if t is not None]
     if tables:
         return tables[0] if len(tables) == 1 else tuple(tables)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    is_table = isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation))
+    return annotation if is_table else None
 
 
 def _members(table: Any) -> tuple[Any, ...]:
@@ -80,5 +89,4 @@ def _members(table: Any) -> tuple[Any, ...]:
 
 def _tag(table: Any) -> str:
     """The value of a table's `kind`, by which a union tells its members apart."""
-    kind = getattr(table, "model_fields", {}).get("kind")
-    return str(getattr(kind.annotation, "__args__", [""])[0]) if kind is not None else ""
+    return str(getattr(_fields(table).get("kind"), "__args__", [""])[0])

@@ -44,9 +44,7 @@ def test_one_step_of_a_hand_worked_example() -> None:
     center = torch.tensor([1.0], requires_grad=True)
     optimisers = Optimisers(encoder, decoder, center, learning_rate=0.001, weight_decay=0)
     batch = torch.tensor([[1.0]] * 9 + [[3.0]])
-    error, distance = step(
-        encoder, decoder, center, batch, optimisers, gamma=0.5, kappa=0.9, autocast=no_autocast
-    )
+    error, distance = step(encoder, decoder, center, batch, optimisers, gamma=0.5, kappa=0.9, autocast=no_autocast)
     assert (float(error), float(distance)) == (1, 1)
     found = [float(p) for p in (encoder.weight, encoder.bias, decoder.weight, decoder.bias)]
     assert found == pytest.approx([1.999, -0.001, 0.999, -0.001], abs=1e-6)

@@ -62,13 +62,15 @@ def load_corpus(
 ) -> Corpus:
     """Read every segment, check it, and resample it to one rate (`settings`', or the one that most segments have).
 
-    A segment that cannot be used goes to `rejected` with the reason. Raises DataError if audio and tables are mixed, if
+    A segment that cannot be used goes to `rejected` with the reason; one that is to be tested may be silent or clipped,
+    which goes to `notes`. Raises DataError if audio and tables are mixed, if
     nothing usable is left, or, with `settings.strict`, at the first segment that cannot be used.
     """
     kind = _kind(segments)
     table = TableFormat(sample_rate_hz=settings.sample_rate_hz, channels=settings.columns)
     read: list[tuple[Segment, Signal]] = []
     rejected: list[str] = []
+    notes: list[str] = []
     for segment in segments:
         on_segment(segment)
         try:
@@ -76,7 +78,9 @@ def load_corpus(
                 segment.path, start_seconds=segment.start_seconds, end_seconds=segment.end_seconds, table=table
             )
             fault = quality_fault(signal, kind=kind)
-            if fault:
+            if fault and segment.role.startswith("test_"):
+                notes.append(f"{segment.path}: {fault} It is tested all the same: a fault may be loud.")
+            elif fault:
                 raise RecordingError(segment.path, fault)
         except RecordingError as error:
             if settings.strict:
@@ -89,7 +93,7 @@ def load_corpus(
 
     channels = Counter(signal.channel_names for _, signal in read).most_common(1)[0][0]
     rate_hz = settings.sample_rate_hz or Counter(signal.sample_rate_hz for _, signal in read).most_common(1)[0][0]
-    stretches, notes = [], []
+    stretches = []
     for segment, signal in read:
         if signal.channel_names != channels:
             reason = f"channels {_names(signal.channel_names)} where most recordings have {_names(channels)}"

@@ -17,6 +17,8 @@ COLLAPSED = 1e-6
 """Variance of the codes against that of the feature vectors below which the latent space has collapsed."""
 DEAD = 1e-3
 """Share of gamma * center_distance in the score below which the latent term decides nothing."""
+EXPLAINED = 0.02
+"""Share of the variance below which the autoencoder reconstructs nothing but the mean."""
 FEW_BATCHES = 5
 SHORT_SECONDS = 60.0
 
@@ -29,6 +31,8 @@ class LatentFigures:
     """Total variance of the codes z over that of the feature vectors x."""
     latent_share: float
     """Mean share of gamma * center_distance in the score."""
+    explained: float
+    """Share of the feature vectors' variance that the reconstruction explains; 0: it is their mean."""
 
 
 @torch.no_grad()
@@ -43,6 +47,7 @@ def latent_figures(model: DasvddModel, vectors: FeatureVectors) -> LatentFigures
     return LatentFigures(
         relative_variance=float(z.var(dim=0, correction=0).sum() / variance),
         latent_share=float(distance / (error + distance).clamp_min(1e-30)),
+        explained=float(1 - error / variance),
     )
 
 
@@ -67,6 +72,12 @@ def warnings_of(
         warnings.append(
             f"the latent space has collapsed: its variance is {latent.relative_variance:.1e} of the data's. Every "
             "input gets the same code. Lower training.gamma, or train for longer."
+        )
+    elif latent.explained < EXPLAINED:
+        warnings.append(
+            f"the autoencoder reconstructs nothing: it explains {latent.explained:.1%} of the data's variance, so that "
+            f"every input gets the mean back. gamma ({history[0].gamma:.3g}) outweighs the reconstruction: raise "
+            "network.latent, or lower training.gamma."
         )
     if latent.latent_share < DEAD:
         warnings.append(

@@ -51,7 +51,7 @@ def geometry(
 
 def as_input(samples: NDArray[np.float32], kind: str) -> Tensor:
     """Windows [windows, samples, channels] in the layout of the graph's input for `kind`."""
-    return torch.from_numpy(np.ascontiguousarray(samples.swapaxes(1, 2) if kind == "audio" else samples))
+    return torch.from_numpy(np.array(samples.swapaxes(1, 2) if kind == "audio" else samples, np.float32, order="C"))
 
 
 @torch.no_grad()

@@ -1,1 +1,42 @@
 """Where samples come from, one file a kind."""
+
+from __future__ import annotations
+
+from ..config import FileTable, MicrophoneTable, StdinTable
+from ..contract import ModelMetadata
+from ..errors import ConfigError
+from .base import Source
+
+AnySourceTable = MicrophoneTable | FileTable | StdinTable
+
+
+def make_source(table: AnySourceTable, metadata: ModelMetadata) -> Source:
+    """The source that `table` describes, at the model's rate and with its channels, not yet open.
+
+    Raises ConfigError for a source of sound with a model of sensors, and Unavailable for a microphone where PortAudio
+    is not installed.
+    """
+    sound = isinstance(table, MicrophoneTable) or (isinstance(table, StdinTable) and table.format == "s16le")
+    if sound and metadata.kind == "sensor":
+        raise ConfigError(
+            f"source '{table.name}' gives sound, but the model '{metadata.name}' judges sensors "
+            f'({", ".join(metadata.channel_names)} in {", ".join(metadata.units)}). Use kind = "file", or '
+            'kind = "stdin" with format = "csv" or "f32le".'
+        )
+    return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
+
+
+def source_at(table: AnySourceTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
+    """The source that `table` describes, without a model. Raises Unavailable as make_source does."""
+    if isinstance(table, MicrophoneTable):
+        from .microphone import MicrophoneSource
+
+        return MicrophoneSource(device=table.device, sample_rate_hz=sample_rate_hz, channels=len(channel_names))
+    if isinstance(table, FileTable):
+        from .file import FileSource
+
+        real_time = table.pace == "real-time"
+        return FileSource(table.path, sample_rate_hz=sample_rate_hz, channel_names=channel_names, real_time=real_time)
+    from .stdin import StdinSource
+
+    return StdinSource(format=table.format, sample_rate_hz=sample_rate_hz, channel_names=channel_names)

@@ -1,0 +1,227 @@
+"""One thread a source: open, read, close, open again; what arrives waits in a bounded queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DasvddError
+from .health import LossMeter
+from .sources.base import Source, SourceLost
+
+log = logging.getLogger(__name__)
+
+QUEUE_SECONDS = 10.0
+"""Samples of a live source that may wait; beyond that the oldest are dropped."""
+WAITING_BLOCKS = 4
+"""Blocks of a source that is not live that may wait; beyond that it is read no further."""
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 30.0
+JOIN_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples that arrived, and what is missing before them."""
+
+    samples: NDArray[np.float32]
+    """Shape [samples, channels]."""
+    gap: bool = False
+    """They do not follow the samples before."""
+    lost: int = 0
+    """Samples that never arrived."""
+    dropped: int = 0
+    """Samples that arrived, but were dropped for the queue was full."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The device went away or cannot be opened; it is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """There will be no more: the end of the source, or the fault that ended it."""
+
+    error: DasvddError | None = None
+
+
+Message = Samples | Missing | Ended
+
+
+class MessageQueue:
+    """What a capture thread hands over, in order.
+
+    With `live`, it holds QUEUE_SECONDS of samples and drops the oldest beyond; else `put` waits while WAITING_BLOCKS
+    are there. Messages other than samples are never dropped.
+    """
+
+    def __init__(self, *, sample_rate_hz: float, live: bool, wake: threading.Event) -> None:
+        self._live = live
+        self._most_samples = round(QUEUE_SECONDS * sample_rate_hz)
+        self._messages: deque[Message] = deque()
+        self._samples = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._wake = wake
+
+    def put(self, message: Message) -> None:
+        """Add `message` and set `wake`."""
+        with self._changed:
+            if not self._live:
+                self._changed.wait_for(lambda: self._closed or len(self._messages) < WAITING_BLOCKS)
+            self._messages.append(message)
+            if isinstance(message, Samples):
+                self._samples += len(message.samples)
+            while self._live and self._samples > self._most_samples and self._drop_oldest():
+                pass
+        self._wake.set()
+
+    def take_all(self) -> list[Message]:
+        """Everything that waits."""
+        with self._changed:
+            messages, self._messages = list(self._messages), deque()
+            self._samples = 0
+            self._changed.notify_all()
+        return messages
+
+    def close(self) -> None:
+        """Let `put` wait no longer."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _drop_oldest(self) -> bool:
+        """Drop the oldest samples, of which the next ones tell; False if there are none to spare."""
+        at = [i for i, message in enumerate(self._messages) if isinstance(message, Samples)][:2]
+        if len(at) < 2:
+            return False
+        oldest, following = (self._messages[i] for i in at)
+        assert isinstance(oldest, Samples) and isinstance(following, Samples)
+        self._messages[at[1]] = Samples(
+            following.samples,
+            gap=True,
+            lost=oldest.lost + following.lost,
+            dropped=oldest.dropped + len(oldest.samples) + following.dropped,
+        )
+        self._samples -= len(oldest.samples)
+        del self._messages[at[0]]
+        return True
+
+
+class Capture:
+    """The thread that owns one source."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        name: str,
+        stall_seconds: float,
+        wake: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wake` is set whenever something arrives.
+
+        A live source that gives no samples for twice `stall_seconds` is opened again.
+        """
+        self.name = name
+        self._source = source
+        self._give_up_seconds = 2 * stall_seconds
+        self._clock = clock
+        self._loss = LossMeter(source.sample_rate_hz)
+        self._stop = threading.Event()
+        self._queue = MessageQueue(sample_rate_hz=source.sample_rate_hz, live=source.live, wake=wake)
+        self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
+        self._waiting_since: float | None = None
+        self._reopened = False
+        self._heard = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """Ask the thread to end after the read that it is in."""
+        self._stop.set()
+        self._queue.close()
+
+    def join(self) -> bool:
+        """Wait for the end of the thread, JOIN_SECONDS at most; False if a device holds it."""
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_SECONDS)
+        return not self._thread.is_alive()
+
+    def take_all(self) -> list[Message]:
+        """What has arrived since the last call."""
+        return self._queue.take_all()
+
+    def waiting_seconds(self) -> float:
+        """For how long the open source has given no samples; 0 while it is closed or its queue is full."""
+        since = self._waiting_since
+        return 0.0 if since is None else max(0.0, self._clock() - since)
+
+    def _run(self) -> None:
+        retry_seconds = FIRST_RETRY_SECONDS
+        while not self._stop.is_set():
+            self._heard = False
+            fault = self._session()
+            if self._stop.is_set():
+                return
+            if not self._source.live:
+                self._queue.put(Ended(fault))
+                return
+            if self._heard:
+                retry_seconds = FIRST_RETRY_SECONDS
+            self._queue.put(Missing(str(fault) if fault else "the device gives no samples; opening it again"))
+            self._stop.wait(retry_seconds)
+            retry_seconds = min(2 * retry_seconds, LAST_RETRY_SECONDS)
+            self._loss.reopened()
+
+    def _session(self) -> DasvddError | None:
+        """From open to close; returns the fault that ended it."""
+        self._waiting_since = self._clock()
+        try:
+            self._source.open()
+            self._read_to_end()
+        except DasvddError as error:
+            return error
+        except Exception as error:  # whatever a device's library raises must not end monitoring
+            log.exception("source '%s'", self.name)
+            return SourceLost(f"{type(error).__name__}: {error}")
+        finally:
+            self._waiting_since = None
+            try:
+                self._source.close()
+            except Exception:
+                log.exception("source '%s' does not close", self.name)
+        return None
+
+    def _read_to_end(self) -> None:
+        """Hand over samples until the source ends, gives none for too long, or a stop is asked for."""
+        reopened = self._reopened
+        self._reopened = True
+        waiting_since = self._clock()
+        while not self._stop.is_set():
+            self._waiting_since = waiting_since
+            block = self._source.read()
+            now = self._clock()
+            if block is None:
+                return
+            if len(block.samples):
+                self._waiting_since = None
+                lost = self._loss.arrived(now, len(block.samples)) if self._source.live else 0
+                gap = reopened or block.overflowed or lost > 0
+                self._queue.put(Samples(block.samples, gap=gap, lost=lost))
+                reopened, self._heard, waiting_since = False, True, self._clock()
+            elif self._source.live and now - waiting_since >= self._give_up_seconds:
+                return

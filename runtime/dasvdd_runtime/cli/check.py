@@ -1,0 +1,276 @@
+"""`dasvdd-monitor check`: is everything that `run` would need here, and does it sound like the training recordings?"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError, Unavailable
+from .bench import measure
+from .common import examples, reports_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..comparison import Verdict
+    from ..config import EventsTable, MonitorConfig, SourceTable
+    from ..scorer import Scorer
+    from ..sources.base import Source
+
+SETTLING_SECONDS = 0.5
+"""Left out at the start of a live capture: devices click when they are opened."""
+PATIENCE_SECONDS = 10.0
+"""For how much longer than the capture itself a device may take before it counts as hanging."""
+SPEED_SECONDS = 0.3
+HEADROOM = 2.0
+"""How much faster than real time scoring should be for all sources together."""
+
+
+class Report:
+    """Prints one line a finding and remembers the exit code of the first failure."""
+
+    def __init__(self) -> None:
+        self.exit_code = EXIT_OK
+        self.warnings = 0
+
+    def add(self, verdict: Verdict, subject: str, text: str, *, exit_code: int = EXIT_FAILURE) -> None:
+        """Print a finding; `exit_code` counts where it is a failure."""
+        click.echo(f"{verdict:<8} {subject}: {text}")
+        self.warnings += verdict == "warning"
+        if verdict == "FAIL" and self.exit_code == EXIT_OK:
+            self.exit_code = exit_code
+
+    def fail(self, subject: str, error: DasvddError) -> None:
+        """Print the fault `error`."""
+        self.add("FAIL", subject, str(error), exit_code=error.exit_code)
+
+
+@click.command(
+    epilog=examples(
+        "dasvdd-monitor check monitor.toml",
+        "dasvdd-monitor check monitor.toml --seconds 30 && systemctl start dasvdd-monitor",
+    )
+)
+@click.argument("config_path", metavar="MONITOR.TOML", type=click.Path(path_type=Path))
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=2),
+    default=6.0,
+    show_default=True,
+    help="How long to listen to each source, while the machine runs as usual.",
+)
+@reports_errors
+def check(config_path: Path, seconds: float) -> None:
+    """Say whether MONITOR.TOML, its model and its sources are fit to run; one line each: ok, warning or FAIL.
+
+    Each source is opened for a few seconds, and its level and spectrum are compared with the training recordings. Of a
+    file the beginning is read; standard input is left alone. Exit code: 0 without a FAIL, 78 for a configuration that
+    cannot work, 65 or 66 for a model that cannot be used, 69 for a provider or device that cannot be had, else 1.
+    """
+    report = Report()
+    config = check_config(config_path, report)
+    scorer = check_model(config, report) if config is not None else None
+    hanging = False
+    if config is not None and scorer is not None:
+        for table in config.sources:
+            hanging = check_source(table, scorer, seconds, report) or hanging
+    warnings = f"{report.warnings} warning{'s' * (report.warnings != 1)}"
+    click.echo(f"{'fit to run' if report.exit_code == EXIT_OK else 'not fit to run'}, {warnings}")
+    if hanging:  # a driver holds a thread; an ordinary end would wait for it for ever
+        sys.stdout.flush()
+        os._exit(report.exit_code)
+    sys.exit(report.exit_code)
+
+
+def check_config(path: Path, report: Report) -> MonitorConfig | None:
+    """Report on the configuration; None if it cannot be used."""
+    from ..config import load_config
+
+    try:
+        config = load_config(path)
+    except DasvddError as error:
+        report.fail("configuration", error)
+        return None
+    names = ", ".join(f"{source.name} ({source.kind})" for source in config.sources)
+    report.add("ok", "configuration", f"{path}: {names}")
+    check_events(config.events, report)
+    return config
+
+
+def check_events(events: EventsTable, report: Report) -> None:
+    """Report on whether the event file could be written."""
+    if events.path is None:
+        return
+    nearest = next(parent for parent in events.path.absolute().parents if parent.exists())
+    target = events.path if events.path.exists() else nearest
+    if events.path.is_dir() or not nearest.is_dir() or not os.access(target, os.W_OK):
+        report.add(
+            "FAIL",
+            "events",
+            f"{events.path} cannot be written. Give this user the right to write {target}, or name another file.",
+            exit_code=EXIT_CONFIG,
+        )
+    else:
+        report.add("ok", "events", f"{events.path} can be written")
+
+
+def check_model(config: MonitorConfig, report: Report) -> Scorer | None:
+    """Report on model, decision, golden windows, provider and speed; None if the model cannot score."""
+    from ..scorer import Scorer
+
+    try:
+        scorer = Scorer(config.model.path, provider=config.model.provider)
+        metadata = scorer.metadata
+        report.add(
+            "ok",
+            "model",
+            f"{metadata.name}, exported {metadata.created}: {metadata.channels} channel(s) at "
+            f"{metadata.sample_rate_hz:g} Hz, a window of {metadata.window_seconds:g} s every "
+            f"{metadata.window_hop_seconds:g} s",
+        )
+        if scorer.unknown_fields:
+            report.add("warning", "model", f"fields unknown to this version: {', '.join(scorer.unknown_fields)}")
+        report.add("ok", "provider", f"{scorer.provider}, asked for {config.model.provider}")
+        difference = scorer.verify_golden()
+    except DasvddError as error:
+        report.fail("model", error)
+        return None
+    report.add(
+        "ok",
+        "golden windows",
+        f"{len(metadata.golden.scores)} score as at the export, to {difference:.1g} relative "
+        f"(allowed {metadata.golden.relative_tolerance:.1g})",
+    )
+    check_decision(config, scorer, report)
+    check_speed(config, scorer, report)
+    return scorer
+
+
+def check_decision(config: MonitorConfig, scorer: Scorer, report: Report) -> None:
+    """Report on the threshold in force and what it rests on."""
+    calibration = scorer.metadata.calibration
+    try:
+        _, threshold = config.decision.apply(scorer.metadata.decision, calibration.threshold)
+    except DasvddError as error:
+        report.fail("decision", error)
+        return
+    rests_on = (
+        f"calibrated {calibration.threshold:.5g} for {calibration.false_alarms_per_day:g} false alarm(s) a day on "
+        f"{calibration.hours:.2g} h of normal running{' (extrapolated)' if calibration.extrapolates else ''}"
+    )
+    overrides = config.decision.overrides()
+    if overrides:
+        changed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
+        report.add("warning", "decision", f"[decision] sets {changed}, so the rate no longer holds; {rests_on}")
+    else:
+        report.add("ok", "decision", f"threshold {threshold:.5g}, {rests_on}")
+
+
+def check_speed(config: MonitorConfig, scorer: Scorer, report: Report) -> None:
+    """Report on whether this machine scores as fast as its sources give samples."""
+    timing = measure(scorer, batch=1, seconds=SPEED_SECONDS)
+    sources = len(config.sources)
+    times = timing.times_real_time / sources
+    text = f"a window takes {timing.p50_milliseconds:.2g} ms: {times:.3g} times real time for {sources} source(s)"
+    if times < 1:
+        report.add("FAIL", "speed", f"{text}, 1 is the least. Use fewer sources, or train with a longer window hop.")
+    elif times < HEADROOM:
+        report.add("warning", "speed", f"{text}; below {HEADROOM:g} a busy moment can lose samples")
+    else:
+        report.add("ok", "speed", text)
+
+
+def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Report) -> bool:
+    """Report on one source; True if its device hangs and still holds a thread."""
+    from ..comparison import compare_capture
+    from ..sources import make_source
+
+    metadata = scorer.metadata
+    if table.kind == "file":
+        table = table.model_copy(update={"pace": "fast"})
+    try:
+        source = make_source(table, metadata)
+        if table.kind == "stdin":
+            report.add("ok", table.name, "standard input is not read by check")
+            return False
+        capture = TrialCapture(source, seconds)
+        if not capture.wait():
+            report.add(
+                "FAIL",
+                table.name,
+                f"the device hangs: it gave {capture.captured_seconds:.1f} s of samples in "
+                f"{seconds + PATIENCE_SECONDS:g} s. Unplug it and plug it in again.",
+                exit_code=EXIT_UNAVAILABLE,
+            )
+            return True
+        samples = capture.samples()
+    except DasvddError as error:
+        report.fail(table.name, error)
+        return False
+    heard = f"{len(samples) / metadata.sample_rate_hz:.1f} s at {metadata.sample_rate_hz:g} Hz"
+    description = getattr(source, "description", "") or ("beginning of the file" if table.kind == "file" else "")
+    if capture.overflowed:
+        report.add("warning", table.name, f"{heard} from {description}, with samples lost: is this machine too busy?")
+    else:
+        report.add("ok", table.name, f"{heard} from {description}")
+    for finding in compare_capture(samples, metadata):
+        report.add(finding.verdict, f"{table.name}, {finding.subject}", finding.text)
+    return False
+
+
+class TrialCapture:
+    """Reads a source for some seconds in a thread of its own, since a dead device may hold its reader for ever."""
+
+    def __init__(self, source: Source, seconds: float) -> None:
+        self.overflowed = False
+        self.captured_seconds = 0.0
+        self._source = source
+        self._seconds = seconds
+        self._blocks: list[NDArray[np.float32]] = []
+        self._error: DasvddError | None = None
+        self._thread = threading.Thread(target=self._read, name="check", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> bool:
+        """Wait for the end of the capture; False if it does not come."""
+        self._thread.join(self._seconds + PATIENCE_SECONDS)
+        return not self._thread.is_alive()
+
+    def samples(self) -> NDArray[np.float32]:
+        """What was captured, [samples, channels]. Raises the fault that ended the capture."""
+        import numpy as np
+
+        if self._error is not None:
+            raise self._error
+        if not self._blocks:
+            raise DasvddError("no samples arrived. Is the device muted, in use, or the file empty?")
+        settled = np.concatenate(self._blocks)
+        wanted = round(self._seconds * self._source.sample_rate_hz)
+        return settled[-wanted:] if self._source.live else settled[:wanted]
+
+    def _read(self) -> None:
+        wanted_seconds = self._seconds + (SETTLING_SECONDS if self._source.live else 0.0)
+        deadline = time.monotonic() + self._seconds + PATIENCE_SECONDS / 2
+        try:
+            self._source.open()
+            while self.captured_seconds < wanted_seconds and time.monotonic() < deadline:
+                block = self._source.read()
+                if block is None:
+                    break
+                self.overflowed = self.overflowed or block.overflowed
+                if len(block.samples):
+                    self._blocks.append(block.samples)
+                    self.captured_seconds += len(block.samples) / self._source.sample_rate_hz
+        except DasvddError as error:
+            self._error = error
+        except Exception as error:  # whatever a device's library raises
+            self._error = Unavailable(f"{type(error).__name__}: {error}")
+        finally:
+            self._source.close()

@@ -1,0 +1,68 @@
+"""What the commands of all three programs share: faults become one line and an exit code, and common options."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+
+from ..errors import DasvddError
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a command's function, innermost.
+
+    A DasvddError is printed as `error: ...` on standard error and exits with its exit code; Ctrl-C exits with 130;
+    a reader of standard output that went away (`| head`) ends the program quietly with 141. Any other exception is
+    a fault of the program and keeps its traceback.
+    """
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
+        except DasvddError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            # What is still buffered has no reader; without this the interpreter complains at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(EXIT_BROKEN_PIPE)
+
+    return guarded
+
+
+def examples(*lines: str) -> str:
+    """An epilog for a command's help: the heading `Examples:` and `lines`, which click then leaves unwrapped."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def model_options(command: Callable[P, R]) -> Callable[P, R]:
+    """The options `--provider` and `--threads` of commands that open a model."""
+    provider = click.option(
+        "--provider",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where the model runs; cuda is an error unless CUDA is really obtained.",
+    )
+    threads = click.option(
+        "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads for one run of the model."
+    )
+    return provider(threads(command))

@@ -1,0 +1,232 @@
+"""`dasvdd-monitor score`: recordings -> scores, as JSON lines for programs or a table for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ..errors import EXIT_DATA, DasvddError, DataError, InputMissing
+from .common import examples, model_options, reports_errors
+
+if TYPE_CHECKING:
+    from ..contract import ModelMetadata
+    from ..recording_scores import RecordingSummary, ScoredWindow
+    from ..scorer import Scorer
+
+PROGRESS_AFTER_SECONDS = 2.0
+PROGRESS_EVERY_SECONDS = 0.5
+
+
+@click.command(
+    epilog=examples(
+        "dasvdd-monitor score model.onnx pump.wav",
+        "dasvdd-monitor score model.onnx recordings/ --summary",
+        "dasvdd-monitor score model.onnx vibration.csv --channels x,y,z > scores.jsonl",
+    )
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "jsonl"]),
+    help="Default: a table in a terminal, JSON lines elsewhere.",
+)
+@click.option("--summary", "only_summary", is_flag=True, help="One line a recording, none a window.")
+@click.option(
+    "--channels", help="Columns of a CSV, by header name or 1-based position: x,y,z. Default: as in training."
+)
+@model_options
+@reports_errors
+def score(
+    model: Path,
+    recordings: tuple[Path, ...],
+    output_format: Literal["table", "jsonl"] | None,
+    only_summary: bool,
+    channels: str | None,
+    provider: Literal["auto", "cpu", "cuda"],
+    threads: int,
+) -> None:
+    """Score RECORDINGS (files or folders) with MODEL, window by window.
+
+    Each recording goes through the decision chain of the model on its own: above_threshold is the smoothed score
+    against the threshold, an episode is an alarm from rise to clear. A recording that cannot be read is named on
+    standard error, the others are scored, and the exit code is 65.
+    """
+    from ..scorer import Scorer
+
+    scorer = Scorer(model, provider=provider, threads=threads)
+    scorer.verify_golden()
+    for field in scorer.unknown_fields:
+        click.echo(f"note: the model's metadata has the field '{field}', unknown to this version and ignored", err=True)
+    paths = find_recordings(recordings, kind=scorer.metadata.kind)
+    as_table = output_format == "table" if output_format else sys.stdout.isatty()
+    printer = TablePrinter(scorer.metadata, only_summary) if as_table else JsonPrinter(only_summary)
+    chosen = tuple(name.strip() for name in channels.split(",")) if channels else ()
+    failed = 0
+    for number, path in enumerate(paths, start=1):
+        progress = Progress(f"{number}/{len(paths)} {path}", shown=only_summary or not sys.stdout.isatty())
+        try:
+            score_one(scorer, path, chosen, printer, progress)
+        except DasvddError as error:
+            failed += 1
+            progress.clear()
+            click.echo(f"error: {error}", err=True)
+    if failed:
+        click.echo(f"{failed} of {len(paths)} recordings could not be scored", err=True)
+        sys.exit(EXIT_DATA)
+
+
+def find_recordings(given: tuple[Path, ...], *, kind: Literal["audio", "sensor"]) -> list[Path]:
+    """The files among `given`, and those in the folders among them that suit `kind`, at any depth, sorted.
+
+    Raises InputMissing for a path that is not there, DataError for a folder without any.
+    """
+    from ..recordings import is_audio, is_table
+
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            suits = is_audio if kind == "audio" else is_table
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and suits(p))
+            if not inside:
+                wanted = "WAV, FLAC or OGG" if kind == "audio" else "CSV"
+                raise DataError(f"the folder {path} holds no {wanted} file at any depth, and the model is for {kind}.")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise InputMissing(f"{path}: there is no such file or folder.")
+    return found
+
+
+def score_one(
+    scorer: Scorer, path: Path, channels: tuple[str, ...], printer: TablePrinter | JsonPrinter, progress: Progress
+) -> None:
+    """Score the recording at `path` and print it. Raises DasvddError if it cannot be scored."""
+    from ..manifest import is_manifest
+    from ..recording_scores import RecordingSummary, check_fits, score_recording, table_format
+
+    if is_manifest(path):
+        raise DataError(f"{path}: it is a manifest, not a recording. Name the recordings or their folder.")
+    metadata = scorer.metadata
+    table = table_format(metadata, channels)
+    sample_rate_hz = check_fits(path, metadata, table)
+    if sample_rate_hz != metadata.sample_rate_hz:
+        click.echo(
+            f"note: {path}: resampled from {sample_rate_hz:g} Hz to the model's {metadata.sample_rate_hz:g} Hz",
+            err=True,
+        )
+    summary = RecordingSummary()
+    printer.recording(path)
+    for window in score_recording(scorer, path, table=table, summary=summary):
+        progress.update(window.start_seconds)
+        printer.window(path, window)
+    progress.clear()
+    printer.summary(path, summary)
+
+
+class JsonPrinter:
+    """One JSON object a line: `"type": "window"` a window, then `"type": "recording"` for the recording."""
+
+    def __init__(self, only_summary: bool) -> None:
+        self._only_summary = only_summary
+
+    def recording(self, path: Path) -> None:
+        """Nothing: every line names its file."""
+
+    def window(self, path: Path, window: ScoredWindow) -> None:
+        """Print one window."""
+        if not self._only_summary:
+            click.echo(json.dumps({"type": "window", "file": str(path), **asdict(window)}))
+
+    def summary(self, path: Path, summary: RecordingSummary) -> None:
+        """Print what stands out in a recording."""
+        episodes = [
+            {name: value for name, value in asdict(episode).items() if name != "peak_residual"}
+            for episode in summary.episodes
+        ]
+        line = {
+            "type": "recording",
+            "file": str(path),
+            "windows": summary.windows,
+            "max_score": summary.max_score,
+            "max_smoothed_score": summary.max_smoothed_score,
+            "share_above_threshold": summary.share_above_threshold,
+            "episodes": episodes,
+        }
+        click.echo(json.dumps(line))
+
+
+class TablePrinter:
+    """Rows for people: a heading a recording, a row a window, a closing line that sums up."""
+
+    def __init__(self, metadata: ModelMetadata, only_summary: bool) -> None:
+        self._only_summary = only_summary
+        calibration = metadata.calibration
+        click.echo(
+            f"{metadata.name}: window {metadata.window_seconds:g} s every {metadata.window_hop_seconds:g} s, threshold "
+            f"{calibration.threshold:.5g} for {calibration.false_alarms_per_day:g} false alarm(s) a day"
+            + (" (extrapolated)" if calibration.extrapolates else "")
+        )
+
+    def recording(self, path: Path) -> None:
+        """Print the heading of a recording's windows."""
+        if not self._only_summary:
+            click.echo(f"\n{path}")
+            click.echo(
+                f"{'start s':>10} {'score':>12} {'smoothed':>12} {'reconstruction':>14} {'center dist.':>12}  state"
+            )
+
+    def window(self, path: Path, window: ScoredWindow) -> None:
+        """Print one window."""
+        if not self._only_summary:
+            state = "ALARM" if window.in_alarm else "above" if window.above_threshold else ""
+            click.echo(
+                f"{window.start_seconds:10.3f} {window.score:12.6g} {window.smoothed_score:12.6g} "
+                f"{window.reconstruction_error:14.6g} {window.center_distance:12.6g}  {state}".rstrip()
+            )
+
+    def summary(self, path: Path, summary: RecordingSummary) -> None:
+        """Print what stands out in a recording."""
+        click.echo(
+            f"{path}: {summary.windows} windows, largest score {summary.max_score:.5g} (smoothed "
+            f"{summary.max_smoothed_score:.5g}), {100 * summary.share_above_threshold:.1f} % above the threshold, "
+            f"{'no alarm' if not summary.episodes else '; '.join(_episodes(summary))}"
+        )
+
+
+def _episodes(summary: RecordingSummary) -> Iterator[str]:
+    for episode in summary.episodes:
+        end = "to the end" if episode.clear_seconds is None else f"to {episode.clear_seconds:.1f} s"
+        yield f"ALARM from {episode.rise_seconds:.1f} s {end}, peak {episode.peak_score:.5g}"
+
+
+class Progress:
+    """One line on standard error, in a terminal only, for recordings that take longer than two seconds."""
+
+    def __init__(self, label: str, *, shown: bool) -> None:
+        self._label = label
+        self._shown = shown and sys.stderr.isatty()
+        self._next = time.monotonic() + PROGRESS_AFTER_SECONDS
+        self._drawn = False
+
+    def update(self, recording_seconds: float) -> None:
+        """Say how far into the recording the scoring is."""
+        now = time.monotonic()
+        if self._shown and now >= self._next:
+            click.echo(f"\r\033[K{self._label}: {recording_seconds:.0f} s scored", nl=False, err=True)
+            self._next = now + PROGRESS_EVERY_SECONDS
+            self._drawn = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            click.echo("\r\033[K", nl=False, err=True)

@@ -1,0 +1,153 @@
+"""monitor.toml -> MonitorConfig. Every fault is one ConfigError (exit code 78) that names the key."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .detector import DecisionSettings
+from .errors import ConfigError, InputMissing
+from .strict_config import StrictModel, read_toml, validate
+
+
+class ModelTable(StrictModel):
+    """`[model]`: which model, and on what it runs."""
+
+    path: Path
+    """The exported model; relative to the TOML file."""
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class _SourceTable(StrictModel):
+    name: str = Field(min_length=1)
+    """What the events call this source."""
+    stall_seconds: float = Field(default=5.0, gt=0)
+    """Without samples for this long, the source is STALLED."""
+    silent_seconds: float = Field(default=10.0, gt=0)
+    """Silent (sensors: no channel changes) for this long, the source is SILENT."""
+
+
+class MicrophoneTable(_SourceTable):
+    """`[[source]]` with kind = "microphone"."""
+
+    kind: Literal["microphone"]
+    device: str = ""
+    """Part of the device's name, as `dasvdd-monitor devices` prints it; empty for the system's default input."""
+
+
+class FileTable(_SourceTable):
+    """`[[source]]` with kind = "file": the replay of a recording."""
+
+    kind: Literal["file"]
+    path: Path
+    """WAV, FLAC, OGG or CSV (at the model's sample rate); relative to the TOML file."""
+    pace: Literal["fast", "real-time"] = "fast"
+
+
+class StdinTable(_SourceTable):
+    """`[[source]]` with kind = "stdin": what another program pipes in, at the model's sample rate."""
+
+    kind: Literal["stdin"]
+    format: Literal["s16le", "f32le", "csv"]
+    """Raw interleaved PCM (little-endian), or one CSV row a sample."""
+
+
+SourceTable = Annotated[MicrophoneTable | FileTable | StdinTable, Field(discriminator="kind")]
+
+
+class DecisionTable(StrictModel):
+    """`[decision]`: values that replace the model's own. The calibrated false-alarm rate then holds no longer."""
+
+    threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    smoothing_seconds: float | None = None
+    k: int | None = None
+    n: int | None = None
+    clear_ratio: float | None = None
+    minimum_duration_seconds: float | None = None
+
+    def overrides(self) -> dict[str, float]:
+        """The values that are set, by name."""
+        return self.model_dump(exclude_none=True)
+
+    def apply(self, settings: DecisionSettings, threshold: float) -> tuple[DecisionSettings, float]:
+        """The model's `settings` and `threshold` with this table's values in their place.
+
+        Raises ConfigError where the result cannot work, for instance k above n.
+        """
+        values = self.overrides()
+        chosen_threshold = float(values.pop("threshold", threshold))
+        try:
+            return DecisionSettings(**{**asdict(settings), **values}), chosen_threshold
+        except ValueError as error:
+            raise ConfigError(f"[decision]: {error}; the model's own settings are {settings}") from error
+
+
+class EventsTable(StrictModel):
+    """`[events]`: where events go besides standard output."""
+
+    path: Path | None = None
+    """JSON-lines file, rotated to path.1, path.2, ...; relative to the TOML file. Without it: standard output only."""
+    max_bytes: int = Field(default=10_000_000, ge=10_000)
+    keep: int = Field(default=5, ge=1)
+    """Number of rotated files kept beside the current one."""
+    scores: bool = False
+    """Also write one event per window."""
+
+
+class MonitorConfig(StrictModel):
+    """What `dasvdd-monitor run` and `check` read. All paths are absolute or relative to the working folder."""
+
+    model: ModelTable
+    source: list[SourceTable] = Field(min_length=1)
+    """In the TOML file, each is a table `[[source]]`."""
+    decision: DecisionTable = DecisionTable()
+    events: EventsTable = EventsTable()
+
+    @property
+    def sources(self) -> list[SourceTable]:
+        """Every source, in the order of the file."""
+        return self.source
+
+    @model_validator(mode="after")
+    def _sources_can_share_a_process(self) -> MonitorConfig:
+        names = [source.name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two sources are named '{twice[0]}'; events could not tell them apart: rename one")
+        if sum(source.kind == "stdin" for source in self.sources) > 1:
+            raise ValueError("two sources read stdin, but there is only one standard input: keep one of them")
+        return self
+
+
+def load_config(path: str | Path) -> MonitorConfig:
+    """The configuration in the TOML file `path`; paths in it are taken relative to its folder.
+
+    Raises ConfigError for a missing or unreadable file, unknown keys (with the nearest known one) and values that
+    cannot work. Does not look whether the model or a recording exists.
+    """
+    path = Path(path)
+    try:
+        raw = read_toml(path)
+    except InputMissing as error:
+        raise ConfigError(f"{error}. Give the path of a monitor.toml.") from error
+    config = validate(MonitorConfig, raw, origin=str(path))
+    return _relative_to(path.parent, config)
+
+
+def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
+    """`config` with every path joined to `folder`; absolute paths stay."""
+
+    def joined(table: StrictModel) -> Any:
+        relative = getattr(table, "path", None)
+        return table if relative is None else table.model_copy(update={"path": folder / relative})
+
+    return config.model_copy(
+        update={
+            "model": joined(config.model),
+            "source": [joined(source) for source in config.sources],
+            "events": joined(config.events),
+        }
+    )

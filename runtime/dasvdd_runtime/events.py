@@ -1,0 +1,165 @@
+"""What the monitor reports: event records, one JSON object each, under a schema of their own.
+
+Every event has `schema`, `event`, `time` (UTC, ISO 8601 with milliseconds: when it was written) and, except for
+`started` and `stopped`, `source` and `stream_seconds`. Times in seconds count the stream's samples, lost ones included,
+from its first; that of a window is its end, when its score is known first.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .contract import ModelMetadata
+from .detector import Decision, DecisionSettings, Episode
+from .health import StateChange
+
+SCHEMA = "1.0"
+CARRYING_BANDS = 3
+"""Bands or channels named as those that carry an alarm."""
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Counts:
+    """What happened to one source's samples so far."""
+
+    windows_scored: int = 0
+    windows_withheld: int = 0
+    """Windows that were silent or held values that are not finite, and so were not judged."""
+    gaps: int = 0
+    lost_seconds: float = 0.0
+    """Time of which no samples arrived: device away, overflow, lost by the sound system."""
+    dropped_seconds: float = 0.0
+    """Samples that arrived and were dropped, because scoring fell behind."""
+    episodes: int = 0
+
+
+def started(
+    metadata: ModelMetadata,
+    *,
+    threshold: float,
+    settings: DecisionSettings,
+    overrides: dict[str, float],
+    provider: str,
+    sources: Sequence[str],
+    versions: dict[str, str],
+) -> Event:
+    """Monitoring begins. `overrides`: decision values that the configuration puts in the place of the model's."""
+    return {
+        "event": "started",
+        "model": metadata.name,
+        "model_fingerprint": metadata.model_fingerprint,
+        "sources": list(sources),
+        "threshold": threshold,
+        "decision": asdict(settings),
+        "overrides": overrides,
+        "false_alarms_per_day": None if overrides else metadata.calibration.false_alarms_per_day,
+        "provider": provider,
+        "versions": versions,
+    }
+
+
+def source_state(change: StateChange) -> Event:
+    """A source changed its state."""
+    return {
+        "event": "source_state",
+        "state": change.state.value,
+        "previous": change.previous.value,
+        "reason": change.reason,
+    }
+
+
+def score(decision: Decision, *, start_seconds: float) -> Event:
+    """One window was scored. `start_seconds`: where it begins in the stream."""
+    return {
+        "event": "score",
+        "start_seconds": start_seconds,
+        "score": decision.score,
+        "smoothed_score": decision.smoothed_score,
+        "in_alarm": decision.in_alarm,
+    }
+
+
+def alarm_raised(number: int, decision: Decision, bands: list[dict[str, Any]], *, threshold: float) -> Event:
+    """An alarm rose. `number` counts the source's episodes from 1; `bands` as `carrying_bands` gives them."""
+    return {
+        "event": "alarm_raised",
+        "episode": number,
+        "score": decision.score,
+        "smoothed_score": decision.smoothed_score,
+        "threshold": threshold,
+        "bands": bands,
+    }
+
+
+def alarm_cleared(number: int, episode: Episode, bands: list[dict[str, Any]]) -> Event:
+    """An alarm cleared. `bands`: those that carried it at its peak."""
+    assert episode.clear_seconds is not None
+    return {
+        "event": "alarm_cleared",
+        "episode": number,
+        "rise_seconds": episode.rise_seconds,
+        "peak_seconds": episode.peak_seconds,
+        "peak_score": episode.peak_score,
+        "clear_seconds": episode.clear_seconds,
+        "duration_seconds": episode.clear_seconds - episode.rise_seconds,
+        "bands": bands,
+    }
+
+
+def alarm_open(number: int, episode: Episode, bands: list[dict[str, Any]]) -> Event:
+    """The stream, or monitoring, ended while an alarm lasted."""
+    return {
+        "event": "alarm_open",
+        "episode": number,
+        "rise_seconds": episode.rise_seconds,
+        "peak_seconds": episode.peak_seconds,
+        "peak_score": episode.peak_score,
+        "bands": bands,
+    }
+
+
+def summary(counts: Counts, *, state: str, in_alarm: bool) -> Event:
+    """The counts of one source: every hour, and when it ends."""
+    return {"event": "summary", "state": state, "in_alarm": in_alarm, **asdict(counts)}
+
+
+def stopped(*, reason: str, alarms_open: list[str], failed: dict[str, str]) -> Event:
+    """Monitoring ends. `alarms_open`: sources in alarm; `failed`: sources that ended with a fault, and the fault."""
+    return {"event": "stopped", "reason": reason, "alarm_open": alarms_open, "failed": failed}
+
+
+def carrying_bands(
+    residual: Sequence[float], baseline: Sequence[float], names: Sequence[str], *, most: int = CARRYING_BANDS
+) -> list[dict[str, Any]]:
+    """The `most` bands whose residual is largest in relation to what is usual for them, largest first.
+
+    `residual`, `baseline` and `names` have one entry a band. A band whose baseline is 0 has no ratio and comes last.
+    """
+    ratios = [value / usual if usual > 0 else 0.0 for value, usual in zip(residual, baseline, strict=True)]
+    order = sorted(range(len(ratios)), key=lambda i: ratios[i], reverse=True)
+    return [{"name": names[i], "ratio": ratios[i]} for i in order[:most]]
+
+
+def to_json(event: Event, *, now: datetime) -> str:
+    """`event` as one line of JSON without the line feed, stamped with the schema and `now`; NaN becomes null."""
+    stamp = now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    record = {"schema": SCHEMA, "event": event["event"], "time": stamp, **event}
+    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """`value` with None in the place of every float that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return value

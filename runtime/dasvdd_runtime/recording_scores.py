@@ -1,0 +1,136 @@
+"""Score a recording of any length in bounded memory, with the decisions that a monitor would take on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .contract import ModelMetadata
+from .detector import Detector, Episode
+from .errors import DataError
+from .recordings import TableFormat, probe, read_blocks
+from .scorer import BATCH_BYTES, BATCH_WINDOWS, Scorer
+from .windows import Windower
+
+
+@dataclass(frozen=True)
+class ScoredWindow:
+    """One window of a recording. Times are seconds from the start of the recording."""
+
+    start_seconds: float
+    score: float
+    reconstruction_error: float
+    center_distance: float
+    smoothed_score: float
+    above_threshold: bool
+    """Whether the smoothed score exceeds the threshold."""
+    in_alarm: bool
+    """Whether the whole decision chain is in alarm after this window."""
+
+
+@dataclass
+class RecordingSummary:
+    """What stands out in a recording; grows window by window."""
+
+    windows: int = 0
+    windows_above_threshold: int = 0
+    max_score: float = -math.inf
+    max_smoothed_score: float = -math.inf
+    episodes: list[Episode] = field(default_factory=list)
+    """The alarms, timed by the ends of windows; one that lasts to the end of the recording has no clear_seconds."""
+
+    @property
+    def share_above_threshold(self) -> float:
+        """Share of the windows whose smoothed score exceeds the threshold, 0 to 1; 0 without windows."""
+        return self.windows_above_threshold / self.windows if self.windows else 0.0
+
+    def add(self, window: ScoredWindow) -> None:
+        """Count `window` in."""
+        self.windows += 1
+        self.windows_above_threshold += window.above_threshold
+        self.max_score = max(self.max_score, window.score)
+        self.max_smoothed_score = max(self.max_smoothed_score, window.smoothed_score)
+
+
+def table_format(metadata: ModelMetadata, channels: tuple[str, ...] = ()) -> TableFormat:
+    """How to read a CSV for this model: at its sample rate, and `channels`, else the columns that it was trained on.
+
+    A model trained on a table without a header ('column 1', ...) takes the same positions.
+    """
+    positions = tuple(name.removeprefix("column ") for name in metadata.channel_names)
+    trained_on = positions if all(map(str.isdecimal, positions)) else tuple(metadata.channel_names)
+    return TableFormat(sample_rate_hz=metadata.sample_rate_hz, channels=channels or trained_on)
+
+
+def check_fits(path: Path, metadata: ModelMetadata, table: TableFormat) -> float:
+    """The sample rate of the recording at `path` in Hz, if it has the channels and the length that the model needs.
+
+    Raises DataError if not, and RecordingError if the recording cannot be read.
+    """
+    sample_rate_hz, channels, seconds = probe(path, table=table)
+    if channels != metadata.channels:
+        raise DataError(
+            f"{path}: it has {channels} channel{'s' * (channels != 1)}, the model takes {metadata.channels} "
+            f"({', '.join(metadata.channel_names)}). Score a recording made like the training data, or train again."
+        )
+    if seconds < metadata.window_seconds:
+        raise DataError(
+            f"{path}: it is {seconds:.3g} s long, shorter than one window of {metadata.window_seconds:.3g} s, so "
+            "there is nothing to score."
+        )
+    return sample_rate_hz
+
+
+def score_recording(
+    scorer: Scorer, path: Path, *, table: TableFormat, summary: RecordingSummary
+) -> Iterator[ScoredWindow]:
+    """Score the recording at `path` window by window, resampled to the model's rate if need be, and fill `summary`.
+
+    Every recording starts a decision chain of its own. Raises RecordingError if the recording cannot be read, and
+    DataError for a score that is not finite.
+    """
+    metadata = scorer.metadata
+    detector = Detector(
+        threshold=metadata.calibration.threshold,
+        settings=metadata.decision,
+        window_hop_seconds=metadata.window_hop_seconds,
+    )
+    windower = Windower(
+        window_samples=metadata.window_samples, hop_samples=metadata.window_hop_samples, channels=metadata.channels
+    )
+    windows_a_block = max(1, min(BATCH_WINDOWS, BATCH_BYTES // (4 * metadata.window_samples * metadata.channels)))
+    for block in read_blocks(
+        path,
+        block_seconds=windows_a_block * metadata.window_hop_seconds,
+        sample_rate_hz=metadata.sample_rate_hz,
+        table=table,
+    ):
+        windows = windower.push(block)
+        if not windows:
+            continue
+        scores = scorer.score_windows(np.stack([window.samples for window in windows]))
+        for row, window in enumerate(windows):
+            start_seconds = window.first_sample / metadata.sample_rate_hz
+            score = float(scores.score[row])
+            if not math.isfinite(score):
+                raise DataError(f"{path}: the window at {start_seconds:.3f} s scores {score}, so it says nothing.")
+            decision = detector.update(start_seconds + metadata.window_seconds, score)
+            scored = ScoredWindow(
+                start_seconds=start_seconds,
+                score=score,
+                reconstruction_error=float(scores.reconstruction_error[row]),
+                center_distance=float(scores.center_distance[row]),
+                smoothed_score=decision.smoothed_score,
+                above_threshold=decision.smoothed_score > metadata.calibration.threshold,
+                in_alarm=decision.in_alarm,
+            )
+            if decision.cleared is not None:
+                summary.episodes.append(decision.cleared)
+            summary.add(scored)
+            yield scored
+    if (still_open := detector.finish()) is not None:
+        summary.episodes.append(still_open)

@@ -1,0 +1,122 @@
+"""Events as JSON lines: to standard output, and to a file that is rotated by size."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Takes lines and never raises: where events cannot go, monitoring still goes on."""
+
+    def write(self, line: str, *, durable: bool) -> None:
+        """Write `line`, given without a line feed; `durable`: it must survive a power cut."""
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+
+
+class StreamSink:
+    """Lines to an open file descriptor, by default standard output. A reader that went away ends it quietly."""
+
+    def __init__(self, file_descriptor: int = 1) -> None:
+        self._file_descriptor = file_descriptor
+        self._open = True
+
+    def write(self, line: str, *, durable: bool) -> None:
+        """Write `line` at once. After a broken pipe: nothing."""
+        if not self._open:
+            return
+        try:
+            _write_all(self._file_descriptor, f"{line}\n".encode())
+        except OSError as error:
+            self._open = False
+            log.warning("standard output is gone (%s); events go to the event file only", error.strerror)
+
+    def close(self) -> None:
+        """Nothing is buffered."""
+
+
+class RotatingFile:
+    """Lines appended to `path`, which becomes path.1, path.2, ... `path.keep` before it would exceed `max_bytes`.
+
+    A full disk loses lines, says so once, and is tried again with the next line. Raises OSError on creation only.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, keep: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._keep = keep
+        self._lost_lines = 0
+        self._file_descriptor = -1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def write(self, line: str, *, durable: bool) -> None:
+        """Append `line`; with `durable`, put it on the disk itself."""
+        data = f"{line}\n".encode()
+        try:
+            if self._file_descriptor < 0:
+                self._open()
+            if self._size > 0 and self._size + len(data) > self._max_bytes:
+                self._rotate()
+            self._append(data)
+            if durable:
+                os.fsync(self._file_descriptor)
+        except OSError as error:
+            self._lost_lines += 1
+            if self._lost_lines == 1:
+                log.error("%s: %s; events are lost until there is room", self._path, error.strerror)
+            return
+        if self._lost_lines:
+            log.warning("%s: written to again; %d events were lost", self._path, self._lost_lines)
+            self._lost_lines = 0
+
+    def close(self) -> None:
+        """Put everything on the disk and close the file."""
+        if self._file_descriptor >= 0:
+            try:
+                os.fsync(self._file_descriptor)
+            except OSError as error:
+                log.error("%s: %s", self._path, error.strerror)
+            os.close(self._file_descriptor)
+            self._file_descriptor = -1
+
+    def _open(self) -> None:
+        self._file_descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = os.fstat(self._file_descriptor).st_size
+        # A power cut or a full disk may have left half a line.
+        self._torn = self._size > 0 and os.pread(self._file_descriptor, 1, self._size - 1) != b"\n"
+
+    def _append(self, data: bytes) -> None:
+        if self._torn:
+            data = b"\n" + data
+        before = self._size
+        try:
+            _write_all(self._file_descriptor, data)
+        except OSError:
+            self._size = os.fstat(self._file_descriptor).st_size
+            self._torn = self._torn or self._size > before
+            raise
+        self._size += len(data)
+        self._torn = False
+
+    def _rotate(self) -> None:
+        os.close(self._file_descriptor)
+        self._file_descriptor = -1
+        for number in range(self._keep, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            newer = self._path if number == 1 else self._path.with_name(f"{self._path.name}.{number - 1}")
+            if newer.exists():
+                newer.replace(older)
+        self._open()
+
+
+def _write_all(file_descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file_descriptor, view) :]

@@ -1,0 +1,72 @@
+"""Replay of a recording, in real time or as fast as it can be scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..recordings import TableFormat, is_table, read_blocks
+from .base import Block
+
+FAST_BLOCK_SECONDS = 1.0
+REAL_TIME_BLOCK_SECONDS = 0.1
+
+
+class FileSource:
+    """The samples of one file, from its first to its last.
+
+    `open` and `read` raise RecordingError or InputMissing, and DataError for a wrong number of channels.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, *, sample_rate_hz: float, channel_names: list[str], real_time: bool = False) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self._path = path
+        self._channel_names = channel_names
+        self._real_time = real_time
+        self._blocks: Iterator[NDArray[np.float32]] = iter(())
+        self._due_seconds = 0.0
+
+    def open(self) -> None:
+        """Begin at the first sample."""
+        table = TableFormat()
+        if is_table(self._path):
+            table = TableFormat(sample_rate_hz=self.sample_rate_hz, channels=_table_channels(self._channel_names))
+        block_seconds = REAL_TIME_BLOCK_SECONDS if self._real_time else FAST_BLOCK_SECONDS
+        self._blocks = iter(
+            read_blocks(self._path, block_seconds=block_seconds, sample_rate_hz=self.sample_rate_hz, table=table)
+        )
+        self._due_seconds = time.monotonic()
+
+    def read(self) -> Block | None:
+        """The next block; in real time, once its last sample is due."""
+        samples = next(self._blocks, None)
+        if samples is None:
+            return None
+        if samples.shape[1] != len(self._channel_names):
+            raise DataError(
+                f"{self._path}: {samples.shape[1]} channels, but the model takes {len(self._channel_names)}. "
+                "Replay a recording made like those that the model was trained on."
+            )
+        if self._real_time:
+            self._due_seconds += len(samples) / self.sample_rate_hz
+            time.sleep(max(0.0, self._due_seconds - time.monotonic()))
+        return Block(samples)
+
+    def close(self) -> None:
+        """Forget the file."""
+        self._blocks = iter(())
+
+
+def _table_channels(channel_names: list[str]) -> tuple[str, ...]:
+    """Names or positions that select the model's channels: a table without a header named them 'column 3'."""
+    positions = [name.removeprefix("column ") for name in channel_names]
+    if all(position.isdigit() for position in positions):
+        return tuple(positions)
+    return tuple(channel_names)

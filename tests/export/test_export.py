@@ -1,0 +1,211 @@
+"""Export: parity, contract, and nothing written where something is wrong."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from dasvdd_export import export as export_module
+from dasvdd_export import fused, parity
+from dasvdd_export.export import ParityError, export
+from dasvdd_runtime import Scorer
+from dasvdd_runtime.contract import decode
+from dasvdd_runtime.errors import DataError
+from dasvdd_train.features import as_input
+from dasvdd_train.front_ends import FrontEnd, LogMel, Rows
+from dasvdd_train.holdout import load_holdout
+from dasvdd_train.model import DasvddModel
+from dasvdd_train.model_file import TrainedModel, load_model
+from make_tiny_models import make_audio, make_sensor, write_audio
+
+
+@pytest.fixture(scope="module", params=["audio", "sensor"])
+def exported_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained and exported run of each kind."""
+    make = {"audio": make_audio, "sensor": make_sensor}[request.param]
+    return make(tmp_path_factory.mktemp(request.param))
+
+
+def do_export(run: Path, out: Path, **options: object) -> object:
+    return export(run / "model.pt", out, **({"calibration_data": None, "false_alarms_per_day": None} | options))  # type: ignore[arg-type]
+
+
+def test_device_scores_what_torch_scores(exported_run: Path) -> None:
+    """Every held-out window scores on the device what it scored in training, in all outputs."""
+    trained = load_model(exported_run / "model.pt")
+    windows = load_holdout(exported_run / "holdout.npz").windows
+    scores = Scorer(exported_run / "model.onnx", provider="cpu").score_windows(windows)
+    with torch.no_grad():
+        expected = [out.double().numpy() for out in trained.model(as_input(windows, trained.kind))]
+    for found, wanted in zip(
+        (scores.score, scores.reconstruction_error, scores.center_distance, scores.residual), expected, strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * float(scores.score.max()))
+
+
+def test_graph_is_what_old_and_small_devices_run(exported_run: Path) -> None:
+    """One file, opset 18, IR 8, named dynamic batch, Gemm networks, no operator that a device lacks, no local path."""
+    content = (exported_run / "model.onnx").read_bytes()
+    model = onnx.load_from_string(content)
+    operators = {node.op_type for node in model.graph.node}
+    assert model.ir_version == 8
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+    assert "Gemm" in operators
+    assert not operators & {"STFT", "DFT", "Pad", "Loop", "If", "ReduceMax"}
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert not any(initializer.external_data for initializer in model.graph.initializer)
+    assert str(Path.cwd()).encode() not in content
+    assert b"site-packages" not in content
+
+
+def test_metadata_holds_what_the_device_needs(exported_run: Path) -> None:
+    """Rates, sizes, threshold, golden windows and fingerprints agree with the trained model."""
+    trained = load_model(exported_run / "model.pt")
+    properties = {p.key: p.value for p in onnx.load(exported_run / "model.onnx").metadata_props}
+    metadata, unknown = decode(properties)
+    assert unknown == []
+    assert metadata.calibration == trained.calibration
+    assert (metadata.sample_rate_hz, metadata.window_samples) == (trained.sample_rate_hz, trained.window_samples)
+    assert metadata.units == (["full scale"] if trained.kind == "audio" else ["g", "g", "g"])
+    assert 1 <= len(metadata.golden.scores) <= 8
+    assert metadata.golden.windows().nbytes <= 2**20
+    assert len(metadata.model_fingerprint) == 64
+
+
+def untrained(front_end: FrontEnd, stacked_frames: int) -> TrainedModel:
+    """A model with random weights behind `front_end`, enough for the graph."""
+    torch.manual_seed(0)
+    audio = front_end.kind == "audio"
+    model = DasvddModel(front_end, stacked_frames=stacked_frames, widths=(32, 16), latent=8).eval()
+    model.requires_grad_(False)
+    model.mean.fill_(-60 if audio else 0)
+    model.std.fill_(12 if audio else 1)
+    model.center.normal_()
+    model.gamma.fill_(2.5)
+    channels = front_end.settings()["channels"]
+    tiny = load_model(Path(__file__).parents[1] / "data" / "schema_1.0" / "sensor.pt")
+    fields = {name: getattr(tiny, name) for name in tiny.__dataclass_fields__}
+    baseline = type(tiny.baseline)([-20] * 3, [], [], [0.0] * channels, [0.1] * channels)
+    return TrainedModel(
+        **fields
+        | {
+            "model": model,
+            "channel_names": tuple(f"channel {i + 1}" for i in range(channels)),
+            "window_samples": front_end.frame_hop_samples * 30,
+            "baseline": baseline,
+        }
+    )
+
+
+FRONT_ENDS = {
+    "mono": (LogMel(sample_rate_hz=16000.0, channels=1), 5),
+    "hop 1/4": (LogMel(sample_rate_hz=16000.0, channels=1, frame_hop_samples=256), 3),
+    "second channel": (LogMel(sample_rate_hz=16000.0, channels=2, channel="1", mel_bands=40), 1),
+    "mean channel": (LogMel(sample_rate_hz=44100.0, channels=2, channel="mean", mel_bands=40), 5),
+    "all channels": (LogMel(sample_rate_hz=16000.0, channels=2, channel="all", mel_bands=40), 2),
+    "rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 1),
+    "stacked rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 8),
+    "one column": (Rows(channels=3, channel_names=["x", "y", "z"], channel="2"), 1),
+}
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_parity_of_every_front_end(name: str, tmp_path: Path) -> None:
+    """Each front end and channel choice agrees between torch and onnxruntime, and passes every NaN on."""
+    trained = untrained(*FRONT_ENDS[name])
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(fused.export_graph(trained).SerializeToString())
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    rng = np.random.default_rng(0)
+    windows = 0.05 * rng.standard_normal((70, trained.window_samples, trained.channels)).astype(np.float32)
+    findings = parity.compare(trained, run, windows)
+    assert [f.name for f in findings if not f.agrees] == []
+    assert len(findings) == 6
+    assert parity.nan_findings(trained, run, windows) == []
+    assert parity.inconsistency(run, as_input(windows, trained.kind).numpy(), 2.5) < 1e-5
+
+
+def test_every_sample_of_a_window_counts() -> None:
+    """The score has a gradient in every sample but the first, whose Hann weight is zero by definition."""
+    trained = untrained(*FRONT_ENDS["mono"])
+    window = (0.05 * torch.randn(1, 1, trained.window_samples)).requires_grad_()
+    trained.model(window)[0].sum().backward()
+    assert window.grad is not None
+    assert (window.grad[0, 0, 1:] != 0).all()
+
+
+def test_disagreement_writes_nothing(exported_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph with one weight off is found out, and no file appears."""
+
+    def off(trained: TrainedModel) -> onnx.ModelProto:
+        graph = fused.export_graph(trained)
+        for initializer in graph.graph.initializer:
+            values = onnx.numpy_helper.to_array(initializer)
+            if initializer.name == "model.encoder.0.weight" or initializer.name.endswith("encoder.0.weight"):
+                changed = values.copy()
+                changed.flat[0] += 0.5
+                initializer.CopyFrom(onnx.numpy_helper.from_array(changed, initializer.name))
+                return graph
+        raise AssertionError([initializer.name for initializer in graph.graph.initializer])
+
+    monkeypatch.setattr(export_module, "export_graph", off)
+    with pytest.raises(ParityError, match=r"nothing was written:\n  held-out windows: relative difference"):
+        do_export(exported_run, tmp_path / "out.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_nan_is_found(exported_run: Path) -> None:
+    """A graph that turns NaN into a number does not pass."""
+    trained = load_model(exported_run / "model.pt")
+    windows = load_holdout(exported_run / "holdout.npz").windows
+
+    def lossy(batch: np.ndarray) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+        return {"score": np.nan_to_num(batch).sum(axis=(1, 2))}
+
+    assert len(parity.nan_findings(trained, lossy, windows)) == 4 * trained.channels
+
+
+def test_without_holdout_calibration_data_is_asked_for(tmp_path: Path) -> None:
+    """No holdout.npz: refused with the option to give, and exported with it."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "data" / "schema_1.0" / "audio.pt", run / "model.pt")
+    with pytest.raises(DataError, match="--calibration DATA"):
+        do_export(run, run / "model.onnx")
+    assert not (run / "model.onnx").exists()
+    write_audio(tmp_path / "new", files=2, seconds=20, seed=5)
+    do_export(run, run / "model.onnx", calibration_data=tmp_path / "new")
+    calibration = Scorer(run / "model.onnx", provider="cpu").metadata.calibration
+    assert calibration.hours * 3600 == pytest.approx(40, rel=0.1)
+
+
+def test_another_rate_of_false_alarms_moves_the_threshold(exported_run: Path, tmp_path: Path) -> None:
+    """Fewer false alarms a day ask for a higher threshold."""
+    thresholds = []
+    for per_day in (10_000.0, 0.1):
+        do_export(exported_run, tmp_path / "m.onnx", false_alarms_per_day=per_day)
+        calibration = Scorer(tmp_path / "m.onnx", provider="cpu").metadata.calibration
+        assert calibration.false_alarms_per_day == per_day
+        thresholds.append(calibration.threshold)
+    assert thresholds[0] < thresholds[1]
+
+
+def test_command_prints_parity_size_and_latency(exported_run: Path, tmp_path: Path) -> None:
+    """The program shows the table and names the file; a missing model is exit code 66 without a traceback."""
+    code = "from dasvdd_export.cli import main; main(prog_name='dasvdd-export')"
+    command = [sys.executable, "-c", code]
+    out = tmp_path / "m.onnx"
+    done = subprocess.run(
+        [*command, exported_run / "model.pt", "--out", out], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("held-out windows", "silence", "1e-05", "onnxruntime", f"wrote {out}"):
+        assert text in done.stdout
+    done = subprocess.run([*command, tmp_path / "none.pt"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (66, False)

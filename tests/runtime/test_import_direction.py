@@ -1,0 +1,62 @@
+"""The runtime stands alone: no module of it may load a heavy package, nor another stage of the project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dasvdd_runtime
+
+FORBIDDEN = ("torch", "onnx", "scipy", "librosa", "dasvdd_train", "dasvdd_export", "dasvdd_fleet")
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+names = [module.name for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+for name in names:
+    importlib.import_module(name)
+import onnxruntime
+print(len(names), *(name for name in sys.argv[2:] if name in sys.modules))
+"""
+
+
+def import_everything(package: str, *, search: Path | None = None) -> tuple[int, list[str]]:
+    """How many modules `package` has, all imported in a fresh interpreter, and which forbidden ones came along."""
+    prelude = f"import sys; sys.path.insert(0, {str(search)!r})\n" if search else ""
+    run = subprocess.run(
+        [sys.executable, "-c", prelude + IMPORT_EVERYTHING, package, *FORBIDDEN], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    count, *found = run.stdout.split()
+    return int(count), found
+
+
+def test_no_runtime_module_loads_a_forbidden_package() -> None:
+    """Every module of the runtime, and onnxruntime itself, leave torch, onnx, scipy and librosa unloaded."""
+    count, found = import_everything("dasvdd_runtime")
+    files = [path for path in Path(dasvdd_runtime.__file__).parent.rglob("*.py") if path.name != "__main__.py"]
+    assert count == len(files) - 1, "the walk must reach every module beside the package's own __init__"
+    assert found == []
+
+
+def test_the_check_can_fail(tmp_path: Path) -> None:
+    """A package with one forbidden import, in a nested module, is caught by the same check."""
+    inner = tmp_path / "guilty" / "inner"
+    inner.mkdir(parents=True)
+    (inner.parent / "__init__.py").touch()
+    (inner / "__init__.py").touch()
+    (inner / "deep.py").write_text("import scipy\n")
+    assert import_everything("guilty", search=tmp_path) == (2, ["scipy"])
+
+
+def test_the_package_itself_is_light() -> None:
+    """Importing dasvdd_runtime and asking for the command line's help loads neither numpy nor onnxruntime."""
+    script = """
+import sys
+from dasvdd_runtime.cli import main
+main(["--help"], standalone_mode=False)
+print([name for name in ("numpy", "onnxruntime", "sounddevice", "soundfile") if name in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout.splitlines()[-1] == "[]", run.stderr

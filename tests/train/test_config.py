@@ -1,0 +1,72 @@
+"""Settings: defaults, file, assignments, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dasvdd_runtime.errors import ConfigError, InputMissing
+from dasvdd_train.config import TrainConfig, load_config, parse_assignment
+
+
+def test_defaults_are_the_papers() -> None:
+    """Section 4.3: batch 200, 300 epochs, Adam 1e-3, weight decay 1e-7, kappa 0.9, T = 10."""
+    training = TrainConfig().training
+    assert (training.batch_rows, training.epochs, training.kappa) == (200, 300, 0.9)
+    assert (training.learning_rate, training.weight_decay, training.gamma_initialisations) == (1e-3, 1e-7, 10)
+    assert training.gamma is None
+
+
+def test_assignments_beat_the_file_and_the_file_beats_defaults(tmp_path: Path) -> None:
+    """Defaults, then the TOML file, then --set."""
+    path = tmp_path / "config.toml"
+    path.write_text("[training]\nepochs = 7\nseed = 3\n[network]\nwidths = [32, 16]\n")
+    config = load_config(path, dict([parse_assignment("training.epochs=9")]))
+    assert (config.training.epochs, config.training.seed, config.network.widths) == (9, 3, (32, 16))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("training.epochs=9", ("training.epochs", 9)),
+        ("network.widths=[8, 4]", ("network.widths", [8, 4])),
+        ("data.holdout=none", ("data.holdout", "none")),
+        ('data.channel="1"', ("data.channel", "1")),
+        ("data.strict=true", ("data.strict", True)),
+    ],
+)
+def test_assignment_values_are_toml_or_text(text: str, expected: tuple[str, object]) -> None:
+    """A value is read as TOML, and as text where it is none."""
+    assert parse_assignment(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("training.epoch", 3, "unknown key 'training.epoch'. Did you mean 'epochs'?"),
+        ("trainin.epochs", 3, "Did you mean 'training'?"),
+        ("decision.smoothing", 3, "Did you mean 'smoothing_seconds'?"),
+        ("training.kappa", 1.0, "training.kappa: Input should be less than 1 (given: 1.0)"),
+        ("decision.k", 7, "k = 7 of n = 5"),
+        ("epochs", 7, "not of the form section.key"),
+        ("data.holdout", "tails", "'tail', 'recordings' or 'none'"),
+    ],
+)
+def test_wrong_settings_are_refused(key: str, value: object, message: str) -> None:
+    """An unknown key names the nearest known one; a value out of range is shown."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {key: value})
+    assert message in str(caught.value)
+
+
+def test_broken_files_are_refused(tmp_path: Path) -> None:
+    """A file that is missing, cut or no TOML gives one clear error."""
+    with pytest.raises(InputMissing, match="no such file"):
+        load_config(tmp_path / "none.toml", {})
+    path = tmp_path / "config.toml"
+    path.write_text("[training\nepochs = 7")
+    with pytest.raises(ConfigError, match="line 1"):
+        load_config(path, {})
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not a readable TOML"):
+        load_config(path, {})

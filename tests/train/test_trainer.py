@@ -1,0 +1,142 @@
+"""Training as a whole: it learns, it repeats, it refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dasvdd_runtime.errors import DataError, Unavailable
+from dasvdd_train.config import TrainingSettings
+from dasvdd_train.diagnosis import LatentFigures, latent_figures, warnings_of
+from dasvdd_train.features import FeatureVectors, feature_vectors, fit_standardisation
+from dasvdd_train.front_ends import Rows
+from dasvdd_train.metrics import EpochMetrics
+from dasvdd_train.model import DasvddModel
+from dasvdd_train.trainer import choose_device, train
+
+
+def plane_rows(count: int = 600, *, noise: float = 0.05, seed: int = 0) -> torch.Tensor:
+    """Rows of six channels that lie near a two-dimensional plane."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(2, 6, generator=torch.Generator().manual_seed(42))
+    rows = torch.randn(count, 2, generator=generator) @ mixing
+    return rows + noise * torch.randn(count, 6, generator=generator)
+
+
+def model_and_vectors() -> tuple[DasvddModel, FeatureVectors]:
+    model = DasvddModel(Rows(channels=6, channel_names=list("abcdef")), stacked_frames=1, widths=(16,), latent=2)
+    frames = [plane_rows()]
+    fit_standardisation(model, frames)
+    return model, feature_vectors(model, frames)
+
+
+SETTINGS = TrainingSettings(epochs=30, batch_rows=50, device="cpu")
+
+
+def test_learns_what_is_normal() -> None:
+    """Rows off the plane score higher than new rows on it, and both loss terms are logged each epoch."""
+    model, vectors = model_and_vectors()
+    seen: list[EpochMetrics] = []
+    history = train(model, vectors, vectors, SETTINGS.model_copy(update={"gamma": 0.1}), on_epoch=seen.append)
+    assert [m.epoch for m in history] == list(range(1, 31))
+    assert seen == history
+    assert history[-1].reconstruction_error < 0.5 * history[0].reconstruction_error
+    assert history[-1].holdout_score is not None
+    normal = model(plane_rows(200, seed=1)[:, None])[0]
+    anomalous = model(4 * torch.randn(200, 1, 6, generator=torch.Generator().manual_seed(2)))[0]
+    assert float(normal.median()) < 0.2 * float(anomalous.median())
+
+
+def test_same_seed_same_model() -> None:
+    """A seed fixes every number of the model on the CPU; another seed gives another model."""
+    states = []
+    for seed in (1, 1, 2):
+        model, vectors = model_and_vectors()
+        train(model, vectors, None, SETTINGS.model_copy(update={"seed": seed, "epochs": 2}))
+        states.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_gamma_given_is_gamma_used() -> None:
+    """A gamma from the settings replaces the automatic one."""
+    model, vectors = model_and_vectors()
+    train(model, vectors, None, SETTINGS.model_copy(update={"gamma": 0.25, "epochs": 1}))
+    assert float(model.gamma) == 0.25
+
+
+def test_bf16_trains_to_nearly_the_same_loss() -> None:
+    """bf16 matrix products change the loss by little."""
+    losses = []
+    for precision in ("fp32", "bf16"):
+        model, vectors = model_and_vectors()
+        history = train(model, vectors, None, SETTINGS.model_copy(update={"precision": precision}))
+        losses.append(history[-1].reconstruction_error)
+    assert losses[1] == pytest.approx(losses[0], rel=0.35)
+
+
+def test_too_little_data_is_refused() -> None:
+    """Fewer vectors than a batch is an error with both numbers."""
+    model, vectors = model_and_vectors()
+    with pytest.raises(DataError, match="600 feature vectors, and one batch takes 700"):
+        train(model, vectors, None, SETTINGS.model_copy(update={"batch_rows": 700}))
+
+
+def test_divergence_is_refused() -> None:
+    """A loss that is not finite ends the training with the next step."""
+    model, vectors = model_and_vectors()
+    with pytest.raises(DataError, match=r"diverged.*learning_rate"):
+        train(model, vectors, None, SETTINGS.model_copy(update={"learning_rate": 1e20}))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA, so it cannot be missing")
+def test_missing_cuda_is_an_error() -> None:
+    """--device cuda never falls back to the CPU by itself."""
+    with pytest.raises(Unavailable, match="no CUDA device"):
+        choose_device("cuda")
+
+
+def metrics(*losses: float) -> list[EpochMetrics]:
+    return [
+        EpochMetrics(epoch=i + 1, reconstruction_error=loss, center_distance=0, gamma=1, seconds=0, holdout_score=None)
+        for i, loss in enumerate(losses)
+    ]
+
+
+HEALTHY = LatentFigures(relative_variance=0.1, latent_share=0.1, explained=0.5)
+
+
+@pytest.mark.parametrize(
+    ("history", "latent", "vectors", "constant", "message"),
+    [
+        (metrics(10, 9.9), HEALTHY, 10_000, [], "did not fall: 10 in the first epoch, 9.9"),
+        (metrics(10, 1), LatentFigures(1e-9, 0.1, 0.5), 10_000, [], "collapsed"),
+        (metrics(10, 1), LatentFigures(0.1, 1e-6, 0.5), 10_000, [], "latent term is dead"),
+        (metrics(10, 1), LatentFigures(0.1, 0.1, 0.001), 10_000, [], "reconstructs nothing"),
+        (metrics(10, 1), HEALTHY, 300, [], "little data"),
+        (metrics(10, 1), HEALTHY, 10_000, ["x"], "1 constant band"),
+    ],
+)
+def test_doubtful_models_are_warned_of(
+    history: list[EpochMetrics], latent: LatentFigures, vectors: int, constant: list[str], message: str
+) -> None:
+    """Each kind of doubtful training gets its one warning."""
+    found = warnings_of(history, latent, vectors=vectors, batch_rows=200, training_seconds=600, constant_bands=constant)
+    assert len(found) == 1
+    assert message in found[0]
+
+
+def test_good_model_gets_no_warning() -> None:
+    """Nothing is said where nothing is wrong."""
+    assert not warnings_of(
+        metrics(10, 1), HEALTHY, vectors=10_000, batch_rows=200, training_seconds=600, constant_bands=[]
+    )
+
+
+def test_collapsed_latent_space_is_measured() -> None:
+    """An encoder that maps everything to one code has relative variance zero."""
+    model, vectors = model_and_vectors()
+    train(model, vectors, None, SETTINGS.model_copy(update={"epochs": 3}))
+    assert latent_figures(model, vectors).relative_variance > 1e-3
+    for parameter in model.encoder.parameters():
+        parameter.zero_()
+    assert latent_figures(model, vectors).relative_variance == 0
