@@ -77,7 +77,8 @@ def replays_of(events: list[dict[str, Any]], onset_seconds: float | None = None)
 
 def clock(seconds: float) -> str:
     """Seconds as minutes:seconds, for instance 1:07."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def chart(replay: Replay, *, width: int, unicode: bool) -> list[str]:
@@ -130,16 +131,18 @@ def save_picture(path: Path, replay: Replay, samples: NDArray[np.float32], *, sa
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (above, below) = plt.subplots(2, 1, figsize=(10, 6), sharex=True, layout="constrained", dpi=120)
+    figure, (above, below) = plt.subplots(2, 1, figsize=(10, 6), sharex=True, layout="constrained", dpi=100)
     power, _, _, image = above.specgram(samples, NFFT=1024, Fs=round(sample_rate_hz), noverlap=0, cmap="magma")
     image.set_clim(*10 * np.log10(np.percentile(np.maximum(power, 1e-14), [2, 99.8])))
     above.set_ylabel("frequency (Hz)")
 
     below.plot(replay.times, replay.smoothed_scores, color="#30506e", linewidth=1.4, label="smoothed score")
     below.axhline(replay.threshold, color="#c0392b", linestyle="--", linewidth=1.2, label="threshold")
-    below.set_ylim(0, max(1.3 * replay.threshold, 1.05 * float(np.nanmax(replay.smoothed_scores))))
+    below.set_yscale("log")  # a full-grown fault scores many times the threshold
+    for set_formatter in (below.yaxis.set_major_formatter, below.yaxis.set_minor_formatter):
+        set_formatter("{x:g}")
     below.set_xlim(0, replay.times[-1])
-    below.set(xlabel="time (s)", ylabel="anomaly score")
+    below.set(xlabel="time (s)", ylabel="anomaly score, logarithmic")
     for label, at, color in (("fault begins", replay.onset_seconds, "#2e8b57"), ("alarm", replay.alarm_seconds, "red")):
         if at is None:
             continue

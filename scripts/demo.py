@@ -3,7 +3,8 @@
     python scripts/demo.py            a simulated machine with a bearing fault that begins one minute in
     python scripts/demo.py FOLDER     your recordings: FOLDER/normal and FOLDER/faulty
 
-It runs the three programs as a user would, prints each command, and leaves everything in demo_output/.
+It runs the three programs as a user would, prints each command, and leaves everything in demo_output/ in
+the current folder.
 Exits with the code of the step that failed, or 1 if the simulated fault was missed or an alarm came before it.
 """
 
@@ -33,7 +34,7 @@ MONITOR_CONFIG = OUTPUT / "monitor.toml"
 EVENTS = OUTPUT / "events.jsonl"
 PICTURE = OUTPUT / "alarm.png"
 
-EPOCHS = 12
+EPOCHS = 30
 """The paper trains for 300; these are enough here and keep the demonstration short."""
 
 HEALTHY_RECORDINGS, HEALTHY_SECONDS = 6, 40.0
@@ -47,9 +48,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train on healthy recordings, export, replay faulty ones: alarms.")
     parser.add_argument("data", nargs="?", type=Path, help="folder with normal/ and faulty/; default: a simulation")
     data: Path | None = parser.parse_args().data
-    if data is not None:
-        data = data.resolve()
-    os.chdir(Path(__file__).resolve().parents[1])
     for leftover in (RUN, OUTPUT / "recordings"):
         shutil.rmtree(leftover, ignore_errors=True)
     for leftover in OUTPUT.glob("events.jsonl*"):

@@ -8,8 +8,9 @@ The sound is a sum of five physical parts, each driven by the same slowly drifti
 2. Lines. With shaft angle phi(t) = 2 pi integral f_r dt: harmonics A_h cos(h phi + theta_h) of the unbalanced,
    misaligned shaft; the fan's blade pass at B f_r; the gear mesh at Z f_r with sidebands at +-f_r, since
    (1 + m cos phi) cos(Z phi) is the tooth force modulated once a turn.
-3. Turbulence. White noise, in proportion to the load, through the housing's modes: each is a damped oscillator with impulse response
-   exp(-zeta w t) sin(w sqrt(1 - zeta^2) t), w = 2 pi f_n (any vibration textbook, e.g. Rao, section 4.5).
+3. Turbulence. White noise, in proportion to the load, through the housing's modes. Each is a damped oscillator
+   with impulse response exp(-zeta w t) sin(w sqrt(1 - zeta^2) t), w = 2 pi f_n (any vibration textbook, e.g. Rao,
+   section 4.5).
 4. Room. Pink noise (power falling as 1/f) and the microphone's white noise.
 5. Fault. A ball that passes a defect of the outer race strikes it once: BPFO = n/2 f_r (1 - d/D cos a), with n
    balls of diameter d on pitch diameter D and contact angle a. Balls slip, so that successive intervals scatter by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shutil
 from collections.abc import Callable
@@ -11,20 +12,26 @@ import pytest
 
 @pytest.fixture
 def require_program() -> Callable[[str], str]:
-    """`require_program("pactl")` is its path; without it the test skips here and fails under continuous integration."""
+    """`require_program("pactl")` is its path; without it the test skips, or fails under continuous integration."""
 
     def find(name: str) -> str:
-        path = shutil.which(name)
-        if path is None:
-            absent(f"the program '{name}' is not installed")
-        assert path is not None
-        return path
+        return shutil.which(name) or _absent(f"the program '{name}' is not installed")
 
     return find
 
 
-def absent(reason: str) -> None:
-    """End the test since a part that it needs is missing: a failure where CI=true, else a skip."""
+@pytest.fixture
+def require_library() -> Callable[[str], str]:
+    """`require_library("portaudio")` is its file's name; without it as `require_program`."""
+
+    def find(name: str) -> str:
+        return ctypes.util.find_library(name) or _absent(f"the library '{name}' is not installed")
+
+    return find
+
+
+def _absent(reason: str) -> str:
+    """End the test, since a part that it needs is missing: a failure where CI=true, else a skip."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and under CI nothing may be skipped")
     pytest.skip(reason)

@@ -55,6 +55,7 @@ def main(model: Path, out: Path | None, calibration_data: Path | None, false_ala
 
 
 def _show(outcome: Outcome) -> None:
+    from dasvdd_runtime.words import duration
     from rich.console import Console
     from rich.table import Table
 
@@ -70,6 +71,6 @@ def _show(outcome: Outcome) -> None:
     )
     click.echo(
         f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day "
-        f"({calibration.hours:.3g} h{extrapolated})"
+        f"({duration(3600 * calibration.hours)} of normal running{extrapolated})"
     )
     click.echo(f"wrote {outcome.path} ({outcome.bytes_written / 2**20:.1f} MiB)")

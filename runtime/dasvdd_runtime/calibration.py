@@ -5,7 +5,7 @@ rate meets the target. Otherwise a fitted tail says where the target rate should
 whole decision chain of `detector.py` makes.
 
 The chain at any threshold t follows from two series that do not depend on t: the alarm rises where the rise statistic
-lies above t, and clears where the clear statistic lies at or below clear_ratio * t. That counts episodes at many
+lies above t, and clears where the clear statistic lies at or below the clear level of t. That counts episodes at many
 thresholds without a loop over scores; a test compares the counts with the Detector's.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .detector import DecisionSettings, smooth
+from .detector import DecisionSettings, clear_level, smooth
 from .errors import DataError
 from .rare_events import BlockBootstrap, correlation_length, fit_cautious_pareto, poisson_upper
 
@@ -62,6 +62,8 @@ class Calibration:
     extrapolates: bool
     """True where `hours` are too few to observe the target rate, so that a fitted tail had to say."""
     method: Literal["empirical", "fitted tail"]
+    usual_score: float
+    """Median, in normal running, of the largest of the last n smoothed scores: where an alarm must be able to clear."""
 
 
 def calibrate(
@@ -108,6 +110,7 @@ def calibrate(
         windows=windows,
         extrapolates=not counted,
         method="empirical" if counted else "fitted tail",
+        usual_score=chain.usual,
     )
 
 
@@ -163,19 +166,15 @@ class _Chain:
             clear=clear,
             stream=np.repeat(np.arange(len(streams)), [len(series) for series in smoothed]),
             clear_ratio=settings.clear_ratio,
-            usual=float(np.median(clear)),
+            usual=float(np.median(clear[np.isfinite(clear)])),
             days=float(np.isfinite(rise).sum()) * window_hop_seconds / 86400,
         )
 
     def rises(self, threshold: float) -> NDArray[np.intp]:
-        """Indices of the windows at which an alarm rises.
-
-        Where scores vary so little that clear_ratio * threshold lies below the usual ones, an alarm would stay for ever
-        and count once. It is counted here as if someone reset it whenever scores are usual again.
-        """
+        """Indices of the windows at which an alarm rises."""
         rising = self.rise > threshold
-        clear_level = min(threshold, max(self.clear_ratio * threshold, self.usual))
-        events = np.flatnonzero(rising | (self.clear <= clear_level))
+        level = clear_level(threshold=threshold, usual_score=self.usual, clear_ratio=self.clear_ratio)
+        events = np.flatnonzero(rising | (self.clear <= level))
         is_rise = rising[events]
         first = np.ones(len(events), bool)
         first[1:] = ~is_rise[:-1] | (np.diff(self.stream[events]) > 0)

@@ -24,8 +24,9 @@ class DecisionSettings:
     """An alarm needs `k` of the last `n` smoothed scores above the threshold."""
     n: int = 5
     """Length of the k-of-n history, in windows."""
-    clear_ratio: float = 0.9
-    """Hysteresis: an alarm clears once all of the last `n` smoothed scores are at or below clear_ratio * threshold."""
+    clear_ratio: float = 0.8
+    """Hysteresis: an alarm clears once all of the last `n` smoothed scores are at or below the clear level, which lies
+    this share of the way from the usual score to the threshold."""
     minimum_duration_seconds: float = 0.0
     """The k-of-n condition must have held this long before the alarm rises; shorter excursions are no episodes."""
 
@@ -86,22 +87,42 @@ def smooth(previous: float, score: float, alpha: float) -> float:
     return score if alpha == 1.0 else previous + alpha * (score - previous)
 
 
+def clear_level(*, threshold: float, usual_score: float, clear_ratio: float) -> float:
+    """The level at or below which scores clear an alarm: usual_score + clear_ratio * (threshold - usual_score).
+
+    It is taken between those two and not from zero, since healthy machines often vary by a few percent about a large
+    usual score: a share of the threshold would then lie below every score, and an alarm would never clear.
+    """
+    base = min(usual_score, threshold)
+    return base + clear_ratio * (threshold - base)
+
+
 class Detector:
     """The decision chain as a stream: smoothing, k-of-n, minimum duration, hysteresis. O(1) a score.
 
     The alarm rises when at least `k` of the last `n` smoothed scores lie above `threshold` (as soon as `k` are there)
-    and that has held for the minimum duration. It clears when `n` smoothed scores in a row lie at or below
-    clear_ratio * threshold. Both cannot hold at once.
+    and that has held for the minimum duration. It clears when `n` smoothed scores in a row lie at or below the clear
+    level. Both cannot hold at once.
     """
 
-    def __init__(self, *, threshold: float, settings: DecisionSettings, window_hop_seconds: float) -> None:
-        """Raises ValueError for a threshold or a hop that is not finite and above 0 (scores are sums of squares)."""
+    def __init__(
+        self, *, threshold: float, settings: DecisionSettings, window_hop_seconds: float, usual_score: float = 0.0
+    ) -> None:
+        """`usual_score` is what the score is in normal running (see `clear_level`).
+
+        Raises ValueError for a threshold or a hop that is not finite and above 0 (scores are sums of squares), and for
+        a usual score that is not finite and 0 or more.
+        """
         if not 0 < threshold < math.inf:
             raise ValueError(f"threshold = {threshold}: must be finite and above 0, since scores are 0 or more")
         if not 0 < window_hop_seconds < math.inf:
             raise ValueError(f"window_hop_seconds = {window_hop_seconds}: must be finite and above 0")
+        if not 0 <= usual_score < math.inf:
+            raise ValueError(f"usual_score = {usual_score}: must be finite and 0 or more")
         self._threshold = float(threshold)
-        self._clear_level = settings.clear_ratio * self._threshold
+        self._clear_level = clear_level(
+            threshold=self._threshold, usual_score=usual_score, clear_ratio=settings.clear_ratio
+        )
         self._settings = settings
         self._alpha = settings.smoothing_alpha(window_hop_seconds)
         self._windows_to_hold = settings.windows_to_hold(window_hop_seconds)
@@ -169,13 +190,16 @@ def find_episodes(
     threshold: float,
     settings: DecisionSettings,
     window_hop_seconds: float,
+    usual_score: float = 0.0,
 ) -> list[Episode]:
     """All episodes of `scores` [windows] at `times` [windows] (seconds), by a fresh Detector.
 
     The last one has clear_seconds None if it still lasts at the end. Raises ValueError as Detector does, and for
     lengths that differ.
     """
-    detector = Detector(threshold=threshold, settings=settings, window_hop_seconds=window_hop_seconds)
+    detector = Detector(
+        threshold=threshold, settings=settings, window_hop_seconds=window_hop_seconds, usual_score=usual_score
+    )
     times_seconds, values = np.asarray(times, np.float64).tolist(), np.asarray(scores, np.float64).tolist()
     decisions = (detector.update(time, score) for time, score in zip(times_seconds, values, strict=True))
     episodes = [decision.cleared for decision in decisions if decision.cleared is not None]

@@ -7,7 +7,7 @@ sysexits.h, so that a service manager can tell a broken configuration (do not re
 from __future__ import annotations
 
 EXIT_OK = 0
-EXIT_FAILURE = 1  # the program did its work and the answer is no: a parity gate that failed, a check that warns
+EXIT_FAILURE = 1  # the program did its work and the answer is no: a parity gate or a check that failed
 EXIT_USAGE = 2  # command line options; click's own code
 EXIT_DATA = 65  # recordings or a model file that cannot be used
 EXIT_NO_INPUT = 66  # a file or folder that is not there

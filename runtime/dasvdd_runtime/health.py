@@ -145,7 +145,7 @@ class SilentRun:
         continues = (
             run == len(samples)
             and self._value is not None
-            and bool((np.abs(samples[-1] - self._value) <= self._tolerance).all())
+            and not _moved(samples[-1:], self._value, self._tolerance).any()
         )
         if not continues:
             self.samples, self._value = 0, samples[-1].copy()
@@ -170,8 +170,14 @@ def _silence_tolerance(kind: Literal["audio", "sensor"]) -> float:
 
 def _edge_run(samples: NDArray[np.float32], tolerance: float) -> int:
     """Number of leading samples [samples, channels] that stay within `tolerance` of the first in every channel."""
-    moved = (np.abs(samples - samples[0]) > tolerance).any(axis=1)
+    moved = _moved(samples, samples[0], tolerance)
     return int(np.argmax(moved)) if moved.any() else len(samples)
+
+
+def _moved(samples: NDArray[np.float32], still: NDArray[np.float32], tolerance: float) -> NDArray[np.bool_]:
+    """Which of `samples` [samples, channels] differ from `still` [channels] by more than `tolerance` in a channel."""
+    differences = np.subtract(samples, still, dtype=np.float64)  # in float32 the largest values would overflow
+    return np.asarray((np.abs(differences) > tolerance).any(axis=1))
 
 
 class LossMeter:

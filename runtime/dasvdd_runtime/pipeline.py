@@ -30,6 +30,8 @@ class DecisionRule:
 
     threshold: float
     settings: DecisionSettings
+    usual_score: float
+    """The model's usual score, towards which an alarm clears."""
 
 
 class Pipeline:
@@ -64,7 +66,10 @@ class Pipeline:
             channels=metadata.channels,
         )
         self._detector = Detector(
-            threshold=rule.threshold, settings=rule.settings, window_hop_seconds=metadata.window_hop_seconds
+            threshold=rule.threshold,
+            settings=rule.settings,
+            window_hop_seconds=metadata.window_hop_seconds,
+            usual_score=rule.usual_score,
         )
         self._next_sample = 0
 

@@ -80,7 +80,8 @@ class Recorder:
 
         Raises DasvddError if the disk does not take them; what was written before is kept.
         """
-        pcm = np.clip(np.rint(np.nan_to_num(samples) * 32768), -32768, 32767).astype("<i2")
+        within = np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
+        pcm = np.minimum(np.rint(within * 32768), 32767).astype("<i2")
         try:
             while len(pcm):
                 if self._wave is None:

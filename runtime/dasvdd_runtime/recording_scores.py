@@ -98,6 +98,7 @@ def score_recording(
         threshold=metadata.calibration.threshold,
         settings=metadata.decision,
         window_hop_seconds=metadata.window_hop_seconds,
+        usual_score=metadata.calibration.usual_score,
     )
     windower = Windower(
         window_samples=metadata.window_samples, hop_samples=metadata.window_hop_samples, channels=metadata.channels

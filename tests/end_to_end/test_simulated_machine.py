@@ -46,7 +46,8 @@ def line_db(orders: Series, power: Series, order: float) -> float:
 def envelope(samples: NDArray[np.floating]) -> Series:
     """Hilbert envelope of the band around the bearing seat's resonance."""
     band = signal.butter(4, [3600, 4800], btype="bandpass", fs=RATE_HZ, output="sos")
-    return np.abs(signal.hilbert(signal.sosfiltfilt(band, samples)))
+    analytic: NDArray[np.complex128] = signal.hilbert(signal.sosfiltfilt(band, samples))
+    return np.abs(analytic)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, machine.BLADES, machine.GEAR_TEETH, machine.GEAR_TEETH + 1])

@@ -110,6 +110,7 @@ def tiny_metadata(
             windows=1000,
             extrapolates=True,
             method="fitted tail",
+            usual_score=0.0,
         ),
         "baseline": baseline_of([windows.reshape(-1, channels)], sample_rate_hz, kind=kind),
         "training": contract.TrainingSummary(recordings=1, seconds=60.0, data_fingerprint="0" * 64),

@@ -309,3 +309,14 @@ def test_lengths_that_differ_are_refused() -> None:
     """Times and scores of different lengths are an error, not silently cut."""
     with pytest.raises(ValueError, match="zip"):
         find_episodes([0.0, 1.0], [1.0], threshold=1.0, settings=PLAIN, window_hop_seconds=1.0)
+
+
+def test_alarm_clears_when_scores_are_usual_again() -> None:
+    """Where healthy scores vary by a percent about 100, an alarm at 103 clears at 100, which 0.8 * 103 never would."""
+    settings = DecisionSettings(smoothing_seconds=0, k=2, n=3, clear_ratio=0.8)
+    scores = [100.0, 101, 110, 110, 110, 102.8, 101, 100, 101, 100]
+    for usual_score, clear_seconds in ((100.0, 8.0), (0.0, None)):
+        (episode,) = find_episodes(
+            range(10), scores, threshold=103.0, settings=settings, window_hop_seconds=1.0, usual_score=usual_score
+        )
+        assert (episode.rise_seconds, episode.clear_seconds) == (3.0, clear_seconds)

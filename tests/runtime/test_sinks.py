@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,28 @@ def test_a_broken_pipe_ends_the_stream_quietly(caplog: pytest.LogCaptureFixture)
         sink.write("unheard", durable=True)
     os.close(writing)
     assert len(caplog.records) == 1
+
+
+def test_a_reader_that_does_not_read_does_not_hold_up_monitoring(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a full pipe lines are lost, said once, and the first line after it is read again stands on its own."""
+    monkeypatch.setattr(StreamSink, "PATIENCE_SECONDS", 0.2)
+    reading, writing = os.pipe()
+    sink = StreamSink(writing)
+    begin = time.monotonic()
+    for _ in range(40):
+        sink.write("x" * 6000, durable=True)
+    assert time.monotonic() - begin < 2.0
+    received = b""
+    while len(received) < 65_536:
+        received += os.read(reading, 65_536)
+    sink.write("heard again", durable=True)
+    lines = os.read(reading, 65_536).decode().splitlines()
+    os.close(reading)
+    os.close(writing)
+    assert lines[-1] == "heard again"
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
 def test_log_lines_are_limited_by_place_in_the_code() -> None:

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from dasvdd_runtime.capture import Capture, Ended, Message, MessageQueue, Missing, Samples
 from dasvdd_runtime.config import FileTable, MicrophoneTable, StdinTable
-from dasvdd_runtime.errors import ConfigError, DataError, DasvddError
+from dasvdd_runtime.errors import ConfigError, DasvddError, DataError
 from dasvdd_runtime.sources import make_source
 from dasvdd_runtime.sources.base import Block, Source, SourceLost
 from dasvdd_runtime.sources.file import FileSource

@@ -26,6 +26,7 @@ CALIBRATION = Calibration(
     windows=3600,
     extrapolates=True,
     method="fitted tail",
+    usual_score=0.0,
 )
 
 

@@ -29,6 +29,7 @@ CALIBRATION = Calibration(
     windows=2400,
     extrapolates=True,
     method="fitted tail",
+    usual_score=0.0,
 )
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 

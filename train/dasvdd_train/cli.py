@@ -63,6 +63,7 @@ def main(
 
     require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
     from dasvdd_runtime.manifest import find_segments
+    from dasvdd_runtime.words import duration
 
     from .config import load_config, parse_assignment
     from .console import ConsoleListener
@@ -81,7 +82,7 @@ def main(
         basis = "extrapolated from" if calibration.extrapolates else "from"
         click.echo(
             f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day, "
-            f"{basis} {calibration.hours:.3g} h of held-out running"
+            f"{basis} {duration(3600 * calibration.hours)} of held-out running"
         )
     if result.evaluation:
         evaluation = result.evaluation

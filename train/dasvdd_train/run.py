@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import tomli_w
 import torch
-from dasvdd_runtime import __version__
+from dasvdd_runtime import __version__, words
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
 from dasvdd_runtime.contract import TrainingSummary
 from dasvdd_runtime.files import write_atomically
@@ -120,6 +120,11 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
     hop_seconds = sizes.window_hop_samples / corpus.sample_rate_hz
     calibration, calibration_warnings = _calibrate(scored, config, hop_seconds)
     new_warnings += calibration_warnings
+    if calibration is not None and calibration.extrapolates:
+        listener.warn(
+            f"the threshold extrapolates: {words.duration(3600 * calibration.hours)} of held-out running cannot show "
+            f"{calibration.false_alarms_per_day:g} false alarm(s) a day. Hold out more, or calibrate on site."
+        )
     for warning in new_warnings:
         listener.warn(warning)
     roles = {stream.role for stream in scored.streams}
@@ -218,20 +223,14 @@ def _calibrate(scored: _Scored, config: TrainConfig, hop_seconds: float) -> tupl
     if not scored.held_out():
         return None, ["nothing was held out, so there is no threshold; dasvdd-export will need --calibration DATA"]
     try:
-        calibration = calibrate(
+        return calibrate(
             scored.held_out(),
             settings=config.decision,
             window_hop_seconds=hop_seconds,
             false_alarms_per_day=config.alarm.false_alarms_per_day,
-        )
+        ), []
     except NotEnoughScores as error:
         return None, [f"no threshold: {error}"]
-    if not calibration.extrapolates:
-        return calibration, []
-    return calibration, [
-        f"the threshold extrapolates: {calibration.hours:.2f} h of held-out running cannot show "
-        f"{calibration.false_alarms_per_day:g} false alarm(s) a day. Hold out more, or calibrate on site."
-    ]
 
 
 def _write(

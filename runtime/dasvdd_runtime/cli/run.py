@@ -77,7 +77,7 @@ def decision_rule(config: MonitorConfig, scorer: Scorer) -> DecisionRule:
             listed,
             metadata.calibration.false_alarms_per_day,
         )
-    return DecisionRule(threshold, settings)
+    return DecisionRule(threshold, settings, metadata.calibration.usual_score)
 
 
 def make_channels(config: MonitorConfig, scorer: Scorer, rule: DecisionRule, wake: threading.Event) -> list[Channel]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 from pathlib import Path
 from typing import Protocol
 
@@ -21,24 +22,53 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Lines to an open file descriptor, by default standard output. A reader that went away ends it quietly."""
+    """Lines to an open file descriptor, by default standard output.
+
+    A reader that went away ends it; one that does not read loses lines after PATIENCE_SECONDS, until it reads again.
+    """
+
+    PATIENCE_SECONDS = 2.0
 
     def __init__(self, file_descriptor: int = 1) -> None:
         self._file_descriptor = file_descriptor
         self._open = True
+        self._lost_lines = 0
+        self._torn = False
 
     def write(self, line: str, *, durable: bool) -> None:
         """Write `line` at once. After a broken pipe: nothing."""
         if not self._open:
             return
         try:
-            _write_all(self._file_descriptor, f"{line}\n".encode())
+            written = self._write(f"{line}\n".encode())
         except OSError as error:
             self._open = False
             log.warning("standard output is gone (%s); events go to the event file only", error.strerror)
+            return
+        if not written:
+            self._lost_lines += 1
+            if self._lost_lines == 1:
+                log.error("nobody reads standard output; events on it are lost")
+        elif self._lost_lines:
+            log.warning("standard output is read again; %d events on it were lost", self._lost_lines)
+            self._lost_lines = 0
 
     def close(self) -> None:
         """Nothing is buffered."""
+
+    def _write(self, data: bytes) -> bool:
+        """Write `data`, in pieces that a pipe takes whole if it takes any; False if it takes no more."""
+        if self._torn:
+            data = b"\n" + data
+        patience_seconds = 0.0 if self._lost_lines else self.PATIENCE_SECONDS
+        for start in range(0, len(data), select.PIPE_BUF):
+            _, ready, _ = select.select([], [self._file_descriptor], [], patience_seconds)
+            if not ready:
+                self._torn = self._torn or start > 0
+                return False
+            _write_all(self._file_descriptor, data[start : start + select.PIPE_BUF])
+        self._torn = False
+        return True
 
 
 class RotatingFile:

@@ -8,6 +8,7 @@ open, which that would kill.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from ..errors import Unavailable
 from .base import WAIT_SECONDS, Block, SourceLost
+
+log = logging.getLogger(__name__)
 
 BLOCK_SECONDS = 0.1
 POLL_SECONDS = 0.04
@@ -98,8 +101,6 @@ class MicrophoneSource:
         self._stream: Any = None
         self._device_rate_hz = sample_rate_hz
         self._resampler: soxr.ResampleStream | None = None
-        self.description = ""
-        """The device that is open: its name, channels and rate."""
 
     def open(self) -> None:
         """Find the device and start it. Raises SourceLost."""
@@ -118,7 +119,15 @@ class MicrophoneSource:
             self._resampler = soxr.ResampleStream(
                 self._device_rate_hz, self.sample_rate_hz, self._channels, dtype="float32", quality="HQ"
             )
-        self.description = f"{device.name}, {self._stream.channels} channel(s) at {self._device_rate_hz:g} Hz"
+        log.info("listening to '%s' at %g Hz, %d channel(s)", device.name, self._device_rate_hz, self._stream.channels)
+        if self._device_rate_hz < self.sample_rate_hz:
+            log.warning(
+                "'%s' gives %g Hz where %g Hz are wanted: nothing above %g Hz is heard",
+                device.name,
+                self._device_rate_hz,
+                self.sample_rate_hz,
+                self._device_rate_hz / 2,
+            )
 
     def read(self) -> Block | None:
         """About BLOCK_SECONDS of samples, or none after WAIT_SECONDS. Never None: a microphone has no end."""

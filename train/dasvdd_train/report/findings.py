@@ -53,7 +53,12 @@ def _recording_finding(data: ReportData, number: int, stream: ScoredStream) -> R
         return RecordingFinding(number, stream, seconds, math.nan, 0, None)
     threshold, hop = data.calibration.threshold, data.window_hop_seconds
     episodes = find_episodes(
-        stream.times_seconds, stream.scores, threshold=threshold, settings=data.decision, window_hop_seconds=hop
+        stream.times_seconds,
+        stream.scores,
+        threshold=threshold,
+        settings=data.decision,
+        window_hop_seconds=hop,
+        usual_score=data.calibration.usual_score,
     )
     smoothed = smoothed_scores(stream.scores, decision=data.decision, window_hop_seconds=hop)
     return RecordingFinding(
@@ -163,7 +168,7 @@ def decision_words(decision: DecisionSettings, *, window_hop_seconds: float) -> 
     return (
         f"The machine is scored every {window_hop_seconds:.3g} s and the score is {smoothing}. An alarm rises when "
         f"{decision.k} of the last {decision.n} scores lie above the threshold{lasting}, and clears when "
-        f"{decision.n} in a row lie at or below {decision.clear_ratio:.0%} of it."
+        f"{decision.n} in a row have fallen back by {1 - decision.clear_ratio:.0%} of the way to the usual score."
     )
 
 

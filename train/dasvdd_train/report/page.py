@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dasvdd_runtime.words import duration
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -59,11 +60,11 @@ def _rank(finding: RecordingFinding) -> tuple[float, int]:
 
 def _key_figures(data: ReportData, recordings: list[RecordingFinding]) -> list[tuple[str, str, str]]:
     """(label, value, explanation) of the few numbers to look at first."""
-    shown = [("Healthy data trained on", _clock(data.training.seconds), f"in {data.training.recordings} recordings")]
+    shown = [("Healthy data trained on", duration(data.training.seconds), f"in {data.training.recordings} recordings")]
     if data.calibration is not None:
         c = data.calibration
         how = "extrapolated" if c.extrapolates else "counted"
-        shown.append(("Threshold", f"{c.threshold:.4g}", f"{how} from {_clock(c.hours * 3600)} held-out running"))
+        shown.append(("Threshold", f"{c.threshold:.4g}", f"{how} from {duration(c.hours * 3600)} held-out running"))
         shown.append(("False alarms aimed at", f"{c.false_alarms_per_day:g} / day", "after smoothing and k-of-n"))
     if data.evaluation is not None:
         e = data.evaluation
@@ -139,16 +140,7 @@ def _panels(data: ReportData) -> list[Panel]:
 
 
 def _clock(seconds: float | None) -> str:
-    """A duration for people: '45 s', '3 min 20 s', '2 h 5 min'."""
-    if seconds is None:
-        return "–"
-    if seconds < 59.5:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return "–" if seconds is None else duration(seconds)
 
 
 def _value(value: Any) -> str:
