@@ -23,7 +23,7 @@ BAR = 0.97
 
 def write_manifest(data: Path, path: Path) -> None:
     """The protocol as a manifest for dasvdd-train."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for motor in MOTORS:
         for file in sorted((data / "Healthy" / motor).glob("*.wav")):
             rows.append((file.resolve(), 0, TRAIN_SECONDS, "train", motor, "healthy"))
@@ -32,8 +32,8 @@ def write_manifest(data: Path, path: Path) -> None:
             rows.append((file.resolve(), 0, "", "test_anomalous", motor, "propeller"))
     if not rows:
         raise click.ClickException(f"{data} holds no Healthy/M1/*.wav: give the folder of the data set")
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
+    with path.open("w", newline="") as manifest:
+        writer = csv.writer(manifest)
         writer.writerow(("path", "start_seconds", "end_seconds", "role", "machine", "condition"))
         writer.writerows(rows)
 
@@ -41,10 +41,11 @@ def write_manifest(data: Path, path: Path) -> None:
 def mahalanobis_auc(manifest: Path, run: Path) -> float:
     """AUC of a cheap rival on the same split and features: Mahalanobis distance of the mean feature vector."""
     import numpy as np
-    from dasvdd_runtime.manifest import find_segments
+    from dasvdd_runtime.manifest import Role, find_segments
     from dasvdd_runtime.windows import cut_windows
     from dasvdd_train.corpus import hold_out, load_corpus
     from dasvdd_train.features import as_input
+    from numpy.typing import NDArray
     from sklearn.covariance import LedoitWolf
     from sklearn.metrics import roc_auc_score
 
@@ -54,9 +55,9 @@ def mahalanobis_auc(manifest: Path, run: Path) -> float:
         corpus, trained.config.data, window_samples=trained.window_samples, minimum_train_samples=trained.window_samples
     )
 
-    def means(role: str) -> np.ndarray:  # type: ignore[type-arg]
+    def means(role: Role) -> NDArray[np.float32]:
         rows = []
-        for stretch in corpus.with_role(role):  # type: ignore[arg-type]
+        for stretch in corpus.with_role(role):
             windows = cut_windows(
                 stretch.samples, window_samples=trained.window_samples, hop_samples=trained.window_hop_samples
             )

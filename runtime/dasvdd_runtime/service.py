@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from .capture import Capture, Ended, Message, Missing
 from .errors import DasvddError
 from .events import Event, stopped, to_json
+from .health import State
 from .pipeline import Pipeline
 from .sinks.jsonl import Sink
 
@@ -159,11 +160,12 @@ def _log_for_people(event: Event) -> None:
     source, seconds = event.get("source"), event.get("stream_seconds")
     kind = event["event"]
     if kind == "source_state":
-        log.warning("source '%s': %s -> %s: %s", source, event["previous"], event["state"], event["reason"])
+        level = logging.INFO if event["state"] == State.OK else logging.WARNING
+        log.log(level, "source '%s': %s -> %s: %s", source, event["previous"], event["state"], event["reason"])
     elif kind == "alarm_raised":
         bands = ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in event["bands"])
         log.warning("source '%s': ALARM at %.1f s, carried by %s", source, seconds, bands)
     elif kind == "alarm_cleared":
         log.warning("source '%s': alarm cleared after %.1f s", source, event["duration_seconds"])
     elif kind == "stopped":
-        log.warning("stopped: %s", event["reason"])
+        log.info("stopped: %s", event["reason"])
