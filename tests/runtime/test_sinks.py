@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -76,13 +77,10 @@ def test_a_broken_pipe_ends_the_stream_quietly(caplog: pytest.LogCaptureFixture)
     assert len(caplog.records) == 1
 
 
-def test_a_reader_that_does_not_read_does_not_hold_up_monitoring(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_does_not_read_does_not_hold_up_monitoring(caplog: pytest.LogCaptureFixture) -> None:
     """With a full pipe lines are lost, said once, and the first line after it is read again stands on its own."""
-    monkeypatch.setattr(StreamSink, "PATIENCE_SECONDS", 0.2)
     reading, writing = os.pipe()
-    sink = StreamSink(writing)
+    sink = StreamSink(writing, patience_seconds=0.2)
     begin = time.monotonic()
     for _ in range(40):
         sink.write("x" * 6000, durable=True)
@@ -94,6 +92,25 @@ def test_a_reader_that_does_not_read_does_not_hold_up_monitoring(
     os.close(writing)
     assert lines[-1] == "heard again"
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def test_a_replay_waits_for_a_slow_reader() -> None:
+    """Without a limit to its patience, a sink loses nothing to a reader that begins late."""
+    reading, writing = os.pipe()
+    sink = StreamSink(writing, patience_seconds=None)
+
+    def write() -> None:
+        for number in range(40):
+            sink.write(f"{number}" + "x" * 6000, durable=True)
+        os.close(writing)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    time.sleep(0.3)
+    with open(reading, encoding="ascii") as pipe:
+        numbers = [int(line.strip().rstrip("x")) for line in pipe]
+    writer.join()
+    assert numbers == list(range(40))
 
 
 def test_log_lines_are_limited_by_place_in_the_code() -> None:

@@ -107,7 +107,9 @@ def make_sinks(config: MonitorConfig) -> list[Sink]:
             sinks.append(RotatingFile(config.events.path, max_bytes=config.events.max_bytes, keep=config.events.keep))
         except OSError as error:
             raise ConfigError(f"[events] path: {config.events.path} cannot be written: {error.strerror}") from error
-    sinks.append(StreamSink())
+    # A replay can wait for a slow reader, `less` say; a machine cannot.
+    only_files = all(source.kind == "file" for source in config.sources)
+    sinks.append(StreamSink(patience_seconds=None) if only_files else StreamSink())
     return sinks
 
 

@@ -24,13 +24,13 @@ class Sink(Protocol):
 class StreamSink:
     """Lines to an open file descriptor, by default standard output.
 
-    A reader that went away ends it; one that does not read loses lines after PATIENCE_SECONDS, until it reads again.
+    A reader that went away ends it; one that does not read loses lines after `patience_seconds`, until it reads again.
     """
 
-    PATIENCE_SECONDS = 2.0
-
-    def __init__(self, file_descriptor: int = 1) -> None:
+    def __init__(self, file_descriptor: int = 1, *, patience_seconds: float | None = 2.0) -> None:
+        """With `patience_seconds` None it waits for its reader however long that takes, and loses nothing."""
         self._file_descriptor = file_descriptor
+        self._patience_seconds = patience_seconds
         self._open = True
         self._lost_lines = 0
         self._torn = False
@@ -60,7 +60,7 @@ class StreamSink:
         """Write `data`, in pieces that a pipe takes whole if it takes any; False if it takes no more."""
         if self._torn:
             data = b"\n" + data
-        patience_seconds = 0.0 if self._lost_lines else self.PATIENCE_SECONDS
+        patience_seconds = 0.0 if self._lost_lines else self._patience_seconds
         for start in range(0, len(data), select.PIPE_BUF):
             _, ready, _ = select.select([], [self._file_descriptor], [], patience_seconds)
             if not ready:
