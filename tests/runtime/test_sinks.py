@@ -107,7 +107,7 @@ def test_a_replay_waits_for_a_slow_reader() -> None:
     writer = threading.Thread(target=write)
     writer.start()
     time.sleep(0.3)
-    with open(reading, encoding="ascii") as pipe:
+    with os.fdopen(reading, encoding="ascii") as pipe:
         numbers = [int(line.strip().rstrip("x")) for line in pipe]
     writer.join()
     assert numbers == list(range(40))

@@ -138,6 +138,20 @@ def test_one_long_recording_and_holdout_none_work(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "holdout.npz").exists()
 
 
+def test_too_short_recordings_are_named(tmp_path: Path) -> None:
+    """A recording without a single feature vector is left out by name; if all are, that is an error."""
+    write_audio(tmp_path / "data", files=2, seconds=12)
+    write_audio(tmp_path / "short", files=1, seconds=0.01)
+    (tmp_path / "short" / "normal_0.wav").rename(tmp_path / "data" / "blip.wav")
+    done = dasvdd_train(tmp_path / "data", "--out", tmp_path / "run", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "blip.wav: 80 samples to train on, a feature vector takes 192" in done.stderr
+    for path in (tmp_path / "data").glob("normal_*.wav"):
+        path.unlink()
+    done = dasvdd_train(tmp_path / "data", "--out", tmp_path / "run", "--holdout", "none", *TINY)
+    assert (done.returncode, "too short to train on" in done.stderr) == (65, True), done.stderr
+
+
 def test_csv_needs_a_rate(tmp_path: Path) -> None:
     """A table without a rate is an error that says which option gives it."""
     write_sensor(tmp_path / "csv", files=1)
@@ -153,6 +167,7 @@ def test_csv_needs_a_rate(tmp_path: Path) -> None:
         (["nowhere", "--out", "x"], 2, "does not exist"),
         ([".", "--out", "x", "--set", "training.epoch=3"], 78, "Did you mean 'epochs'?"),
         ([".", "--out", "x"], 66, ""),
+        ([".", "--out", "/dev/null/x"], 78, "--out /dev/null/x: Not a directory"),
     ],
 )
 def test_errors_have_an_exit_code_and_no_traceback(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 from dasvdd_runtime import __version__
 from dasvdd_runtime.cli.common import reports_errors
+from dasvdd_runtime.errors import ConfigError
 
 EXISTING = click.Path(exists=True, path_type=Path)
 
@@ -70,6 +72,7 @@ def main(
     from .run import run
 
     settings = load_config(config, _as_assignments(options) | dict(map(parse_assignment, assignments)))
+    _make_writable(out)
     segments = find_segments(data)
     if test_normal:
         segments += find_segments(test_normal, role="test_normal")
@@ -93,6 +96,16 @@ def main(
         )
     for file in result.files:
         click.echo(f"wrote {file}")
+
+
+def _make_writable(out: Path) -> None:
+    """Make the folder `out`. Raises ConfigError now rather than after hours of training."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}, so a model could not be written there") from error
 
 
 KEYS = {

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import tomli_w
-import torch
-from dasvdd_runtime import __version__, words
+from dasvdd_runtime import words
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
 from dasvdd_runtime.contract import TrainingSummary
-from dasvdd_runtime.files import write_atomically
+from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.manifest import Segment
 from numpy.typing import NDArray
 
 from .config import TrainConfig
-from .corpus import Corpus, fingerprint, hold_out, load_corpus
+from .corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
 from .diagnosis import latent_figures, warnings_of
 from .evaluation import Evaluation, ScoredStream, evaluate
 from .features import Geometry, feature_vectors, fit_standardisation, geometry, raw_frames
 from .front_ends import FrontEnd, LogMel, Rows
-from .holdout import Holdout, save_holdout, thin
+from .holdout import Holdout, thin
 from .metrics import EpochMetrics
 from .model import DasvddModel
-from .model_file import TrainedModel, save_model
-from .report import ReportData, write_report
+from .model_file import TrainedModel
+from .outputs import write_outputs
 from .scoring import all_windows, score_stretch
 from .trainer import train
 
@@ -94,12 +90,12 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
     corpus = hold_out(
         corpus, config.data, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples
     )
-    warnings = [f"left out: {reason}" for reason in corpus.rejected]
+    training, too_short = _long_enough(corpus, sizes)
+    warnings = [f"left out: {reason}" for reason in corpus.rejected + too_short]
     for warning in warnings:
         listener.warn(warning)
     _describe(corpus, sizes, config, listener)
 
-    training = [s for s in corpus.with_role("train") if len(s.samples) >= sizes.minimum_samples]
     frames = [raw_frames(front_end, stretch.samples) for stretch in training]
     constant_bands = fit_standardisation(model, frames)
     vectors = feature_vectors(model, frames)
@@ -152,7 +148,17 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         ),
     )
     warnings += new_warnings
-    files = _write(out, trained, corpus, sizes, scored, history, evaluation, warnings)
+    held_windows = thin(all_windows(held_out, sizes)) if held_out else None
+    files = write_outputs(
+        out,
+        trained,
+        history=history,
+        streams=scored.streams,
+        residual_by_role=scored.residual_by_role,
+        holdout=None if held_windows is None else Holdout(held_windows, scored.held_out()),
+        evaluation=evaluation,
+        warnings=warnings,
+    )
     return Result(trained, evaluation, files, warnings)
 
 
@@ -182,6 +188,22 @@ def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
         widths=widths if config.network.widths is None else config.network.widths,
         latent=config.network.latent or latent,
     )
+
+
+def _long_enough(corpus: Corpus, sizes: Geometry) -> tuple[list[Stretch], list[str]]:
+    """The training stretches that hold a feature vector, and the reasons against the others.
+
+    Raises DataError if there is none.
+    """
+    stretches = corpus.with_role("train")
+    reasons = [
+        f"{stretch.name}: {len(stretch.samples)} samples to train on, a feature vector takes {sizes.minimum_samples}"
+        for stretch in stretches
+        if len(stretch.samples) < sizes.minimum_samples
+    ]
+    if len(reasons) == len(stretches):
+        raise DataError("every recording is too short to train on:\n  " + "\n  ".join(reasons))
+    return [stretch for stretch in stretches if len(stretch.samples) >= sizes.minimum_samples], reasons
 
 
 def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Listener) -> None:
@@ -231,55 +253,3 @@ def _calibrate(scored: _Scored, config: TrainConfig, hop_seconds: float) -> tupl
         ), []
     except NotEnoughScores as error:
         return None, [f"no threshold: {error}"]
-
-
-def _write(
-    out: Path,
-    trained: TrainedModel,
-    corpus: Corpus,
-    sizes: Geometry,
-    scored: _Scored,
-    history: list[EpochMetrics],
-    evaluation: Evaluation | None,
-    warnings: list[str],
-) -> list[Path]:
-    out.mkdir(parents=True, exist_ok=True)
-    files = [out / name for name in ("model.pt", "report.html", "metrics.jsonl", "config.toml")]
-    lines = "".join(json.dumps(dataclasses.asdict(metrics)) + "\n" for metrics in history)
-    write_atomically(out / "metrics.jsonl", lines.encode())
-    write_atomically(out / "config.toml", tomli_w.dumps(_plain(trained.config)).encode())
-    if corpus.with_role("holdout"):
-        windows = thin(all_windows(corpus.with_role("holdout"), sizes))
-        save_holdout(out / "holdout.npz", Holdout(windows, scored.held_out()))
-        files.insert(1, out / "holdout.npz")
-    else:
-        (out / "holdout.npz").unlink(missing_ok=True)  # one of an earlier run would calibrate the wrong model
-    write_report(
-        out / "report.html",
-        ReportData(
-            name=trained.name,
-            kind=corpus.kind,
-            warnings=warnings,
-            epochs=history,
-            streams=scored.streams,
-            residual_names=trained.model.residual_names,
-            residual_by_role=scored.residual_by_role,
-            calibration=trained.calibration,
-            decision=trained.decision,
-            window_hop_seconds=trained.window_hop_seconds,
-            evaluation=evaluation,
-            settings=trained.config.flat(),
-            training=trained.training,
-            versions={"dasvdd": __version__, "torch": torch.__version__, "numpy": np.__version__},
-        ),
-    )
-    save_model(out / "model.pt", trained)
-    return files
-
-
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    """The settings as TOML tables; TOML has no null, so what is automatic is left out."""
-    return {
-        section: {key: value for key, value in table.items() if value is not None}
-        for section, table in config.model_dump(mode="json").items()
-    }

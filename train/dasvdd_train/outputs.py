@@ -1,0 +1,73 @@
+"""What a run leaves behind: model.pt, holdout.npz, report.html, metrics.jsonl, config.toml."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+from dasvdd_runtime import __version__
+from dasvdd_runtime.files import write_atomically
+
+from .config import TrainConfig
+from .evaluation import Evaluation, ScoredStream
+from .holdout import Holdout, save_holdout
+from .metrics import EpochMetrics
+from .model_file import TrainedModel, save_model
+from .report import ReportData, write_report
+
+
+def write_outputs(
+    out: Path,
+    trained: TrainedModel,
+    *,
+    history: Sequence[EpochMetrics],
+    streams: Sequence[ScoredStream],
+    residual_by_role: dict[str, list[float]],
+    holdout: Holdout | None,
+    evaluation: Evaluation | None,
+    warnings: Sequence[str],
+) -> list[Path]:
+    """Write every file into `out`, the model last, so that a model is never there without what belongs to it."""
+    lines = "".join(json.dumps(dataclasses.asdict(metrics)) + "\n" for metrics in history)
+    write_atomically(out / "metrics.jsonl", lines.encode())
+    write_atomically(out / "config.toml", tomli_w.dumps(_plain(trained.config)).encode())
+    if holdout is None:
+        (out / "holdout.npz").unlink(missing_ok=True)  # one of an earlier run would calibrate the wrong model
+    else:
+        save_holdout(out / "holdout.npz", holdout)
+    write_report(
+        out / "report.html",
+        ReportData(
+            name=trained.name,
+            kind=trained.kind,
+            warnings=list(warnings),
+            epochs=list(history),
+            streams=list(streams),
+            residual_names=trained.model.residual_names,
+            residual_by_role=residual_by_role,
+            calibration=trained.calibration,
+            decision=trained.decision,
+            window_hop_seconds=trained.window_hop_seconds,
+            evaluation=evaluation,
+            settings=trained.config.flat(),
+            training=trained.training,
+            versions={"dasvdd": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        ),
+    )
+    save_model(out / "model.pt", trained)
+    names = ["model.pt", *(["holdout.npz"] if holdout else []), "report.html", "metrics.jsonl", "config.toml"]
+    return [out / name for name in names]
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    """The settings as TOML tables; TOML has no null, so what is automatic is left out."""
+    return {
+        section: {key: value for key, value in table.items() if value is not None}
+        for section, table in config.model_dump(mode="json").items()
+    }
