@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,11 @@ def test_control_c_ends_cleanly(tiny_model: Any, tmp_path: Path) -> None:
     """An interrupt exits with 130, one word and no traceback."""
     wav = write_wav(tmp_path / "long.wav", noise(300))
     with subprocess.Popen(
-        [*MONITOR, "score", str(tiny_model()), str(wav)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*MONITOR, "score", str(tiny_model()), str(wav)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell lets its background jobs, and what they start, ignore interrupts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()  # it is scoring, and soon waits for the pipe
