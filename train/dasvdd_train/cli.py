@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def main(
     """
     from dasvdd_runtime.extras import require
 
+    # Before torch is imported. Threads that spin while they wait make training many times slower as soon as another
+    # program wants a core, and gain nothing measurable where none does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
     from dasvdd_runtime.manifest import find_segments
     from dasvdd_runtime.words import duration
