@@ -267,10 +267,10 @@ def _tail_threshold(chain: _Chain, target_per_day: float) -> float:
 
     A target of less than one episode in the data always lies above every smoothed score.
     """
-    level, excesses = _tail_peaks(chain)
+    level, excesses, episodes = _tail_peaks(chain)
     threshold = level
     if len(excesses):
-        tail = fit_cautious_pareto(excesses, prior_peaks=SHAPE_PRIOR_PEAKS)
+        tail = fit_cautious_pareto(excesses, independent_peaks=episodes, prior_peaks=SHAPE_PRIOR_PEAKS)
         threshold = level + tail.excess_at(target_per_day * chain.days / len(excesses))
     top = float(chain.smoothed.max())
     if target_per_day * chain.days < 1 or threshold >= top:
@@ -278,11 +278,12 @@ def _tail_threshold(chain: _Chain, target_per_day: float) -> float:
     return _between_scores(chain, threshold)
 
 
-def _tail_peaks(chain: _Chain) -> tuple[float, NDArray[np.float64]]:
-    """A level, and by how much the rise statistic peaks above it, once per episode at that level.
+def _tail_peaks(chain: _Chain) -> tuple[float, NDArray[np.float64], int]:
+    """A level, by how much the rise statistic peaks above it, and from how many episodes these peaks are.
 
-    The level is the highest of TAIL_QUANTILES with ENOUGH_PEAKS, else the one with most. Where even that has fewer than
-    FEWEST_PEAKS, every window above the median counts as a peak: more of them than there were episodes.
+    There is one peak an episode. The level is the highest of TAIL_QUANTILES with ENOUGH_PEAKS, else the one with most.
+    Where even that has fewer than FEWEST_PEAKS, every window above the median counts as a peak: more of them than
+    there were episodes.
     """
     decided = chain.rise[np.isfinite(chain.rise)]
     best_level, best = 0.0, np.empty(0)
@@ -294,10 +295,11 @@ def _tail_peaks(chain: _Chain) -> tuple[float, NDArray[np.float64]]:
             best_level, best = level, peaks
         if len(best) >= ENOUGH_PEAKS:
             break
-    if len(best) < FEWEST_PEAKS:
+    episodes = len(best)
+    if episodes < FEWEST_PEAKS:
         best_level = float(np.median(decided))
         best = decided[decided > best_level]
-    return best_level, best - best_level
+    return best_level, best - best_level, episodes
 
 
 def _between_scores(chain: _Chain, threshold: float) -> float:

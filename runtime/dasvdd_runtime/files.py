@@ -6,10 +6,25 @@ import os
 import tempfile
 from pathlib import Path
 
+from .errors import DasvddError
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path`: a reader, or a power cut, sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Put `content` at `path`: a reader, or a power cut, sees the old file or the new one, never a part.
+
+    Raises DasvddError where it cannot be written; what was at `path` is still there then.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise DasvddError(
+            f"{path}: cannot be written ({error.strerror}); what was there before is unchanged. "
+            "Make room, or choose another place, and run it again."
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

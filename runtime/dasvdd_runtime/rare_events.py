@@ -101,12 +101,13 @@ def fit_pareto(excesses: NDArray[np.float64]) -> ParetoTail:
     return ParetoTail(shape=2 - mean / denominator, scale=2 * mean * weighted / denominator)
 
 
-def fit_cautious_pareto(excesses: NDArray[np.float64], *, prior_peaks: int) -> ParetoTail:
-    """`fit_pareto` with a shape fit to extrapolate by: drawn towards 0, within 0 and LARGEST_SHAPE, of the same mean.
+def fit_cautious_pareto(excesses: NDArray[np.float64], *, independent_peaks: int, prior_peaks: int) -> ParetoTail:
+    """`fit_pareto` with a shape fit to extrapolate by: within 0 and LARGEST_SHAPE, drawn towards 0, of the same mean.
 
-    The shape's sampling variance falls as 1 / peaks, so the fitted one has the weight peaks / (peaks + prior_peaks)
-    against the exponential tail's 0. Lighter than exponential is not believed.
+    The shape's sampling variance falls as 1 / peaks, so the fitted one has the weight
+    independent_peaks / (independent_peaks + prior_peaks) against the exponential tail's 0; excesses of one episode are
+    one independent peak. Lighter than exponential is not believed.
     """
-    weight = len(excesses) / (len(excesses) + prior_peaks)
-    shape = min(max(weight * fit_pareto(excesses).shape, 0.0), LARGEST_SHAPE)
+    weight = independent_peaks / (independent_peaks + prior_peaks)
+    shape = weight * min(max(fit_pareto(excesses).shape, 0.0), LARGEST_SHAPE)
     return ParetoTail(shape=shape, scale=float(excesses.mean()) * (1 - shape))

@@ -96,7 +96,10 @@ def load_corpus(
     stretches = []
     for segment, signal in read:
         if signal.channel_names != channels:
-            reason = f"channels {_names(signal.channel_names)} where most recordings have {_names(channels)}"
+            reason = (
+                f"it has {len(signal.channel_names)} channel(s) ({_names(signal.channel_names)}), most recordings have "
+                f"{len(channels)} ({_names(channels)})"
+            )
             if settings.strict:
                 raise RecordingError(segment.path, reason)
             rejected.append(f"{segment.path}: {reason}")

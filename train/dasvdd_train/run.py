@@ -28,7 +28,7 @@ from .model import DasvddModel
 from .model_file import TrainedModel
 from .outputs import write_outputs
 from .scoring import all_windows, score_stretch
-from .trainer import train
+from .trainer import choose_device, train
 
 AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES = (1024, 256), 256, 5
 SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES = (10, 10), 4, 1
@@ -77,6 +77,7 @@ class _Scored:
 
 def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: str, listener: Listener) -> Result:
     """Train on `segments` and write everything into the folder `out`. Errors are those of the steps."""
+    choose_device(config.training.device)  # a device that is not there is said before anything is read
     corpus = load_corpus(segments, config.data, on_segment=listener.reading)
     model = _build_model(corpus, config)
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols

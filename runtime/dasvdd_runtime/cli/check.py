@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError, Unavailable
+from ..words import duration
 from .bench import measure
 from .common import examples, reports_errors
 
@@ -163,7 +164,7 @@ def check_decision(config: MonitorConfig, scorer: Scorer, report: Report) -> Non
         return
     rests_on = (
         f"calibrated {calibration.threshold:.5g} for {calibration.false_alarms_per_day:g} false alarm(s) a day on "
-        f"{calibration.hours:.2g} h of normal running{' (extrapolated)' if calibration.extrapolates else ''}"
+        f"{duration(3600 * calibration.hours)} of normal running{' (extrapolated)' if calibration.extrapolates else ''}"
     )
     overrides = config.decision.overrides()
     if overrides:

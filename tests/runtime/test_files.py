@@ -1,0 +1,30 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dasvdd_runtime.errors import DasvddError
+from dasvdd_runtime.files import write_atomically
+
+
+def test_new_and_existing_files_hold_the_content(tmp_path: Path) -> None:
+    """A file is made with its folders, then replaced; nothing else is left beside it, and others may read it."""
+    path = tmp_path / "new" / "file"
+    for content in (b"first", b"second"):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """A full disk: the error names the file, and no part of it appears."""
+    with pytest.raises(DasvddError, match=r"/proc/file: cannot be written \("):
+        write_atomically(Path("/proc/file"), b"content")
+    folder = tmp_path / "file"
+    folder.mkdir()
+    with pytest.raises(DasvddError, match="Is a directory"):
+        write_atomically(folder, b"content")
+    assert list(tmp_path.iterdir()) == [folder]
