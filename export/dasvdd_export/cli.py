@@ -73,4 +73,4 @@ def _show(outcome: Outcome) -> None:
         f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day "
         f"({duration(3600 * calibration.hours)} of normal running{extrapolated})"
     )
-    click.echo(f"wrote {outcome.path} ({outcome.bytes_written / 2**20:.1f} MiB)")
+    click.echo(f"wrote {outcome.path} ({outcome.bytes_written / 1024:,.0f} KiB)")

@@ -14,6 +14,7 @@ from dasvdd_runtime import __version__
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.contract import SCHEMA_MAJOR, SCHEMA_MINOR, GoldenWindows, ModelMetadata
 from dasvdd_train.front_ends import FrontEnd
+from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.model_file import TrainedModel
 from numpy.typing import NDArray
 
@@ -25,9 +26,7 @@ GOLDEN_TOLERANCE = 1e-4
 
 def choose_golden(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """At most 8 windows and 1 MiB of `windows` [windows, ...], evenly spaced, always at least one."""
-    most = max(1, min(GOLDEN_WINDOWS, GOLDEN_BYTES // windows[:1].nbytes))
-    evenly: NDArray[np.int64] = np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(np.int64)
-    return windows.take(evenly, axis=0)
+    return evenly_spaced(windows, GOLDEN_WINDOWS, GOLDEN_BYTES)
 
 
 def build_metadata(

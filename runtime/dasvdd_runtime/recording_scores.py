@@ -56,16 +56,6 @@ class RecordingSummary:
         self.max_smoothed_score = max(self.max_smoothed_score, window.smoothed_score)
 
 
-def table_format(metadata: ModelMetadata, channels: tuple[str, ...] = ()) -> TableFormat:
-    """How to read a CSV for this model: at its sample rate, and `channels`, else the columns that it was trained on.
-
-    A model trained on a table without a header ('column 1', ...) takes the same positions.
-    """
-    positions = tuple(name.removeprefix("column ") for name in metadata.channel_names)
-    trained_on = positions if all(map(str.isdecimal, positions)) else tuple(metadata.channel_names)
-    return TableFormat(sample_rate_hz=metadata.sample_rate_hz, channels=channels or trained_on)
-
-
 def check_fits(path: Path, metadata: ModelMetadata, table: TableFormat) -> float:
     """The sample rate of the recording at `path` in Hz, if it has the channels and the length that the model needs.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,13 @@ class TableFormat:
     def __post_init__(self) -> None:
         if self.sample_rate_hz is not None and not 0 < self.sample_rate_hz < math.inf:
             raise ValueError(f"sample_rate_hz = {self.sample_rate_hz}: must be finite and above 0")
+
+    @classmethod
+    def for_channels(cls, channel_names: Sequence[str], *, sample_rate_hz: float) -> TableFormat:
+        """How to read the columns that a model was trained on; a table without a header named its 'column 3'."""
+        positions = tuple(name.removeprefix("column ") for name in channel_names)
+        named = not all(map(str.isdecimal, positions))
+        return cls(sample_rate_hz, tuple(channel_names) if named else positions)
 
 
 class RecordingError(DataError):

@@ -28,11 +28,14 @@ class Holdout:
 
 def thin(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """At most `MAX_WINDOWS` and `MAX_BYTES` of `windows`, evenly spaced."""
-    most = min(MAX_WINDOWS, MAX_BYTES // max(1, windows[:1].nbytes))
-    if len(windows) <= most:
-        return windows
-    evenly: NDArray[np.int64] = np.linspace(0, len(windows) - 1, most).round().astype(np.int64)
-    return windows.take(evenly, axis=0)
+    return evenly_spaced(windows, MAX_WINDOWS, MAX_BYTES)
+
+
+def evenly_spaced(windows: NDArray[np.float32], most: int, most_bytes: int) -> NDArray[np.float32]:
+    """At most `most` of `windows` [windows, ...], and no more than fit into `most_bytes`, but at least one."""
+    count = min(len(windows), most, max(1, most_bytes // max(1, windows[:1].nbytes)))
+    chosen: NDArray[np.int64] = np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
+    return windows.take(chosen, axis=0)
 
 
 def save_holdout(path: Path, holdout: Holdout) -> None:

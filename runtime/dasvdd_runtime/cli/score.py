@@ -112,12 +112,13 @@ def score_one(
 ) -> None:
     """Score the recording at `path` and print it. Raises DasvddError if it cannot be scored."""
     from ..manifest import is_manifest
-    from ..recording_scores import RecordingSummary, check_fits, score_recording, table_format
+    from ..recording_scores import RecordingSummary, check_fits, score_recording
+    from ..recordings import TableFormat
 
     if is_manifest(path):
         raise DataError(f"{path}: it is a manifest, not a recording. Name the recordings or their folder.")
     metadata = scorer.metadata
-    table = table_format(metadata, channels)
+    table = TableFormat.for_channels(channels or metadata.channel_names, sample_rate_hz=metadata.sample_rate_hz)
     sample_rate_hz = check_fits(path, metadata, table)
     if sample_rate_hz != metadata.sample_rate_hz:
         click.echo(

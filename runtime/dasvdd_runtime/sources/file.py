@@ -37,7 +37,7 @@ class FileSource:
         """Begin at the first sample."""
         table = TableFormat()
         if is_table(self._path):
-            table = TableFormat(sample_rate_hz=self.sample_rate_hz, channels=_table_channels(self._channel_names))
+            table = TableFormat.for_channels(self._channel_names, sample_rate_hz=self.sample_rate_hz)
         block_seconds = REAL_TIME_BLOCK_SECONDS if self._real_time else FAST_BLOCK_SECONDS
         self._blocks = iter(
             read_blocks(self._path, block_seconds=block_seconds, sample_rate_hz=self.sample_rate_hz, table=table)
@@ -62,11 +62,3 @@ class FileSource:
     def close(self) -> None:
         """Forget the file."""
         self._blocks = iter(())
-
-
-def _table_channels(channel_names: list[str]) -> tuple[str, ...]:
-    """Names or positions that select the model's channels: a table without a header named them 'column 3'."""
-    positions = [name.removeprefix("column ") for name in channel_names]
-    if all(position.isdigit() for position in positions):
-        return tuple(positions)
-    return tuple(channel_names)
