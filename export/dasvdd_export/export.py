@@ -21,12 +21,15 @@ from dasvdd_train.corpus import load_corpus
 from dasvdd_train.features import Geometry, as_input
 from dasvdd_train.holdout import Holdout, load_holdout, thin
 from dasvdd_train.model_file import TrainedModel, load_model
-from dasvdd_train.scoring import all_windows, score_stretch
+from dasvdd_train.scoring import all_windows, score_stretch, score_windows
 from numpy.typing import NDArray
 
 from . import parity
 from .fused import export_graph
 from .metadata import build_metadata, choose_golden
+
+SAME_MODEL = 1e-3
+"""Held-out scores of one model differ less than this between machines, which sum in other orders in fp32."""
 
 
 class ParityError(DasvddError):
@@ -96,6 +99,14 @@ def _holdout(trained: TrainedModel, model_path: Path, calibration_data: Path | N
             f"{path} holds windows of shape {holdout.windows.shape} where the model takes [windows, {expected[0]}, "
             f"{expected[1]}]: it belongs to another model. Train again, or give --calibration DATA."
         )
+    scores, _ = score_windows(trained.model, holdout.windows)
+    difference = parity.relative_difference(scores, holdout.window_scores)
+    if not difference <= SAME_MODEL:
+        raise DataError(
+            f"{path}: its windows score otherwise with {model_path.name} than when it was trained (relative difference "
+            f"{difference:.2g}, allowed {SAME_MODEL:.0e}): one of the two files is damaged or belongs to another run. "
+            "Copy both again, or train again."
+        )
     return holdout, trained.residual_baseline
 
 
@@ -115,7 +126,9 @@ def _score_recordings(trained: TrainedModel, data: Path) -> tuple[Holdout, Seque
         seconds = trained.window_samples / trained.sample_rate_hz
         raise DataError(f"{data}: every recording is shorter than one window of {seconds:g} s")
     residual = np.concatenate([residuals for _, residuals in scored]).mean(axis=0)
-    return Holdout(thin(windows), [stream.scores for stream, _ in scored]), residual.tolist()
+    kept = thin(windows)
+    holdout = Holdout(kept, score_windows(trained.model, kept)[0], [stream.scores for stream, _ in scored])
+    return holdout, residual.tolist()
 
 
 def _calibration(trained: TrainedModel, holdout: Holdout, *, recalibrate: bool, target: float | None) -> Calibration:
@@ -152,5 +165,5 @@ def _gate(
     if faults:
         raise ParityError(
             "torch and onnxruntime disagree, so nothing was written:\n  " + "\n  ".join(faults) + "\n"
-            "Check the versions of torch, onnx and onnxruntime against constraints.txt."
+            "If torch, onnx and onnxruntime are the versions of constraints.txt, please report this with the model."
         )

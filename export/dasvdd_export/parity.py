@@ -17,6 +17,10 @@ STRICT = 1e-5
 LOOSE = 1e-4
 """Tones, squares and clipped input put bins onto the log's floor, where fp32 rounding shows (measured: 1.6e-4 with a
 floor nearer the rounding; 1e-5 with ours)."""
+ROUNDING = 8.0
+"""fp32 rounding errors of a reconstructed feature, in units of 2**-23: six matrix products in two programs. Against
+float64, torch and onnxruntime were each seen to be off by up to 5. It matters only where the reconstruction is so good
+that the score is the square of little else, as on a sensor that stands still."""
 BATCHES = (1, 3, 64)
 
 Run = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float64]]]
@@ -30,8 +34,9 @@ class Finding:
     name: str
     windows: int
     difference: float
-    """Largest relative difference of the score, over every batch size."""
+    """Relative difference of the score in the window that comes closest to its limit, over every batch size."""
     limit: float
+    """What is allowed there: the limit of this kind of input, or what fp32 rounding alone can make of that score."""
 
     @property
     def agrees(self) -> bool:
@@ -42,20 +47,32 @@ class Finding:
 def compare(trained: TrainedModel, run: Run, held_out: NDArray[np.float32]) -> list[Finding]:
     """Compare torch and `run` on `held_out` [windows, samples, channels] and on synthetic windows.
 
-    Silence, noise and real windows must agree to 1e-5 relative, tones, squares and clipped input to 1e-4.
+    Silence, noise and real windows must agree to 1e-5 relative, tones, squares and clipped input to 1e-4; a score so
+    small that rounding shows must agree to `rounding_limit`.
     """
     findings = []
+    features = trained.model.bands * trained.model.stacked_frames
     for name, windows, limit in _cases(trained, held_out):
         batch = as_input(windows, trained.kind).numpy()
         expected = _torch_scores(trained, batch)
-        worst = 0.0
-        for size in BATCHES:
-            for start in range(0, len(batch), size):
-                part = batch[start : start + size]
-                found = run(_filled(part, size))["score"][: len(part)]
-                worst = _larger(worst, relative_difference(found, expected[start : start + size]))
-        findings.append(Finding(name, len(windows), worst, limit))
+        limits = np.maximum(limit, rounding_limit(expected, features))
+        differences = np.concatenate(
+            [relative_differences(_in_batches(run, batch, size), expected)[None] for size in BATCHES]
+        ).max(axis=0)
+        worst = int(np.argmax(differences / limits))
+        findings.append(Finding(name, len(windows), float(differences[worst]), float(limits[worst])))
     return findings
+
+
+def rounding_limit(scores: NDArray[np.float64], features: int) -> NDArray[np.float64]:
+    """Relative error that fp32 rounding alone can make of `scores` [windows].
+
+    A rounding error d in each residual r changes sum r^2 by up to 2 |r| |d|; standardised features are of size 1, so
+    |d| is ROUNDING * 2**-23 * sqrt(features).
+    """
+    error = ROUNDING * float(np.finfo(np.float32).eps) * np.sqrt(features)
+    limits: NDArray[np.float64] = 2 * error / np.sqrt(np.maximum(scores, np.finfo(np.float32).tiny))
+    return limits
 
 
 def nan_findings(trained: TrainedModel, run: Run, held_out: NDArray[np.float32]) -> list[str]:
@@ -66,7 +83,7 @@ def nan_findings(trained: TrainedModel, run: Run, held_out: NDArray[np.float32])
     faults = []
     clean = held_out[:1].repeat(3, axis=0)
     for channel in range(trained.channels):
-        for sample in (0, 1, trained.window_samples // 2, trained.window_samples - 1):
+        for sample in sorted({0, trained.window_samples // 2, trained.window_samples - 1}):
             windows = clean.copy()
             windows[1, sample, channel] = np.nan
             score = run(as_input(windows, trained.kind).numpy())["score"]
@@ -136,10 +153,14 @@ def session_runner(session: object) -> Run:
 
 def relative_difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
     """Largest |found - expected| / |expected|; infinite where one is not finite."""
-    if not (np.isfinite(found).all() and np.isfinite(expected).all()):
-        return float("inf")
+    return float(np.max(relative_differences(found, expected), initial=0.0))
+
+
+def relative_differences(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|found - expected| / |expected| per entry; infinite where one is not finite."""
     scale = np.maximum(np.abs(expected), np.finfo(np.float32).tiny)
-    return float(np.max(np.abs(found - expected) / scale, initial=0.0))
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.abs(found - expected) / scale, nan=np.inf, posinf=np.inf)
 
 
 def _torch_scores(trained: TrainedModel, batch: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -149,13 +170,15 @@ def _torch_scores(trained: TrainedModel, batch: NDArray[np.float32]) -> NDArray[
         )
 
 
+def _in_batches(run: Run, batch: NDArray[np.float32], size: int) -> NDArray[np.float64]:
+    """Scores of all windows of `batch`, the graph run with exactly `size` windows at a time."""
+    parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+    return np.concatenate([run(_filled(part, size))["score"][: len(part)] for part in parts])
+
+
 def _filled(part: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """`part` repeated up to `size` windows, so that the graph really runs at that batch."""
     return np.resize(part, (size, *part.shape[1:]))
-
-
-def _larger(first: float, second: float) -> float:
-    return second if not second <= first else first
 
 
 def _cases(trained: TrainedModel, held_out: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.float32], float]]:

@@ -134,7 +134,22 @@ def load_config(path: str | Path) -> MonitorConfig:
     except InputMissing as error:
         raise ConfigError(f"{error}. Give the path of a monitor.toml.") from error
     config = validate(MonitorConfig, raw, origin=str(path))
-    return _relative_to(path.parent, config)
+    config = _relative_to(path.parent, config)
+    _refuse_to_overwrite(path, config)
+    return config
+
+
+def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
+    """Raise ConfigError if events would be written into a file that the monitor reads."""
+    if config.events.path is None:
+        return
+    inputs = [path, config.model.path, *(source.path for source in config.sources if isinstance(source, FileTable))]
+    for file in inputs:
+        if config.events.path.resolve() == file.resolve():
+            raise ConfigError(
+                f"[events] path: {config.events.path} is a file that the monitor reads, and events would overwrite it. "
+                "Choose another, for instance events.jsonl."
+            )
 
 
 def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:

@@ -168,7 +168,7 @@ def test_lost_nan_is_found(exported_run: Path) -> None:
     def lossy(batch: np.ndarray) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
         return {"score": np.nan_to_num(batch).sum(axis=(1, 2))}
 
-    assert len(parity.nan_findings(trained, lossy, windows)) == 4 * trained.channels
+    assert len(parity.nan_findings(trained, lossy, windows)) == 3 * trained.channels
 
 
 def test_without_holdout_calibration_data_is_asked_for(tmp_path: Path) -> None:
@@ -209,3 +209,42 @@ def test_command_prints_parity_size_and_latency(exported_run: Path, tmp_path: Pa
         assert text in done.stdout
     done = subprocess.run([*command, tmp_path / "none.pt"], capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (66, False)
+
+
+@pytest.mark.parametrize("damage", ["flipped weight", "another run"])
+def test_model_that_is_not_the_held_out_datas_is_refused(exported_run: Path, tmp_path: Path, damage: str) -> None:
+    """A bit that flipped in a weight, or a model of another run, shows in the held-out windows' scores."""
+    shutil.copy(exported_run / "holdout.npz", tmp_path)
+    content = torch.load(exported_run / "model.pt", weights_only=True)
+    if damage == "flipped weight":
+        content["state"]["decoder.0.weight"][0, 0] += 5
+    else:
+        content["state"]["encoder.0.weight"] *= -1
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(DataError, match=r"holdout\.npz: its windows score otherwise with model\.pt"):
+        do_export(tmp_path, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_one_sample_windows_export(tmp_path: Path) -> None:
+    """A slow sensor whose window is a single row has parity and NaN checks too."""
+    trained = untrained(Rows(channels=3, channel_names=["x", "y", "z"]), 1)
+    trained = TrainedModel(**trained.__dict__ | {"window_samples": 1})
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(fused.export_graph(trained).SerializeToString())
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    windows = np.random.default_rng(0).standard_normal((20, 1, 3)).astype(np.float32)
+    assert all(finding.agrees for finding in parity.compare(trained, run, windows))
+    assert parity.nan_findings(trained, run, windows) == []
+
+
+def test_rounding_limit_bounds_fp32_against_fp64_and_leaves_usual_scores_alone() -> None:
+    """The limit for tiny scores is what fp32 does to them against float64; a usual score's stays below 1e-5."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2000, 3))
+    for size in (1e-2, 1e-3, 1e-4):
+        residual = size * rng.standard_normal((2000, 3))
+        exact = (((x + residual).astype(np.float32).astype(np.float64) - x.astype(np.float32)) ** 2).sum(axis=1)
+        error = np.abs(((x + residual - x) ** 2).sum(axis=1) - exact) / exact
+        assert (error <= parity.rounding_limit(exact, 3)).all()
+    assert parity.rounding_limit(np.array([600.0]), 640)[0] < parity.STRICT

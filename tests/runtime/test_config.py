@@ -121,3 +121,15 @@ def test_overrides_that_contradict_the_model_are_refused() -> None:
     """k of the configuration above n of the model cannot work."""
     with pytest.raises(ConfigError, match=r"k = 5 of n = 4"):
         DecisionTable(k=5).apply(DecisionSettings(k=2, n=4), 1.0)
+
+
+@pytest.mark.parametrize("victim", ["model.onnx", "monitor.toml", "pump.wav"])
+def test_events_never_overwrite_what_the_monitor_reads(tmp_path: Path, victim: str) -> None:
+    """An events path that is the model, a recording or the configuration itself is refused."""
+    path = tmp_path / "monitor.toml"
+    path.write_text(
+        '[model]\npath = "model.onnx"\n[[source]]\nname = "a"\nkind = "file"\npath = "pump.wav"\n'
+        f'[events]\npath = "{victim}"\n'
+    )
+    with pytest.raises(ConfigError, match=f"{victim} is a file that the monitor reads"):
+        load_config(path)

@@ -22,6 +22,8 @@ class Holdout:
 
     windows: NDArray[np.float32]
     """Evenly spaced windows, shape [windows, window_samples, channels]; at most 512 and 64 MiB."""
+    window_scores: NDArray[np.float64]
+    """Score of each of `windows`, as the trainer computed it: shows whether the model beside it is still that one."""
     streams: list[NDArray[np.float64]]
     """Every held-out score in time order, one array per held-out stretch."""
 
@@ -44,6 +46,7 @@ def save_holdout(path: Path, holdout: Holdout) -> None:
     np.savez_compressed(
         buffer,
         windows=holdout.windows,
+        window_scores=holdout.window_scores,
         scores=np.concatenate([*holdout.streams, np.empty(0)]),
         stream_lengths=np.array([len(stream) for stream in holdout.streams], np.int64),
     )
@@ -58,7 +61,9 @@ def load_holdout(path: Path) -> Holdout:
             if lengths.sum() != len(content["scores"]):
                 raise ValueError(f"{len(content['scores'])} scores for streams of {lengths.sum()}")
             streams = np.split(content["scores"], np.cumsum(lengths)[:-1]) if len(lengths) else []
-            return Holdout(windows=content["windows"], streams=streams)
+            if len(content["window_scores"]) != len(content["windows"]):
+                raise ValueError(f"{len(content['window_scores'])} scores for {len(content['windows'])} windows")
+            return Holdout(windows=content["windows"], window_scores=content["window_scores"], streams=streams)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path}: not readable ({error}). Train again, or remove it and export with --calibration DATA."

@@ -103,7 +103,8 @@ def load_model(path: Path) -> TrainedModel:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a dozen kinds for a damaged file
         raise ModelError(
-            f"{path}: not a readable model file ({_first_line(error)}). Train or copy it again."
+            f"{path} ({path.stat().st_size} bytes): damaged, cut short, or not a model.pt of dasvdd-train. Copy it "
+            f"again, or train again. ({type(error).__name__})"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{path}: a torch file, but not one that dasvdd-train wrote")

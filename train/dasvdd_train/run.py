@@ -27,7 +27,7 @@ from .metrics import EpochMetrics
 from .model import DasvddModel
 from .model_file import TrainedModel
 from .outputs import write_outputs
-from .scoring import all_windows, score_stretch
+from .scoring import all_windows, score_stretch, score_windows
 from .trainer import choose_device, train
 
 AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES = (1024, 256), 256, 5
@@ -149,14 +149,14 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         ),
     )
     warnings += new_warnings
-    held_windows = thin(all_windows(held_out, sizes)) if held_out else None
+    held_windows = thin(all_windows(held_out, sizes)) if held_out else np.empty((0, 0, 0), np.float32)
     files = write_outputs(
         out,
         trained,
         history=history,
         streams=scored.streams,
         residual_by_role=scored.residual_by_role,
-        holdout=None if held_windows is None else Holdout(held_windows, scored.held_out()),
+        holdout=Holdout(held_windows, score_windows(model, held_windows)[0], scored.held_out()) if held_out else None,
         evaluation=evaluation,
         warnings=warnings,
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..capture import Capture, Ended, Message, Missing
 from ..config import MicrophoneTable, MonitorConfig, StdinTable, load_config
 from ..errors import ConfigError, DataError, Unavailable, nearest
-from ..health import SourceHealth, StateChange
+from ..health import SourceHealth, State, StateChange
 from ..levels import level_dbfs
 from ..logs import log_to_stderr
 from ..recorder import Recorder
@@ -165,7 +165,8 @@ class _Session:
     def _say(self, change: StateChange | None) -> None:
         if change is not None:
             self._meter.end()
-            log.warning("%s -> %s: %s", change.previous, change.state, change.reason)
+            level = logging.INFO if change.state is State.OK else logging.WARNING
+            log.log(level, "%s -> %s: %s", change.previous, change.state, change.reason)
 
 
 class _Meter:
