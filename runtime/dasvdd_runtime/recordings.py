@@ -192,7 +192,11 @@ def _read_table(path: Path, start_seconds: float, end_seconds: float | None, tab
 
 def _table_rate(path: Path, table: TableFormat) -> float:
     if table.sample_rate_hz is None:
-        raise RecordingError(path, "a table does not say its sample rate: give the number of rows per second")
+        raise RecordingError(
+            path,
+            "a table does not say its sample rate. Give its rows per second (dasvdd-train: --rate 200). "
+            "If it is meant as a manifest: that needs a column named path",
+        )
     return table.sample_rate_hz
 
 

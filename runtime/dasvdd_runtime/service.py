@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .capture import Capture, Ended, Message, Missing
-from .errors import DasvddError
+from .errors import DasvddError, DataError
 from .events import Event, stopped, to_json
 from .health import State
 from .pipeline import Pipeline
@@ -109,7 +109,7 @@ class Service:
         if isinstance(message, Missing):
             self._emit(pipeline.missing(message.reason))
         elif isinstance(message, Ended):
-            channel.ended, channel.error = True, message.error
+            channel.ended, channel.error = True, message.error or _nothing_judged(pipeline)
             if message.error is not None:
                 self._emit(pipeline.missing(str(message.error)))
             self._emit(pipeline.finish())
@@ -153,6 +153,16 @@ class Service:
             for sink in self._sinks:
                 sink.write(line, durable=event["event"] != "score")
             _log_for_people(event)
+
+
+def _nothing_judged(pipeline: Pipeline) -> DasvddError | None:
+    """The fault of a source that came to its end without a single window that could be judged, or None."""
+    if pipeline.counts.windows_scored:
+        return None
+    return DataError(
+        f"source '{pipeline.name}' ended before a window could be judged: {pipeline.counts.windows_withheld} windows "
+        f"were withheld as silent or not finite, and its last state was {pipeline.state}. Does what feeds it work?"
+    )
 
 
 def _log_for_people(event: Event) -> None:

@@ -69,3 +69,12 @@ def test_a_broken_row_is_never_normal(model: Path, rows: str, tmp_path: Path) ->
     assert any(event["event"] == "source_state" and event["state"] == "FAULT" for event in events)
     (stopped,) = [event for event in events if event["event"] == "summary" and event["source"] == "fan"][-1:]
     assert stopped["windows_withheld"] >= 2
+
+
+@pytest.mark.parametrize("sent", ["", "x,y,z\n0.1,0.1,1\n", "ERR,sensor,bus\n" * 100])
+def test_a_reader_that_gives_nothing_is_no_success(model: Path, sent: str, tmp_path: Path) -> None:
+    """A pipe that ends before a window could be judged exits with 65, so that a service manager sees it."""
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        watch(model, sent, tmp_path)
+    assert caught.value.returncode == 65
+    assert "ended before a window could be judged" in caught.value.stderr

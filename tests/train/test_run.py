@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,14 @@ def test_metrics_hold_one_line_an_epoch(audio_run: Path) -> None:
     lines = [json.loads(line) for line in (audio_run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 9))
     assert lines[-1]["reconstruction_error"] < lines[0]["reconstruction_error"]
+
+
+def test_settings_of_a_run_name_what_was_used(audio_run: Path) -> None:
+    """What was automatic stands in config.toml with the value that it got."""
+    settings = tomllib.loads((audio_run / "config.toml").read_text())
+    assert settings["data"]["sample_rate_hz"] == 8000
+    assert settings["data"]["channel"] == "0"
+    assert settings["network"] == {"widths": [12], "latent": 4}
 
 
 def test_effective_settings_train_the_same_model(audio_run: Path, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
     corpus = load_corpus(segments, config.data, on_segment=listener.reading)
     model = _build_model(corpus, config)
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    config = _effective(config, corpus, model)
     sizes = geometry(
         front_end,
         stacked_frames=model.stacked_frames,
@@ -189,6 +190,17 @@ def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
         widths=widths if config.network.widths is None else config.network.widths,
         latent=config.network.latent or latent,
     )
+
+
+def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> TrainConfig:
+    """`config` with what was automatic replaced by what is used, so that config.toml makes the same model again."""
+    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    used = {
+        "data": {"sample_rate_hz": corpus.sample_rate_hz, "channel": front_end.settings()["channel"]},
+        "front_end": {"stacked_frames": model.stacked_frames},
+        "network": {"widths": model.widths, "latent": model.latent},
+    }
+    return config.model_copy(update={name: getattr(config, name).model_copy(update=u) for name, u in used.items()})
 
 
 def _long_enough(corpus: Corpus, sizes: Geometry) -> tuple[list[Stretch], list[str]]:
