@@ -216,7 +216,10 @@ def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Rep
         report.fail(table.name, error)
         return False
     heard = f"{len(samples) / metadata.sample_rate_hz:.1f} s at {metadata.sample_rate_hz:g} Hz"
-    description = getattr(source, "description", "") or ("beginning of the file" if table.kind == "file" else "")
+    if table.kind == "file":
+        description = "the beginning of the file"
+    else:
+        description = f"'{table.device}'" if table.device else "the default input"
     if capture.overflowed:
         report.add("warning", table.name, f"{heard} from {description}, with samples lost: is this machine too busy?")
     else:

@@ -72,8 +72,8 @@ def decision_rule(config: MonitorConfig, scorer: Scorer) -> DecisionRule:
     if overrides:
         listed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
         log.warning(
-            "[decision] replaces the model's own: %s. The threshold was calibrated for %g false alarms a day with "
-            "the model's settings, which now says nothing.",
+            "[decision] replaces the model's own: %s. How often that will alarm falsely is not known: the %g false "
+            "alarms a day that the model was calibrated for hold for its own settings only.",
             listed,
             metadata.calibration.false_alarms_per_day,
         )
