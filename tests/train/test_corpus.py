@@ -140,3 +140,13 @@ def test_fingerprint_changes_with_any_sample() -> None:
     assert fingerprint(first.stretches) == fingerprint(second.stretches)
     second.stretches[0].samples[7] += 1e-6 * 7
     assert fingerprint(first.stretches) != fingerprint(second.stretches)
+
+
+def test_only_the_used_channel_is_judged(tmp_path: Path) -> None:
+    """A dead channel 0 makes a stereo recording silent; the same dead channel is no fault where channel 1 is used."""
+    samples = 0.1 * np.random.default_rng(0).standard_normal((16000, 2))
+    samples[:, 0] = 0
+    soundfile.write(tmp_path / "dead.wav", samples, RATE_HZ, subtype="PCM_16")
+    with pytest.raises(DataError, match="silent"):
+        load(tmp_path / "dead.wav")
+    assert load_corpus([Segment(tmp_path / "dead.wav")], DataSettings(channel="1")).rejected == []

@@ -77,7 +77,7 @@ def load_corpus(
             signal = read_signal(
                 segment.path, start_seconds=segment.start_seconds, end_seconds=segment.end_seconds, table=table
             )
-            fault = quality_fault(signal, kind=kind)
+            fault = quality_fault(_used(signal, settings.channel, kind), kind=kind)
             if fault and segment.role.startswith("test_"):
                 notes.append(f"{segment.path}: {fault} It is tested all the same: a fault may be loud.")
             elif fault:
@@ -173,6 +173,15 @@ def _kind(segments: Sequence[Segment]) -> Kind:
         other = next(segment for segment in segments if not is_audio(segment.path))
         raise DataError(f"audio ({audio[0].path}) and tables ({other.path}) cannot train one model: give one kind")
     return "audio" if audio else "sensor"
+
+
+def _used(signal: Signal, channel: str, kind: Kind) -> Signal:
+    """`signal` with the one channel that the model will use, or with all of them."""
+    number = channel or ("0" if kind == "audio" else "all")
+    if not number.isdecimal() or int(number) >= len(signal.channel_names):
+        return signal
+    index = int(number)
+    return replace(signal, samples=signal.samples[:, index : index + 1], channel_names=(signal.channel_names[index],))
 
 
 def _stretch(segment: Segment, signal: Signal) -> Stretch:
