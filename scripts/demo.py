@@ -48,13 +48,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train on healthy recordings, export, replay faulty ones: alarms.")
     parser.add_argument("data", nargs="?", type=Path, help="folder with normal/ and faulty/; default: a simulation")
     data: Path | None = parser.parse_args().data
+    simulated = data is None
+    if data is not None:
+        faulty_recordings(data)  # what is wrong with it is said before an earlier demonstration is removed
     for leftover in (RUN, OUTPUT / "recordings"):
         shutil.rmtree(leftover, ignore_errors=True)
     for leftover in OUTPUT.glob("events.jsonl*"):
         leftover.unlink()
     OUTPUT.mkdir(exist_ok=True)
 
-    simulated = data is None
     data = simulate() if data is None else data
     faulty = faulty_recordings(data)
 

@@ -13,7 +13,7 @@ import onnx
 from dasvdd_runtime.calibration import Calibration, calibrate
 from dasvdd_runtime.contract import encode
 from dasvdd_runtime.errors import DasvddError, DataError
-from dasvdd_runtime.files import write_atomically
+from dasvdd_runtime.files import require_writable, write_atomically
 from dasvdd_runtime.manifest import find_segments
 from dasvdd_runtime.onnxruntime_session import import_onnxruntime, open_session
 from dasvdd_runtime.scorer import Scorer
@@ -52,6 +52,7 @@ def export(
     model_path: Path, out: Path, *, calibration_data: Path | None, false_alarms_per_day: float | None
 ) -> Outcome:
     """Export `model_path` to `out`. Raises ParityError with the figures, or the errors of what it reads."""
+    require_writable(out)
     trained = load_model(model_path)
     holdout, residual_baseline = _holdout(trained, model_path, calibration_data)
     calibration = _calibration(trained, holdout, recalibrate=calibration_data is not None, target=false_alarms_per_day)

@@ -91,7 +91,7 @@ def _check_finite(path: Path, block: NDArray[np.float32], position: int, sample_
         return
     frame, channel = np.argwhere(~np.isfinite(block))[0]
     seconds = (position + frame) / sample_rate_hz
-    raise RecordingError(path, f"non-finite: channel {channel + 1} is {block[frame, channel]} at {seconds:.3f} s")
+    raise RecordingError(path, f"non-finite: channel {channel} is {block[frame, channel]} at {seconds:.3f} s")
 
 
 def _check_end_is_there(path: Path, audio: soundfile.SoundFile) -> None:

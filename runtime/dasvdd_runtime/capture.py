@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DasvddError
-from .health import LossMeter
+from .loss_meter import LossMeter
 from .sources.base import Source, SourceLost
 
 log = logging.getLogger(__name__)

@@ -47,6 +47,8 @@ class Finding:
 def compare_capture(samples: NDArray[np.float32], metadata: ModelMetadata) -> list[Finding]:
     """Judge `samples` [samples, channels], captured at the model's sample rate, against the model's training.
 
+    Only the channels that the model uses are judged.
+
     Raises ValueError for another number of channels than the model's.
     """
     if samples.ndim != 2 or samples.shape[1] != metadata.channels:
@@ -58,12 +60,12 @@ def compare_capture(samples: NDArray[np.float32], metadata: ModelMetadata) -> li
     if broken:
         return [Finding("FAIL", "capture", f"{broken} of {samples.size} samples are not finite; the source is faulty.")]
     if metadata.kind == "audio":
-        return _audio_findings(samples, metadata.sample_rate_hz, metadata.baseline)
+        return _audio_findings(samples[:, metadata.used_channels], metadata.sample_rate_hz, metadata.baseline)
     return _sensor_findings(samples, metadata)
 
 
 def _audio_findings(samples: NDArray[np.float32], sample_rate_hz: float, baseline: Baseline) -> list[Finding]:
-    level = level_dbfs(samples)
+    level = min(level_dbfs(samples[:, [channel]]) for channel in range(samples.shape[1]))
     if level <= SILENT_DBFS:
         return [
             Finding(
@@ -148,17 +150,17 @@ def _gain_control(levels_dbfs: list[float], baseline: Baseline) -> Finding:
 
 def _sensor_findings(samples: NDArray[np.float32], metadata: ModelMetadata) -> list[Finding]:
     means, stds = samples.mean(axis=0, dtype=np.float64), samples.std(axis=0, dtype=np.float64)
+    baseline = metadata.baseline
     return [
-        _sensor_finding(name, unit, float(mean), float(std), trained_mean, trained_std)
-        for name, unit, mean, std, trained_mean, trained_std in zip(
-            metadata.channel_names,
-            metadata.units,
-            means,
-            stds,
-            metadata.baseline.channel_mean,
-            metadata.baseline.channel_std,
-            strict=True,
+        _sensor_finding(
+            metadata.channel_names[channel],
+            metadata.units[channel],
+            float(means[channel]),
+            float(stds[channel]),
+            baseline.channel_mean[channel],
+            baseline.channel_std[channel],
         )
+        for channel in metadata.used_channels
     ]
 
 

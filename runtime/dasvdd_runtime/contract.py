@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from .calibration import Calibration
 from .detector import DecisionSettings
 from .errors import ModelError
 from .levels import Baseline
+from .recording_types import Kind, used_channels
 
 SCHEMA_MAJOR = 1
 SCHEMA_MINOR = 0
@@ -91,10 +92,10 @@ class ModelMetadata(BaseModel):
     """Fields outside this version of the schema that a reader must know, or refuse the file."""
     name: str
     """What the model listens to, for people: the name of its training run."""
-    kind: Literal["audio", "sensor"]
+    kind: Kind
     sample_rate_hz: float = Field(gt=0)
     channels: int = Field(ge=1)
-    """Channels of the graph's input; which of them count is decided inside the graph."""
+    """Channels of the graph's input; which of them count is decided inside the graph, see `used_channels`."""
     channel_names: list[str]
     units: list[str]
     """Unit per channel; 'full scale' for audio."""
@@ -118,6 +119,11 @@ class ModelMetadata(BaseModel):
     """SHA-256 of the `model.pt` that was exported, hex."""
     created: str
     """UTC time of the export, ISO 8601."""
+
+    @property
+    def used_channels(self) -> list[int]:
+        """The channels, counted from 0, that the front end listens to: the one it names, or all of them."""
+        return used_channels(str(self.front_end.get("channel", "all")), self.channels)
 
     @property
     def window_seconds(self) -> float:

@@ -38,3 +38,15 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def require_writable(path: Path) -> None:
+    """Raises DasvddError where a file could not be written at `path`: now rather than after the work for it."""
+    if path.is_dir():
+        raise DasvddError(f"{path}: this is a folder, the name of a file is needed")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DasvddError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error

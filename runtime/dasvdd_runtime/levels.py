@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .recording_types import Kind
+
 SILENT_DBFS = -100.0
-"""A window at or below this level is silent: 16-bit quantisation noise lies at -98 dBFS."""
+"""A channel at or below this level is silent: 16-bit quantisation noise lies at -98 dBFS."""
 FULL_SCALE = 0.9999
 """Absolute values from here on count as clipped (16-bit full scale is 32767/32768 = 0.99997)."""
 CLIPPED_SHARE = 0.001
@@ -72,11 +75,17 @@ def octave_levels_db(
     return np.array(centres), 10 * np.log10(np.maximum(levels, 1e-12))
 
 
-def baseline_of(pieces: list[NDArray[np.float32]], sample_rate_hz: float, *, kind: str) -> Baseline:
-    """Baseline of the training recordings `pieces`, each [samples, channels]; `kind` is 'audio' or 'sensor'."""
+def baseline_of(
+    pieces: list[NDArray[np.float32]], sample_rate_hz: float, *, kind: Kind, used_channels: Sequence[int]
+) -> Baseline:
+    """Baseline of the training recordings `pieces`, each [samples, channels].
+
+    Levels and octave bands are those of `used_channels`, mean and standard deviation those of every channel.
+    """
+    used = list(used_channels)
     second = max(1, round(sample_rate_hz))
     levels = [
-        level_dbfs(piece[start : start + second])
+        level_dbfs(piece[start : start + second, used])
         for piece in pieces
         for start in range(0, max(1, len(piece) - second + 1), second)
     ]
@@ -86,7 +95,7 @@ def baseline_of(pieces: list[NDArray[np.float32]], sample_rate_hz: float, *, kin
     variance = sum(_squared_deviation(piece, mean) for piece in pieces) / total
     bands, band_levels = np.empty(0), np.empty(0)
     if kind == "audio":
-        per_piece = [octave_levels_db(piece, sample_rate_hz) for piece in pieces]
+        per_piece = [octave_levels_db(piece[:, used], sample_rate_hz) for piece in pieces]
         weights = [len(piece) / total for piece in pieces]
         bands = per_piece[0][0]
         power = sum(w * 10 ** (levels_db / 10) for w, (_, levels_db) in zip(weights, per_piece, strict=True))

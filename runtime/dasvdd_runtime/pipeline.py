@@ -12,8 +12,9 @@ from . import events
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Detector
 from .events import Counts, Event
-from .health import SourceHealth, State, StateChange, has_silent_edge
+from .health import SourceHealth, State, StateChange
 from .scorer import Scores
+from .silence import has_silent_edge
 from .windows import Window, Windower
 
 
@@ -56,6 +57,7 @@ class Pipeline:
         self._report_scores = report_scores
         self._health = SourceHealth(
             kind=metadata.kind,
+            used_channels=metadata.used_channels,
             sample_rate_hz=metadata.sample_rate_hz,
             silent_seconds=silent_seconds,
             stall_seconds=stall_seconds,
@@ -140,8 +142,10 @@ class Pipeline:
         """False for a window of which nothing can be said: silence is not an anomaly, and NaN is not normal."""
         if not np.isfinite(window.samples).all() or self.state is State.SILENT:
             return False
-        rate_hz = self._metadata.sample_rate_hz
-        return self._metadata.kind == "sensor" or not has_silent_edge(window.samples, sample_rate_hz=rate_hz)
+        if self._metadata.kind == "sensor":
+            return True
+        used = window.samples[:, self._metadata.used_channels]
+        return not has_silent_edge(used, sample_rate_hz=self._metadata.sample_rate_hz)
 
     def _withhold(self, windows: int) -> None:
         if windows:

@@ -7,11 +7,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError, InputMissing
+
+Kind = Literal["audio", "sensor"]
+"""Sound with full scale 1.0, or sensor rows in their units."""
+
+
+def used_channels(channel: str, channels: int) -> list[int]:
+    """Which of `channels`, counted from 0, a model trained with `channel` listens to: the one named, or all."""
+    if channel.isdecimal() and int(channel) < channels:
+        return [int(channel)]
+    return list(range(channels))
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class Signal:
     sample_rate_hz: float
     """Samples per second of each channel."""
     channel_names: tuple[str, ...]
-    """Audio: 'channel 1', ...; tables: the header's names, or 'column 1', ..."""
+    """Audio: 'channel 0', ...; tables: the header's names, or 'column 1', ..."""
 
     @property
     def seconds(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import soxr
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import levels
 from .audio_files import audio_blocks, read_audio_header
-from .recording_types import RecordingError, Signal, TableFormat, part_in_samples, part_outside, require_file
+from .recording_types import Kind, RecordingError, Signal, TableFormat, part_in_samples, part_outside, require_file
 from .tables import count_rows, read_table_header, table_blocks
 
 __all__ = [
@@ -75,7 +74,7 @@ def read_signal(
     for block in audio_blocks(path, first_frame=first, end_frame=end, block_frames=block_frames):
         samples[filled : filled + len(block)] = block
         filled += len(block)
-    return Signal(samples, header.sample_rate_hz, tuple(f"channel {i + 1}" for i in range(header.channels)))
+    return Signal(samples, header.sample_rate_hz, tuple(f"channel {i}" for i in range(header.channels)))
 
 
 def probe(
@@ -98,10 +97,10 @@ def probe(
     return sample_rate_hz, len(columns.names), count_rows(path, columns) / sample_rate_hz
 
 
-def quality_fault(signal: Signal, *, kind: Literal["audio", "sensor"]) -> str | None:
+def quality_fault(signal: Signal, *, kind: Kind) -> str | None:
     """Why the samples are no good although they can be read, for instance 'silent: ...' or 'clipped: ...'; else None.
 
-    Audio is silent where all channels together lie at or below levels.SILENT_DBFS, and clipped where more than
+    Audio is silent where a channel lies at or below levels.SILENT_DBFS, and clipped where more than
     levels.CLIPPED_SHARE of a channel's samples are at full scale. Sensors are silent where no channel ever changes.
     """
     samples = signal.samples
@@ -110,11 +109,12 @@ def quality_fault(signal: Signal, *, kind: Literal["audio", "sensor"]) -> str | 
     if kind == "sensor":
         constant = bool((samples == samples[:1]).all())
         return "silent: no channel ever changes. Check the sensor and its cable." if constant else None
-    level = levels.level_dbfs(samples)
-    if level <= levels.SILENT_DBFS:
+    by_channel = [levels.level_dbfs(samples[:, [channel]]) for channel in range(samples.shape[1])]
+    quietest = int(np.argmin(by_channel))
+    if by_channel[quietest] <= levels.SILENT_DBFS:
         return (
-            f"silent: level {level:.1f} dBFS, a recording lies above {levels.SILENT_DBFS:.0f} dBFS. "
-            "Check the microphone, its mute switch and its cable."
+            f"silent: level of {signal.channel_names[quietest]} {by_channel[quietest]:.1f} dBFS, a recording lies "
+            f"above {levels.SILENT_DBFS:.0f} dBFS. Check the microphone, its mute switch and its cable."
         )
     shares = [levels.clipped_share(samples[:, channel]) for channel in range(samples.shape[1])]
     worst = int(np.argmax(shares))
@@ -200,7 +200,7 @@ def _table_rate(path: Path, table: TableFormat) -> float:
     return table.sample_rate_hz
 
 
-def _checked_kind(path: Path) -> Literal["audio", "sensor"]:
+def _checked_kind(path: Path) -> Kind:
     if is_audio(path):
         return "audio"
     if is_table(path):

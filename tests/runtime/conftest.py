@@ -85,7 +85,7 @@ def tiny_metadata(
     """Metadata for the tiny model; `fields` replace whole fields."""
     random = np.random.default_rng(0)
     windows = (0.1 * random.standard_normal((3, window_samples, channels))).astype(np.float32)
-    names = channel_names or [f"channel {i + 1}" for i in range(channels)]
+    names = channel_names or [f"channel {i}" for i in range(channels)]
     values: dict[str, Any] = {
         "schema_version": f"{contract.SCHEMA_MAJOR}.{contract.SCHEMA_MINOR}",
         "name": "tiny",
@@ -112,7 +112,9 @@ def tiny_metadata(
             method="fitted tail",
             usual_score=0.0,
         ),
-        "baseline": baseline_of([windows.reshape(-1, channels)], sample_rate_hz, kind=kind),
+        "baseline": baseline_of(
+            [windows.reshape(-1, channels)], sample_rate_hz, kind=kind, used_channels=range(channels)
+        ),
         "training": contract.TrainingSummary(recordings=1, seconds=60.0, data_fingerprint="0" * 64),
         "golden": contract.GoldenWindows.encode(
             windows.swapaxes(1, 2) if kind == "audio" else windows,

@@ -31,7 +31,7 @@ def noise(seconds: float, *, seed: int = 0) -> NDArray[np.float32]:
 @pytest.fixture
 def site(tiny_model: Any, tmp_path: Path) -> Path:
     """A folder with a model trained on noise, such a recording, and a monitor.toml that replays it."""
-    tiny_model(baseline=baseline_of([noise(10)], RATE_HZ, kind="audio"))
+    tiny_model(baseline=baseline_of([noise(10)], RATE_HZ, kind="audio", used_channels=[0]))
     soundfile.write(tmp_path / "pump.wav", noise(5, seed=1), RATE_HZ)
     configure(tmp_path)
     return tmp_path

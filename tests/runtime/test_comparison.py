@@ -33,7 +33,9 @@ def trained() -> Samples:
 
 def audio_model(tiny_model: Any, trained: Samples) -> ModelMetadata:
     """Metadata whose baseline is that of `trained`."""
-    metadata: ModelMetadata = tiny_model.metadata(baseline=baseline_of([trained], RATE_HZ, kind="audio"))
+    metadata: ModelMetadata = tiny_model.metadata(
+        baseline=baseline_of([trained], RATE_HZ, kind="audio", used_channels=[0])
+    )
     return metadata
 
 
@@ -144,7 +146,7 @@ def test_sensors_are_judged_by_channel(tiny_model: Any, change: Any, expected: d
         channels=3,
         channel_names=["x", "y", "z"],
         sample_rate_hz=200.0,
-        baseline=baseline_of([accelerometer(60, seed=1)], 200.0, kind="sensor"),
+        baseline=baseline_of([accelerometer(60, seed=1)], 200.0, kind="sensor", used_channels=[0, 1, 2]),
     )
     assert verdicts(change(accelerometer(5, seed=2)).astype(np.float32), metadata) == expected
 
@@ -153,7 +155,31 @@ def test_a_channel_that_was_always_constant_may_stay_so(tiny_model: Any) -> None
     """A channel that never moved in training is ok while it keeps its value, and fails elsewhere."""
     still = np.full((400, 1), 2.0, np.float32)
     metadata = tiny_model.metadata(
-        kind="sensor", sample_rate_hz=200.0, baseline=baseline_of([still], 200.0, kind="sensor")
+        kind="sensor", sample_rate_hz=200.0, baseline=baseline_of([still], 200.0, kind="sensor", used_channels=[0])
     )
     assert verdicts(still, metadata) == {}
-    assert verdicts(still + 1, metadata) == {"channel 1": "FAIL"}
+    assert verdicts(still + 1, metadata) == {"channel 0": "FAIL"}
+
+
+def test_only_the_channels_that_the_model_uses_are_compared(tiny_model: Any, trained: Samples) -> None:
+    """A dead channel fails where the model uses it; where it does not, the live one is compared as if alone."""
+    stereo = np.concatenate([np.zeros_like(trained), trained], axis=1)
+    baseline = baseline_of([stereo], RATE_HZ, kind="audio", used_channels=[1])
+    fresh = machine(10, seed=2)
+    captured = np.concatenate([np.zeros_like(fresh), fresh], axis=1)
+    model = {"channels": 2, "baseline": baseline}
+    assert verdicts(captured, tiny_model.metadata(**model, front_end={"channel": "1"})) == {}
+    for used in ("0", "mean", "all"):
+        assert verdicts(captured, tiny_model.metadata(**model, front_end={"channel": used})) == {"level": "FAIL"}
+
+
+def test_sensors_that_the_model_does_not_use_are_not_judged(tiny_model: Any) -> None:
+    """A dead column fails a model that uses it, and no other."""
+    dead = accelerometer(5, seed=2).astype(np.float32)
+    dead[:, 0] = 0
+    model = {
+        "kind": "sensor", "channels": 3, "channel_names": ["x", "y", "z"], "sample_rate_hz": 200.0,
+        "baseline": baseline_of([accelerometer(60, seed=1)], 200.0, kind="sensor", used_channels=[2]),
+    }  # fmt: skip
+    assert verdicts(dead, tiny_model.metadata(**model, front_end={"channel": "2"})) == {}
+    assert verdicts(dead, tiny_model.metadata(**model, front_end={"channel": "all"})) == {"x": "FAIL"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from dasvdd_runtime.errors import DasvddError
-from dasvdd_runtime.files import write_atomically
+from dasvdd_runtime.files import require_writable, write_atomically
 
 
 def test_new_and_existing_files_hold_the_content(tmp_path: Path) -> None:
@@ -28,3 +28,14 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> No
     with pytest.raises(DasvddError, match="Is a directory"):
         write_atomically(folder, b"content")
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+    """A folder in the file's place and a file in the folder's place are refused; a new folder is made."""
+    with pytest.raises(DasvddError, match="this is a folder"):
+        require_writable(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(DasvddError, match="cannot be written"):
+        require_writable(tmp_path / "file" / "model.onnx")
+    require_writable(tmp_path / "new" / "model.onnx")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -71,7 +71,7 @@ class TestAudio:
         assert signal.samples.dtype == np.float32
         assert signal.samples.shape == samples.shape
         assert signal.sample_rate_hz == RATE_HZ
-        assert signal.channel_names == ("channel 1", "channel 2")
+        assert signal.channel_names == ("channel 0", "channel 1")
         assert np.abs(signal.samples - samples).max() <= step
 
     def test_a_file_of_the_standard_library_is_read(self, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ class TestAudio:
         samples = noise(channels=2)
         samples[4000, 1] = bad
         soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
-        assert reason_of(path) == f"non-finite: channel 2 is {bad} at 0.250 s"
+        assert reason_of(path) == f"non-finite: channel 1 is {bad} at 0.250 s"
         assert len(read_signal(path, end_seconds=0.25).samples) == 4000
 
     def test_missing_folder_and_unknown_kind(self, tmp_path: Path) -> None:
@@ -285,14 +285,14 @@ class TestDamagedAudio:
 class TestResampling:
     def test_equal_rates_return_the_same_object(self) -> None:
         """Nothing is copied where nothing changes."""
-        signal = Signal(noise(), RATE_HZ, ("channel 1",))
+        signal = Signal(noise(), RATE_HZ, ("channel 0",))
         assert resample(signal, sample_rate_hz=RATE_HZ) is signal
 
     @pytest.mark.parametrize("from_hz", [44_100, 48_000, 8_000, 25_600])
     def test_a_tone_keeps_its_frequency_and_amplitude(self, from_hz: int) -> None:
         """A 1 kHz sine resampled to 16 kHz equals the sine computed at 16 kHz, away from the ends."""
         tone = np.sin(2 * np.pi * 1000 * np.arange(from_hz) / from_hz)[:, None].astype(np.float32)
-        signal = resample(Signal(tone, from_hz, ("channel 1",)), sample_rate_hz=16_000)
+        signal = resample(Signal(tone, from_hz, ("channel 0",)), sample_rate_hz=16_000)
         expected = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)
         assert signal.sample_rate_hz == 16_000
         assert len(signal.samples) == 16_000
@@ -301,7 +301,7 @@ class TestResampling:
     def test_a_tone_above_half_the_new_rate_vanishes(self) -> None:
         """12 kHz does not fold down to 4 kHz at 16 kHz: at least 90 dB are taken off."""
         tone = np.sin(2 * np.pi * 12_000 * np.arange(48_000) / 48_000)[:, None].astype(np.float32)
-        signal = resample(Signal(tone, 48_000, ("channel 1",)), sample_rate_hz=16_000)
+        signal = resample(Signal(tone, 48_000, ("channel 0",)), sample_rate_hz=16_000)
         assert levels.level_dbfs(signal.samples[1000:-1000]) < -90
 
     @pytest.mark.parametrize("file_rate_hz", [16_000, 44_100, 8_000])
@@ -355,7 +355,7 @@ class TestQuality:
         samples[:248, 1] = 1.0
         reason = quality_fault(self.signal(samples), kind="audio")
         assert reason is not None
-        assert reason.startswith("clipped: 3.1 % of the samples of channel 2")
+        assert reason.startswith("clipped: 3.1 % of the samples of channel 1")
 
     def test_a_square_wave_of_an_overdriven_microphone_is_clipped(self) -> None:
         """A sine 20 dB above full scale, as a 16-bit converter stores it, is clipped."""

@@ -50,14 +50,14 @@ def test_a_file_is_replayed_sample_by_sample(tmp_path: Path) -> None:
     """Nothing is lost, added or changed at the model's own rate."""
     samples = noise(40_001)
     soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
-    source = FileSource(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, channel_names=["channel 1"])
+    source = FileSource(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, channel_names=["channel 0"])
     np.testing.assert_array_equal(read_all(source), samples)
 
 
 def test_real_time_takes_as_long_as_the_recording(tmp_path: Path) -> None:
     """Half a second of sound takes half a second to replay, and the last sample does not come early."""
     soundfile.write(tmp_path / "a.wav", noise(8000), 16000)
-    source = FileSource(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, channel_names=["channel 1"], real_time=True)
+    source = FileSource(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, channel_names=["channel 0"], real_time=True)
     begin = time.monotonic()
     assert len(read_all(source)) == 8000
     assert 0.5 <= time.monotonic() - begin < 2.0
@@ -66,7 +66,7 @@ def test_real_time_takes_as_long_as_the_recording(tmp_path: Path) -> None:
 def test_a_file_with_other_channels_is_refused(tmp_path: Path) -> None:
     """Stereo for a mono model is an error with both numbers, not a guess."""
     soundfile.write(tmp_path / "a.wav", noise(8000, 2), 16000)
-    source = FileSource(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, channel_names=["channel 1"])
+    source = FileSource(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, channel_names=["channel 0"])
     with pytest.raises(DataError, match="2 channels, but the model takes 1"):
         read_all(source)
 

@@ -49,7 +49,7 @@ def test_unusable_recordings_are_named_with_their_reason(tmp_path: Path) -> None
         "empty.wav": ("empty", empty),
         "silent.wav": ("silent", write(tmp_path / "silent.wav", level=0)),
         "loud.wav": ("clipped", write(tmp_path / "loud.wav", level=3)),
-        "stereo.wav": ("channel 2", write(tmp_path / "stereo.wav", channels=2)),
+        "stereo.wav": ("channel 1", write(tmp_path / "stereo.wav", channels=2)),
     }
     corpus = load(*good, *(path for _, path in bad.values()))
     assert len(corpus.stretches) == 2

@@ -100,6 +100,9 @@ def main(
         )
     for file in result.files:
         click.echo(f"wrote {file}")
+    model = out / "model.pt"
+    former = f"; {out / 'model.onnx'} is of the model that was there before" if (out / "model.onnx").exists() else ""
+    click.echo(f"next: open {out / 'report.html'}, then dasvdd-export {model}{former}")
 
 
 def _make_writable(out: Path) -> None:

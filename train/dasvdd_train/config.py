@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import ConfigError
+from dasvdd_runtime.recording_types import Kind
 from dasvdd_runtime.strict_config import StrictModel, read_toml, validate
 from pydantic import Field
 
@@ -29,6 +30,10 @@ class DataSettings(StrictModel):
     """Share of the data that is held out."""
     strict: bool = False
     """A recording that cannot be used is fatal instead of left out."""
+
+    def channel_for(self, kind: Kind) -> str:
+        """`channel`, or what it is by default for `kind`."""
+        return self.channel or ("0" if kind == "audio" else "all")
 
 
 class WindowSettings(StrictModel):

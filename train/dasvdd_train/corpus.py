@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.manifest import Role, Segment
+from dasvdd_runtime.recording_types import Kind, used_channels
 from dasvdd_runtime.recordings import (
     RecordingError,
     Signal,
@@ -22,7 +23,6 @@ from dasvdd_runtime.recordings import (
 from numpy.typing import NDArray
 
 from .config import DataSettings
-from .front_ends import Kind
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def load_corpus(
 ) -> Corpus:
     """Read every segment, check it, and resample it to one rate (`settings`', or the one that most segments have).
 
-    A segment that cannot be used goes to `rejected` with the reason; one that is to be tested may be silent or clipped,
-    which goes to `notes`. Raises DataError if audio and tables are mixed, if
-    nothing usable is left, or, with `settings.strict`, at the first segment that cannot be used.
+    A segment that cannot be used goes to `rejected` with the reason; one that is to be tested may be clipped, which
+    goes to `notes`. Raises DataError if audio and tables are mixed, if nothing usable is left, or, with
+    `settings.strict`, at the first segment that cannot be used.
     """
     kind = _kind(segments)
     table = TableFormat(sample_rate_hz=settings.sample_rate_hz, channels=settings.columns)
@@ -77,8 +77,8 @@ def load_corpus(
             signal = read_signal(
                 segment.path, start_seconds=segment.start_seconds, end_seconds=segment.end_seconds, table=table
             )
-            fault = quality_fault(_used(signal, settings.channel, kind), kind=kind)
-            if fault and segment.role.startswith("test_"):
+            fault = quality_fault(_used(signal, settings.channel_for(kind)), kind=kind)
+            if fault and fault.startswith("clipped") and segment.role.startswith("test_"):
                 notes.append(f"{segment.path}: {fault} It is tested all the same: a fault may be loud.")
             elif fault:
                 raise RecordingError(segment.path, fault)
@@ -175,13 +175,11 @@ def _kind(segments: Sequence[Segment]) -> Kind:
     return "audio" if audio else "sensor"
 
 
-def _used(signal: Signal, channel: str, kind: Kind) -> Signal:
-    """`signal` with the one channel that the model will use, or with all of them."""
-    number = channel or ("0" if kind == "audio" else "all")
-    if not number.isdecimal() or int(number) >= len(signal.channel_names):
-        return signal
-    index = int(number)
-    return replace(signal, samples=signal.samples[:, index : index + 1], channel_names=(signal.channel_names[index],))
+def _used(signal: Signal, channel: str) -> Signal:
+    """`signal` with the channels that the model will use."""
+    used = used_channels(channel, len(signal.channel_names))
+    names = tuple(signal.channel_names[index] for index in used)
+    return replace(signal, samples=signal.samples[:, used], channel_names=names)
 
 
 def _stretch(segment: Segment, signal: Signal) -> Stretch:

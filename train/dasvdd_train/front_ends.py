@@ -7,18 +7,17 @@ recording are those of its windows.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from dasvdd_runtime.errors import ConfigError
+from dasvdd_runtime.recording_types import Kind
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 POWER_FLOOR = 1e-12
 """Lowest power before the logarithm, relative to a full-scale sine: -120 dB."""
-
-Kind = Literal["audio", "sensor"]
 
 
 class FrontEnd(Protocol):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from dasvdd_runtime.recording_types import Kind
 from torch import Tensor, nn
 
 from .dasvdd import center_distance
-from .front_ends import FrontEnd, Kind
+from .front_ends import FrontEnd
 from .network import build_decoder, build_encoder
 
 

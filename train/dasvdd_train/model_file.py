@@ -15,9 +15,10 @@ from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import DasvddError, InputMissing, ModelError
 from dasvdd_runtime.files import write_atomically
 from dasvdd_runtime.levels import Baseline
+from dasvdd_runtime.recording_types import Kind
 
 from .config import TrainConfig
-from .front_ends import FrontEnd, Kind, build_front_end
+from .front_ends import FrontEnd, build_front_end
 from .model import DasvddModel
 
 FORMAT = "dasvdd model"

@@ -14,6 +14,7 @@ from dasvdd_runtime.contract import TrainingSummary
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.manifest import Segment
+from dasvdd_runtime.recording_types import used_channels
 from numpy.typing import NDArray
 
 from .config import TrainConfig
@@ -142,7 +143,12 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         window_hop_samples=sizes.window_hop_samples,
         residual_baseline=scored.residual_by_role.get("holdout") or _training_residual(model, corpus, sizes),
         calibration=calibration,
-        baseline=baseline_of([s.samples for s in training], corpus.sample_rate_hz, kind=corpus.kind),
+        baseline=baseline_of(
+            [s.samples for s in training],
+            corpus.sample_rate_hz,
+            kind=corpus.kind,
+            used_channels=used_channels(front_end.settings()["channel"], len(corpus.channel_names)),
+        ),
         training=TrainingSummary(
             recordings=len({s.name for s in training}),
             seconds=training_seconds,
@@ -171,7 +177,7 @@ def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
         front_end = LogMel(
             sample_rate_hz=corpus.sample_rate_hz,
             channels=channels,
-            channel=config.data.channel or "0",
+            channel=config.data.channel_for("audio"),
             n_fft=config.front_end.n_fft,
             frame_hop_samples=config.front_end.frame_hop_samples,
             mel_bands=config.front_end.mel_bands,
@@ -181,7 +187,7 @@ def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
         front_end = Rows(
             channels=channels,
             channel_names=list(corpus.channel_names),
-            channel=config.data.channel or "all",
+            channel=config.data.channel_for("sensor"),
         )
         widths, latent, stacked = SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES
     return DasvddModel(
@@ -227,7 +233,13 @@ def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Li
         for role in ("train", "holdout", "test_normal", "test_anomalous")
     }
     parts = ", ".join(f"{value:.1f} s {role.replace('_', ' ')}" for role, value in seconds.items() if value)
-    listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {len(corpus.channel_names)} channel(s): {parts}")
+    channels = len(corpus.channel_names)
+    listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {channels} channel(s): {parts}")
+    if corpus.kind == "audio" and channels > 1:
+        listener.say(
+            f"channel {config.data.channel} of {channels}, counted from 0, is judged (--channel); the device must "
+            f"deliver {channels} channels too"
+        )
     window = sizes.window_samples / corpus.sample_rate_hz
     hop = sizes.window_hop_samples / corpus.sample_rate_hz
     rounded = (window, hop) != (config.window.window_seconds, config.window.window_hop_seconds)

@@ -79,11 +79,11 @@ def record(
     recorder = Recorder(
         out, name=_file_name(table.name), sample_rate_hz=rate, channels=channels, file_seconds=60 * file_minutes
     )
-    names = [f"channel {number + 1}" for number in range(channels)]
+    names = [f"channel {number}" for number in range(channels)]
     wake = threading.Event()
     source = source_at(table, sample_rate_hz=rate, channel_names=names)
     capture = Capture(source, name=table.name, stall_seconds=table.stall_seconds, wake=wake)
-    session = _Session(recorder, table, rate_hz=rate, seconds=60 * minutes)
+    session = _Session(recorder, table, rate_hz=rate, channels=channels, seconds=60 * minutes)
     capture.start()
     try:
         with _StopSignal() as stop:
@@ -105,13 +105,14 @@ class _Session:
     """What arrives goes to the recorder, and what a person should know to the terminal."""
 
     def __init__(
-        self, recorder: Recorder, table: MicrophoneTable | StdinTable, *, rate_hz: int, seconds: float
+        self, recorder: Recorder, table: MicrophoneTable | StdinTable, *, rate_hz: int, channels: int, seconds: float
     ) -> None:
         self.done = False
         self._recorder = recorder
         self._wanted_samples = round(seconds * rate_hz)
         self._health = SourceHealth(
             kind="audio",
+            used_channels=range(channels),
             sample_rate_hz=rate_hz,
             silent_seconds=table.silent_seconds,
             stall_seconds=table.stall_seconds,

@@ -18,6 +18,7 @@ from .common import examples, model_options, reports_errors
 if TYPE_CHECKING:
     from ..contract import ModelMetadata
     from ..recording_scores import RecordingSummary, ScoredWindow
+    from ..recording_types import Kind
     from ..scorer import Scorer
 
 PROGRESS_AFTER_SECONDS = 2.0
@@ -84,7 +85,7 @@ def score(
         sys.exit(EXIT_DATA)
 
 
-def find_recordings(given: tuple[Path, ...], *, kind: Literal["audio", "sensor"]) -> list[Path]:
+def find_recordings(given: tuple[Path, ...], *, kind: Kind) -> list[Path]:
     """The files among `given`, and those in the folders among them that suit `kind`, at any depth, sorted.
 
     Raises InputMissing for a path that is not there, DataError for a folder without any.
