@@ -115,7 +115,12 @@ def _score_recordings(trained: TrainedModel, data: Path) -> tuple[Holdout, Seque
     settings = trained.config.data.model_copy(update={"sample_rate_hz": trained.sample_rate_hz, "strict": True})
     segments = [dataclasses.replace(segment, role="holdout") for segment in find_segments(data)]
     corpus = load_corpus(segments, settings)
-    if corpus.kind != trained.kind or corpus.channel_names != trained.channel_names:
+    same_channels = (
+        len(corpus.channel_names) == trained.channels  # their names are numbers, which schema 1.0 counted from 1
+        if trained.kind == "audio"
+        else corpus.channel_names == trained.channel_names
+    )
+    if corpus.kind != trained.kind or not same_channels:
         raise DataError(
             f"{data}: {corpus.kind} with the channels {', '.join(corpus.channel_names)}; the model was trained on "
             f"{trained.kind} with {', '.join(trained.channel_names)}"
