@@ -59,7 +59,7 @@ def mahalanobis_auc(manifest: Path, run: Path) -> float:
         rows = []
         for stretch in corpus.with_role(role):
             windows = cut_windows(
-                stretch.samples, window_samples=trained.window_samples, hop_samples=trained.window_hop_samples
+                stretch.samples[:], window_samples=trained.window_samples, hop_samples=trained.window_hop_samples
             )
             if len(windows):
                 rows.append(trained.model.frames(as_input(windows, trained.kind)).mean(dim=1).numpy())

@@ -14,7 +14,7 @@ import click
 import numpy as np
 import torch
 from dasvdd_train.config import TrainingSettings
-from dasvdd_train.features import feature_vectors
+from dasvdd_train.features import FrameTable, feature_vectors
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.trainer import train
@@ -46,7 +46,7 @@ def main(data: Path, digit: int, epochs: int, seed: int) -> None:
     images = read_images(data / "train-images-idx3-ubyte.gz")[read_labels(data / "train-labels-idx1-ubyte.gz") == digit]
     front_end = Rows(channels=PIXELS, channel_names=[f"pixel {i}" for i in range(PIXELS)])
     model = DasvddModel(front_end, stacked_frames=1, widths=(1024, 256), latent=256)
-    vectors = feature_vectors(model, [images])
+    vectors = feature_vectors(model, FrameTable(images, [len(images)]))
     history = train(model, vectors, None, TrainingSettings(epochs=epochs, seed=seed))
     with torch.no_grad():
         score, error, _, _ = model(read_images(data / "t10k-images-idx3-ubyte.gz")[:, None])

@@ -36,6 +36,7 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default auto: CUDA if it is there.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default fp32.")
 @click.option("--seed", type=int, help="Default 0.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out, with the same options.")
 @click.option("--config", type=EXISTING, help="TOML file of settings; config.toml of an earlier run is one.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting over all others.")
 @click.version_option(__version__, prog_name="dasvdd-train")
@@ -46,6 +47,7 @@ def main(
     name: str,
     test_normal: Path | None,
     test_anomalous: Path | None,
+    resume: bool,
     config: Path | None,
     assignments: tuple[str, ...],
     **options: Any,
@@ -60,6 +62,7 @@ def main(
       dasvdd-train recordings/healthy --out runs/pump7
       dasvdd-train recordings/healthy --out runs/pump7 --test-normal ok/ --test-anomalous broken/
       dasvdd-train vibration.csv --rate 200 --units g,g,g --out runs/fan
+      dasvdd-train recordings/healthy --out runs/pump7 --resume
       dasvdd-train protocol.csv --out runs/bldc --set front_end.mel_bands=64 --seed 1
     """
     from dasvdd_runtime.extras import require
@@ -71,6 +74,7 @@ def main(
     from dasvdd_runtime.manifest import find_segments
     from dasvdd_runtime.words import duration
 
+    from .checkpoint import CHECKPOINT_NAME
     from .config import load_config, parse_assignment
     from .console import ConsoleListener
     from .run import run
@@ -83,7 +87,12 @@ def main(
     if test_anomalous:
         segments += find_segments(test_anomalous, role="test_anomalous")
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
-        result = run(segments, out, settings, name=name or out.resolve().name, listener=listener)
+        try:
+            result = run(segments, out, settings, name=name or out.resolve().name, listener=listener, resume=resume)
+        except KeyboardInterrupt:
+            if (out / CHECKPOINT_NAME).exists():
+                listener.say("every finished epoch is kept: the same command with --resume goes on")
+            raise
     calibration = result.trained.calibration
     if calibration:
         basis = "extrapolated from" if calibration.extrapolates else "from"

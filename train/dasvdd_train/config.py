@@ -79,6 +79,9 @@ class TrainingSettings(StrictModel):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-7, ge=0)
     seed: int = Field(0, ge=0)
+    early_stopping_epochs: int | None = Field(None, ge=1)
+    """End when the held-out score has not fallen for so many epochs, with the networks of its lowest point; None: off,
+    as in the paper."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
 

@@ -17,18 +17,19 @@ from dasvdd_runtime.manifest import Segment
 from dasvdd_runtime.recording_types import used_channels
 from numpy.typing import NDArray
 
+from .checkpoint import Checkpoint, check_resumable
 from .config import TrainConfig
 from .corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
 from .diagnosis import latent_figures, warnings_of
 from .evaluation import Evaluation, ScoredStream, evaluate
-from .features import Geometry, feature_vectors, fit_standardisation, geometry, raw_frames
+from .features import Geometry, feature_vectors, fit_standardisation, frame_table, geometry
 from .front_ends import FrontEnd, LogMel, Rows
-from .holdout import Holdout, thin
+from .holdout import MAX_BYTES, MAX_WINDOWS, Holdout
 from .metrics import EpochMetrics
 from .model import DasvddModel
 from .model_file import TrainedModel
-from .outputs import write_outputs
-from .scoring import all_windows, score_stretch, score_windows
+from .outputs import METRICS_NAME, MetricsLog, write_outputs
+from .scoring import sample_windows, score_stretch, score_windows
 from .trainer import choose_device, train
 
 AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES = (1024, 256), 256, 5
@@ -76,10 +77,22 @@ class _Scored:
         return [stream.scores for stream in self.streams if stream.role == "holdout"]
 
 
-def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: str, listener: Listener) -> Result:
-    """Train on `segments` and write everything into the folder `out`. Errors are those of the steps."""
+def run(
+    segments: Sequence[Segment],
+    out: Path,
+    config: TrainConfig,
+    *,
+    name: str,
+    listener: Listener,
+    resume: bool = False,
+) -> Result:
+    """Train on `segments` and write everything into the folder `out`. Errors are those of the steps.
+
+    While it trains, `out` holds a checkpoint of each epoch; with `resume` an interrupted training goes on from it.
+    """
     choose_device(config.training.device)  # a device that is not there is said before anything is read
-    corpus = load_corpus(segments, config.data, on_segment=listener.reading)
+    check_resumable(out, resume=resume)
+    corpus = load_corpus(segments, config.data, folder=out, on_segment=listener.reading)
     model = _build_model(corpus, config)
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     config = _effective(config, corpus, model)
@@ -99,12 +112,30 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         listener.warn(warning)
     _describe(corpus, sizes, config, listener)
 
-    frames = [raw_frames(front_end, stretch.samples) for stretch in training]
+    frames = frame_table(front_end, [stretch.samples for stretch in training])
     constant_bands = fit_standardisation(model, frames)
     vectors = feature_vectors(model, frames)
     held_out = corpus.with_role("holdout")
-    held_vectors = feature_vectors(model, [raw_frames(front_end, s.samples) for s in held_out]) if held_out else None
-    history = train(model, vectors, held_vectors, config.training, on_epoch=listener.epoch)
+    held_vectors = feature_vectors(model, frame_table(front_end, [s.samples for s in held_out])) if held_out else None
+    data_fingerprint = fingerprint(training)
+    checkpoint = Checkpoint(out, config, data_fingerprint)
+    log = MetricsLog(out / METRICS_NAME)
+    if checkpoint.exists():
+        done = checkpoint.history()
+        log.start(done)
+        listener.say(f"going on after epoch {len(done)} of {config.training.epochs}")
+    else:
+        log.start([])
+        if resume:
+            listener.say(f"{out} holds nothing to resume: training from the beginning")
+
+    def on_epoch(metrics: EpochMetrics) -> None:
+        log.append(metrics)
+        listener.epoch(metrics)
+
+    history = train(model, vectors, held_vectors, config.training, checkpoint=checkpoint, on_epoch=on_epoch)
+    if len(history) < config.training.epochs:
+        listener.say(f"stopped early after epoch {len(history)}: the held-out score no longer fell")
 
     training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
     new_warnings = warnings_of(
@@ -152,11 +183,11 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         training=TrainingSummary(
             recordings=len({s.name for s in training}),
             seconds=training_seconds,
-            data_fingerprint=fingerprint(training),
+            data_fingerprint=data_fingerprint,
         ),
     )
     warnings += new_warnings
-    held_windows = thin(all_windows(held_out, sizes)) if held_out else np.empty((0, 0, 0), np.float32)
+    held_windows = sample_windows(held_out, sizes, MAX_WINDOWS, MAX_BYTES)
     files = write_outputs(
         out,
         trained,
@@ -167,6 +198,7 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         evaluation=evaluation,
         warnings=warnings,
     )
+    checkpoint.remove()
     return Result(trained, evaluation, files, warnings)
 
 
