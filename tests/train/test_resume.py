@@ -136,9 +136,7 @@ def epochs_in(out: Path) -> int:
 
 
 def test_the_program_killed_again_and_again_ends_with_the_same_file(tmp_path: Path) -> None:
-    """SIGKILL and Ctrl-C at odd moments lose at most one epoch, and the final model.pt is that of a quiet run, byte for
-    byte; a start without --resume touches nothing.
-    """
+    """SIGKILL and Ctrl-C lose at most one epoch, and the final model.pt is that of a quiet run, byte for byte."""
     write_audio(tmp_path / "data")
     quiet, rough = tmp_path / "quiet" / "run", tmp_path / "rough" / "run"
     assert start(tmp_path / "data", quiet).wait(120) == 0

@@ -27,9 +27,7 @@ MAY_CHANGE = {"training.epochs", "training.early_stopping_epochs", "training.dev
 
 
 def check_resumable(out: Path, *, resume: bool) -> None:
-    """Raises ConfigError if `out` holds an interrupted training and `resume` is not asked for, or a finished one and
-    it is.
-    """
+    """Raises ConfigError where `out` holds an interrupted training without `resume`, or a finished one with it."""
     if (out / CHECKPOINT_NAME).exists():
         if not resume:
             raise ConfigError(
