@@ -37,6 +37,7 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default fp32.")
 @click.option("--seed", type=int, help="Default 0.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out, with the same options.")
+@click.option("--tensorboard", is_flag=True, help="Log each epoch to OUT/tensorboard as well (extra: tensorboard).")
 @click.option("--config", type=EXISTING, help="TOML file of settings; config.toml of an earlier run is one.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting over all others.")
 @click.version_option(__version__, prog_name="dasvdd-train")
@@ -48,6 +49,7 @@ def main(
     test_normal: Path | None,
     test_anomalous: Path | None,
     resume: bool,
+    tensorboard: bool,
     config: Path | None,
     assignments: tuple[str, ...],
     **options: Any,
@@ -78,6 +80,7 @@ def main(
     from .config import load_config, parse_assignment
     from .console import ConsoleListener
     from .run import run
+    from .tensorboard import TensorBoardLog
 
     settings = load_config(config, _as_assignments(options) | dict(map(parse_assignment, assignments)))
     _make_writable(out)
@@ -88,7 +91,15 @@ def main(
         segments += find_segments(test_anomalous, role="test_anomalous")
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
         try:
-            result = run(segments, out, settings, name=name or out.resolve().name, listener=listener, resume=resume)
+            result = run(
+                segments,
+                out,
+                settings,
+                name=name or out.resolve().name,
+                listener=listener,
+                resume=resume,
+                watchers=[TensorBoardLog(out).epoch] if tensorboard else [],
+            )
         except KeyboardInterrupt:
             if (out / CHECKPOINT_NAME).exists():
                 listener.say("every finished epoch is kept: the same command with --resume goes on")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -85,10 +85,12 @@ def run(
     name: str,
     listener: Listener,
     resume: bool = False,
+    watchers: Sequence[Callable[[EpochMetrics], None]] = (),
 ) -> Result:
     """Train on `segments` and write everything into the folder `out`. Errors are those of the steps.
 
     While it trains, `out` holds a checkpoint of each epoch; with `resume` an interrupted training goes on from it.
+    `watchers` are told of each epoch beside the listener.
     """
     choose_device(config.training.device)  # a device that is not there is said before anything is read
     check_resumable(out, resume=resume)
@@ -130,8 +132,8 @@ def run(
             listener.say(f"{out} holds nothing to resume: training from the beginning")
 
     def on_epoch(metrics: EpochMetrics) -> None:
-        log.append(metrics)
-        listener.epoch(metrics)
+        for told in (log.append, listener.epoch, *watchers):
+            told(metrics)
 
     history = train(model, vectors, held_vectors, config.training, checkpoint=checkpoint, on_epoch=on_epoch)
     if len(history) < config.training.epochs:
