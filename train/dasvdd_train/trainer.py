@@ -61,13 +61,13 @@ def train(
     device = choose_device(settings.device)
     vectors = vectors.to(device)
     holdout_rows = _evenly_spaced(holdout.to(device)) if holdout is not None and len(holdout) else None
-    state = _initial_state(model, vectors, settings, device, saved=checkpoint is not None and checkpoint.exists())
+    state = initial_state(model, vectors, settings, device, saved=checkpoint is not None and checkpoint.exists())
     if checkpoint is not None and checkpoint.exists():
         checkpoint.restore(state)
     seconds_before = state.history[-1].seconds if state.history else 0.0
     started = time.monotonic()
     while state.epoch < settings.epochs and not _should_stop(state, settings):
-        error, distance = _epoch(state, vectors, settings, device)
+        error, distance = train_epoch(state, vectors, settings, device)
         metrics = EpochMetrics(
             epoch=state.epoch,
             reconstruction_error=error,
@@ -91,7 +91,7 @@ def train(
     return state.history
 
 
-def _initial_state(
+def initial_state(
     model: DasvddModel, vectors: FeatureVectors, settings: TrainingSettings, device: torch.device, *, saved: bool
 ) -> TrainingState:
     """Networks and center as Algorithm 1 initialises them; where a `saved` state follows, gamma is not computed."""
@@ -115,7 +115,7 @@ def _initial_state(
     return TrainingState(encoder, decoder, center, optimisers, order, gamma)
 
 
-def _epoch(
+def train_epoch(
     state: TrainingState, vectors: FeatureVectors, settings: TrainingSettings, device: torch.device
 ) -> tuple[float, float]:
     """One pass over `vectors`; the means of reconstruction error and center distance. Waits for the device once."""
