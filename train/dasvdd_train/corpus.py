@@ -132,8 +132,9 @@ def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, min
     """The corpus with a part of its training stretches turned into held-out ones, as `settings.holdout` says.
 
     'tail': the last `holdout_share` of every stretch, one window apart from what is trained on; a stretch too short
-    for that is trained on whole. 'recordings': whole stretches, evenly spread in reading order. Where the recordings
-    already name held-out parts, nothing changes. Raises DataError if nothing could be held out.
+    for that is trained on whole; where all are too short, and there are enough of them, whole ones are held out as by
+    'recordings', which takes them evenly spread in reading order. Where the recordings already name held-out parts,
+    nothing changes. Raises DataError if nothing could be held out.
     """
     training = corpus.with_role("train")
     if not training:
@@ -163,6 +164,19 @@ def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, min
         tail_samples = stretch.samples.part(len(stretch.samples) - tail, len(stretch.samples))
         stretches.append(replace(stretch, role="holdout", start_seconds=held_start_seconds, samples=tail_samples))
     if len(notes) == len(training):
+        if len(training) * settings.holdout_share >= 1:
+            whole = hold_out(
+                corpus,
+                settings.model_copy(update={"holdout": "recordings"}),
+                window_samples=window_samples,
+                minimum_train_samples=minimum_train_samples,
+            )
+            longest = max(len(stretch.samples) for stretch in training) / corpus.sample_rate_hz
+            note = (
+                f"the recordings have at most {longest:.2f} s, too little to hold out the tail of any: "
+                f"{len(whole.with_role('holdout'))} of {len(training)} whole recordings are held out instead"
+            )
+            return replace(whole, notes=[*whole.notes, note])
         longest = max(len(stretch.samples) for stretch in training) / corpus.sample_rate_hz
         needed = window_samples / settings.holdout_share / corpus.sample_rate_hz
         raise DataError(

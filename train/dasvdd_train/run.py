@@ -17,13 +17,14 @@ from dasvdd_runtime.manifest import Segment
 from dasvdd_runtime.recording_types import used_channels
 from numpy.typing import NDArray
 
+from .architecture import build_model, front_end_used
 from .checkpoint import Checkpoint, check_resumable
 from .config import TrainConfig
 from .corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
 from .diagnosis import latent_figures, warnings_of
 from .evaluation import Evaluation, ScoredStream, evaluate
 from .features import Geometry, feature_vectors, fit_standardisation, frame_table, geometry
-from .front_ends import FrontEnd, LogMel, Rows
+from .front_ends import FrontEnd
 from .holdout import MAX_BYTES, MAX_WINDOWS, Holdout
 from .metrics import EpochMetrics
 from .model import DasvddModel
@@ -31,9 +32,6 @@ from .model_file import TrainedModel
 from .outputs import METRICS_NAME, MetricsLog, write_outputs
 from .scoring import sample_windows, score_stretch, score_windows
 from .trainer import choose_device, train
-
-AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES = (1024, 256), 256, 5
-SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES = (10, 10), 4, 1
 
 
 class Listener(Protocol):
@@ -95,7 +93,7 @@ def run(
     choose_device(config.training.device)  # a device that is not there is said before anything is read
     check_resumable(out, resume=resume)
     corpus = load_corpus(segments, config.data, folder=out, on_segment=listener.reading)
-    model = _build_model(corpus, config)
+    model = build_model(corpus, config)
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     config = _effective(config, corpus, model)
     sizes = geometry(
@@ -204,40 +202,12 @@ def run(
     return Result(trained, evaluation, files, warnings)
 
 
-def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
-    channels = len(corpus.channel_names)
-    front_end: LogMel | Rows
-    if corpus.kind == "audio":
-        front_end = LogMel(
-            sample_rate_hz=corpus.sample_rate_hz,
-            channels=channels,
-            channel=config.data.channel_for("audio"),
-            n_fft=config.front_end.n_fft,
-            frame_hop_samples=config.front_end.frame_hop_samples,
-            mel_bands=config.front_end.mel_bands,
-        )
-        widths, latent, stacked = AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES
-    else:
-        front_end = Rows(
-            channels=channels,
-            channel_names=list(corpus.channel_names),
-            channel=config.data.channel_for("sensor"),
-        )
-        widths, latent, stacked = SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES
-    return DasvddModel(
-        front_end,
-        stacked_frames=config.front_end.stacked_frames or stacked,
-        widths=widths if config.network.widths is None else config.network.widths,
-        latent=config.network.latent or latent,
-    )
-
-
 def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> TrainConfig:
     """`config` with what was automatic replaced by what is used, so that config.toml makes the same model again."""
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     used = {
         "data": {"sample_rate_hz": corpus.sample_rate_hz, "channel": front_end.settings()["channel"]},
-        "front_end": {"stacked_frames": model.stacked_frames},
+        "front_end": front_end_used(front_end) | {"stacked_frames": model.stacked_frames},
         "network": {"widths": model.widths, "latent": model.latent},
     }
     return config.model_copy(update={name: getattr(config, name).model_copy(update=u) for name, u in used.items()})
