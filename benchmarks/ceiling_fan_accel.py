@@ -1,7 +1,7 @@
 """AUC on a ceiling fan's accelerometer: does it feel a coin on a blade?  python benchmarks/ceiling_fan_accel.py DATA
 
-Data: the recordings of the example "tinyml-example-anomaly-detection", one second of x, y, z in g at 200 Hz a file; DATA
-is the folder that holds `fan_0_low_0_weight` and its neighbours.
+Data: recordings of the example "tinyml-example-anomaly-detection", one second of x, y, z in g at 200 Hz a file; DATA is
+the folder that holds `fan_0_low_0_weight` and its neighbours.
 Protocol: normal is `*_0_weight` and `*_0_weight-moving` without `off`. Train on a random 70 % of its files, test on the
 rest (normal) and on `*_1_weight` (anomalous); AUC over files. Default settings only, mean of three seeds, which choose
 split and training. `off`, the stopped fan, is scored beside and does not count.
@@ -69,8 +69,10 @@ def mean_vectors(trained: TrainedModel, corpus: Corpus, role: Role) -> NDArray[n
 
 
 def evaluate(protocol: Path, stopped: Path, run: Path) -> dict[str, float]:
-    """AUC by eq. 2, its terms and Mahalanobis on the same features, and the share of stopped files above the median
-    and the 95th percentile of normal files."""
+    """AUC by eq. 2, its terms and Mahalanobis on the same features, and how the stopped fan scores.
+
+    The latter as the shares of its files above the median and the 95th percentile of the normal test files.
+    """
     from sklearn.covariance import LedoitWolf
     from sklearn.metrics import roc_auc_score
 
@@ -86,7 +88,6 @@ def evaluate(protocol: Path, stopped: Path, run: Path) -> dict[str, float]:
     rival = LedoitWolf().fit(mean_vectors(trained, split, "train"))
     distances = [rival.mahalanobis(mean_vectors(trained, corpus, r)) for r in ("test_normal", "test_anomalous")]
     found["Mahalanobis"] = float(roc_auc_score(labels, np.concatenate(distances)))
-    # Quality rules leave out a sensor that is silent; the stopped fan's still carries its noise.
     off = scores_of(trained, load_corpus(find_segments(stopped), trained.config.data), "test_anomalous")[:, 0]
     found["off above the median"] = float(np.mean(off > np.median(normal[:, 0])))
     found["off above 95 %"] = float(np.mean(off > np.quantile(normal[:, 0], 0.95)))
@@ -107,8 +108,7 @@ def main(data: Path, seeds: int, assignments: tuple[str, ...]) -> None:
             protocol, stopped = write_manifests(data, Path(folder), seed)
             out = Path(folder) / f"seed{seed}"
             subprocess.run(
-                [*program, protocol, "--out", out, "--rate", str(RATE_HZ), "--units", "g,g,g", "--seed", str(seed)]
-                + options,
+                [*program, protocol, "--out", out, "--rate", str(RATE_HZ), "--seed", str(seed), *options],
                 check=True,
                 stdout=subprocess.DEVNULL,
             )

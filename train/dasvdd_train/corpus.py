@@ -126,7 +126,8 @@ def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, min
     """The corpus with a part of its training stretches turned into held-out ones, as `settings.holdout` says.
 
     'tail': the last `holdout_share` of every stretch, one window apart from what is trained on; a stretch too short
-    for that is trained on whole; where all are too short, and enough for the share, 'recordings'. 'recordings': whole stretches, evenly spread in reading order. Where the recordings
+    for that is trained on whole. 'recordings': whole stretches, evenly spread in reading order; also what 'tail' does
+    where every stretch is too short and there are enough for the share, which goes to `notes`. Where the recordings
     already name held-out parts, nothing changes. Raises DataError if nothing could be held out.
     """
     training = corpus.with_role("train")

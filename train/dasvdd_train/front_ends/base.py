@@ -1,9 +1,9 @@
 """What every front end offers, and what those that cut frames share: choice of channels, frames, names.
 
 A front end is a torch module that also exports to ONNX, without STFT, DFT, Pad, Loop or ReduceMax operators.
-It maps its input to frames `[batch, frames, bands]`; standardisation, stacking and the autoencoder follow in `model.py`.
-No frame looks outside its window and nothing is normalised over a window, so that the frames of a long recording are
-those of its windows.
+It maps its input to frames `[batch, frames, bands]`; standardisation, stacking and autoencoder follow in `model.py`. No
+frame looks outside its window and nothing is normalised over a window, so that the frames of a long recording are those
+of its windows.
 """
 
 from __future__ import annotations
