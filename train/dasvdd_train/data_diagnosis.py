@@ -53,7 +53,8 @@ def channel_doubts(
 ) -> list[Doubt]:
     """Constant bands or channels, and channels that are there twice.
 
-    `noun` is what one of `constant_bands` is: a band or a channel. `samples` [samples, channels] are pieces of the training recordings, of the channels that the model uses.
+    `noun` is what one of `constant_bands` is: a band or a channel. `samples` [samples, channels] are pieces
+    of the training recordings, of the channels that the model uses.
     """
     doubts = []
     if constant_bands:
@@ -61,7 +62,8 @@ def channel_doubts(
         doubts.append(
             Doubt(
                 "constant-channels",
-                f"constant in the training data: {count(len(constant_bands), noun)}, {shown}. Any change there will count in its raw unit. Leave a dead channel out with "
+                f"constant in the training data: {count(len(constant_bands), noun)}, {shown}. Any change there will "
+                "count in its raw unit. Leave a dead channel out with "
                 "data.columns or data.channel; a band above what the microphone hears with a lower "
                 "data.sample_rate_hz.",
             )
@@ -207,8 +209,8 @@ def calibration_doubts(calibration: Calibration) -> list[Doubt]:
         Doubt(
             "threshold-extrapolates",
             f"the threshold extrapolates: {shown} of held-out running cannot show a rate as low as "
-            f"{count(target, 'false alarm')} a day, so a fitted tail says where it should lie. Hold out more, or calibrate "
-            "on site (dasvdd-export --calibration).",
+            f"{count(target, 'false alarm')} a day, so a fitted tail says where it should lie. Hold out more, or "
+            "calibrate on site (dasvdd-export --calibration).",
         )
     ]
     if upper > UNPROVEN_RATIO * target:

@@ -111,6 +111,7 @@ def timeline_figure(
             axes.axhline(threshold, color="black", linestyle="--", label="threshold")
         if _wants_log(np.concatenate([series for _, series in recordings])):
             logarithmic(axes, "y")
+        highest = max((float(series.max()) for _, series in recordings if len(series)), default=0.0)
         _mark_recordings(axes, starts, start * window_hop_seconds / seconds_per_unit)
         axes.set_xlabel(f"running time, recordings end to end ({unit})")
         axes.set_ylabel("smoothed score")
@@ -118,7 +119,7 @@ def timeline_figure(
         return as_svg(
             figure,
             "timeline",
-            f"Smoothed score over {len(recordings)} recordings, highest {max((float(v.max()) for _, v in recordings if len(v)), default=0):.3g}"
+            f"Smoothed score over {len(recordings)} recordings, highest {highest:.3g}"
             + (f", threshold {threshold:.3g}" if threshold is not None else ""),
         )
 
