@@ -13,12 +13,16 @@ import pytest
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.contract import TrainingSummary
 from dasvdd_runtime.detector import DecisionSettings
-from dasvdd_train.evaluation import ScoredStream, evaluate
+from dasvdd_train.data_diagnosis import hours_to_count
+from dasvdd_train.diagnosis import Doubt
+from dasvdd_train.evaluation import Evaluation, ScoredStream, Separation, evaluate
+from dasvdd_train.inspection import Clip, Inspection, RivalResult
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.report import ReportData, write_report
-from dasvdd_train.report.findings import calibration_words, hours_to_count, recording_findings, residual_words, verdict
+from dasvdd_train.report.findings import calibration_words, recording_outcomes, residual_words, verdict
 
 HOP = 0.5
+WINDOW = 1.0
 DECISION = DecisionSettings()
 CALIBRATION = Calibration(
     threshold=4.0,
@@ -37,7 +41,20 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 def stream(role: str, name: str, level: float, windows: int = 120) -> ScoredStream:
     """Noisy scores around `level`."""
     scores = level * np.random.default_rng(len(name)).uniform(0.8, 1.2, windows)
-    return ScoredStream(name, role, "pump", "", np.arange(windows) * HOP, scores)  # type: ignore[arg-type]
+    return ScoredStream(name, role, "pump", "", WINDOW + np.arange(windows) * HOP, scores)  # type: ignore[arg-type]
+
+
+def evaluated(streams: list[ScoredStream], calibration: Calibration | None) -> Evaluation | None:
+    return evaluate(streams, calibration=calibration, decision=DECISION, window_seconds=WINDOW, window_hop_seconds=HOP)
+
+
+def inspection() -> Inspection:
+    """What a look at one recording gave: some codes, one unusual piece, one rival."""
+    random = np.random.default_rng(3)
+    clip = Clip("quiet.wav", "train", 12.0, 14.5, 3.3, random.normal(0, 0.1, (40000, 1)).astype(np.float32))
+    codes = {role: random.normal(size=(50, 3)).astype(np.float32) for role in ("train", "holdout", "test_anomalous")}
+    rivals = [RivalResult("PCA-Q", Separation(0.8, 0.7))]
+    return Inspection([], codes, [clip], rivals, "", np.zeros((10, 1), np.float32))
 
 
 def report_data(*, faulty_level: float = 40.0, bands: int = 128) -> ReportData:
@@ -57,8 +74,20 @@ def report_data(*, faulty_level: float = 40.0, bands: int = 128) -> ReportData:
         residual_by_role={"holdout": usual.tolist(), "test_anomalous": faulty.tolist()},
         calibration=CALIBRATION,
         decision=DECISION,
+        held_out_seconds=122.0,
+        sample_rate_hz=8000.0,
+        channel_names=["channel 0"],
+        units=["full scale"],
+        channel="0",
+        window_seconds=WINDOW,
         window_hop_seconds=HOP,
-        evaluation=evaluate(streams, calibration=CALIBRATION, decision=DECISION, window_hop_seconds=HOP),
+        center=np.zeros(3, np.float32),
+        inspection=inspection(),
+        with_audio=True,
+        notes=[],
+        evaluation=evaluate(
+            streams, calibration=CALIBRATION, decision=DECISION, window_seconds=WINDOW, window_hop_seconds=HOP
+        ),
         settings={"training.epochs": 40, "network.widths": [1024, 256], "data.sample_rate_hz": None},
         training=TrainingSummary(recordings=2, seconds=600.0, data_fingerprint="ab12" * 16),
         versions={"dasvdd": "0.1.0", "torch": "2.13.0"},
@@ -111,13 +140,13 @@ class Page(HTMLParser):
 
 
 def test_page_parses_and_says_what_was_found(tmp_path: Path) -> None:
-    """The page nests, has its five figures, and names verdict, AUC, threshold, fingerprint and settings."""
+    """The page nests, has its seven figures, and names verdict, AUC, threshold, fingerprint and settings."""
     html = written(tmp_path, report_data())
     page = Page(html)
     text = " ".join("".join(page.text).split())
-    assert page.tags.count("svg") == 5
-    assert "Ready to export" in text
-    assert "An alarm rose in 2 of 2 faulty and 0 of 2 healthy test recordings." in text
+    assert page.tags.count("svg") == 7
+    assert "Ready to try: faults in the test recordings stand out clearly." in text
+    assert "An alarm rose in 2 of 2 faulty test recordings, 0 of 2 healthy test recordings" in text
     for fact in ("1.000", "The threshold is 4.", "ab12" * 16, "training.epochs", "1024, 256", "automatic", "2.13.0"):
         assert fact in text
 
@@ -135,6 +164,9 @@ def test_page_needs_nothing_from_outside(tmp_path: Path) -> None:
     references = [value for key in ("href", "xlink:href") for value in page.values(key)]
     references += [f"#{target}" for target in re.findall(r"url\(#([^)]+)\)", html)]
     assert references
+    embedded = [value for value in (*references, *page.values("src")) if value.startswith("data:")]
+    assert {value.partition(";")[0] for value in embedded} == {"data:image/png", "data:audio/flac"}
+    references = [value for value in references if value not in embedded]
     assert {reference[1:] for reference in references} <= set(ids)
 
 
@@ -146,7 +178,8 @@ def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     data = replace(
         data,
         name=hostile,
-        warnings=[hostile],
+        warnings=[Doubt("x", hostile)],
+        notes=[hostile],
         streams=streams,
         residual_names=[hostile, "<i>", "$\\frac$", "é"],
         settings={hostile: hostile},
@@ -164,25 +197,27 @@ def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_warnings_come_before_everything_else(tmp_path: Path) -> None:
-    """With a warning the verdict says not to rely on the model, and the warning stands before the first figure."""
-    html = written(tmp_path, replace(report_data(), warnings=["the loss did not fall: 3 at first, 4 at last."]))
-    assert "Ready to export" not in html
-    assert html.index("Do not rely on this model yet") < html.index("The loss did not fall") < html.index("<svg")
+    """With a serious warning the verdict says not ready and why, and the warning stands before the first figure."""
+    doubt = Doubt("loss-not-falling", "the loss did not fall: 3, then 4.", serious=True)
+    html = written(tmp_path, replace(report_data(), warnings=[doubt]))
+    assert "Ready to try" not in html
+    assert html.index("the training did not learn") < html.index("The loss did not fall") < html.index("<svg")
 
 
 def test_without_labels_there_is_no_roc_and_no_claim_about_faults(tmp_path: Path) -> None:
     """Held-out recordings alone: no ROC curve, no AUC, and the page says that nothing was put to the test."""
     data = report_data()
     data = replace(data, streams=data.streams[:2], evaluation=None, residual_by_role={"holdout": [1.0] * 128})
-    html = written(tmp_path, data)
-    assert "ROC" not in html
-    assert "AUC" not in html
-    assert "not yet put to the test" in html
+    text = " ".join(Page(written(tmp_path, data)).text)
+    assert "ROC" not in text
+    assert "AUC" not in text
+    assert "not yet put to the test" in text
 
 
 def test_without_holdout_the_page_says_that_there_is_no_threshold(tmp_path: Path) -> None:
     """The paper's protocol holds nothing out: the report is written and names what the export then needs."""
     bare = replace(report_data(), streams=[], calibration=None, evaluation=None, residual_by_role={}, epochs=[])
+    bare = replace(bare, inspection=replace(inspection(), codes={}, clips=[]))
     html = written(tmp_path, bare)
     assert "no alarm threshold" in html
     assert "--calibration" in html
@@ -192,7 +227,9 @@ def test_without_holdout_the_page_says_that_there_is_no_threshold(tmp_path: Path
 def test_labels_without_a_threshold_still_show_the_scores(tmp_path: Path) -> None:
     """AUC and figures need no threshold; no alarm, false or missed, is claimed."""
     data = report_data()
-    evaluation = evaluate(data.streams, calibration=None, decision=DECISION, window_hop_seconds=HOP)
+    evaluation = evaluate(
+        data.streams, calibration=None, decision=DECISION, window_seconds=WINDOW, window_hop_seconds=HOP
+    )
     html = written(tmp_path, replace(data, calibration=None, evaluation=evaluation))
     assert "AUC 1.000" in html
     assert "An alarm rose" not in html
@@ -211,32 +248,33 @@ def test_labels_without_a_threshold_still_show_the_scores(tmp_path: Path) -> Non
 def test_the_verdict_follows_what_was_found(faulty_level: float, level: str, words: str) -> None:
     """Faults far above, just below the threshold, among and below the healthy scores get the verdict they deserve."""
     data = report_data(faulty_level=faulty_level)
-    found = verdict(data, recording_findings(data))
+    found = verdict(data, recording_outcomes(data))
     assert (found.level, words in found.text) == (level, True)
 
 
 def test_a_recording_finding_is_what_the_device_would_do() -> None:
-    """Scores jump over the threshold at window 60, 30 s in: one alarm at the third score above, at 31 s."""
+    """Scores jump over the threshold at window 60, which ends at 31 s: one alarm at the third score above, at 32 s."""
     scores = np.where(np.arange(120) < 60, 1.0, 8.0)
     data = replace(
         report_data(),
         decision=DecisionSettings(smoothing_seconds=0.0),
-        streams=[ScoredStream("a.wav", "test_anomalous", "", "", np.arange(120) * HOP, scores)],
+        streams=[ScoredStream("a.wav", "test_anomalous", "", "", WINDOW + np.arange(120) * HOP, scores)],
     )
-    (found,) = recording_findings(data)
-    assert (found.alarms, found.first_alarm_seconds, found.seconds, found.peak_of_threshold) == (1, 31.0, 60.0, 2.0)
+    (found,) = recording_outcomes(data)
+    assert (found.alarms, found.first_alarm_seconds, found.seconds, found.peak_of_threshold) == (1, 32.0, 60.5, 2.0)
 
 
 def test_calibration_in_words_names_hours_target_and_extrapolation() -> None:
     """An extrapolated threshold says so, with the hours it has and the 71.9 it would need; a counted one does not."""
     # No event in t days bounds the rate below 1 a day with 95 % confidence when exp(-t) = 0.05: t = 2.996 days.
     assert hours_to_count(CALIBRATION) == pytest.approx(2.9957 * 24, rel=1e-4)
-    words = calibration_words(CALIBRATION)
-    for part in ("20 minutes", "2400 windows", "1 false alarm per day", "extrapolates", "71.9 hours", "216 per day"):
-        assert part in words
-    counted = calibration_words(replace(CALIBRATION, extrapolates=False, hours=80.0, episodes_per_day_upper=0.9))
+    words = " ".join(calibration_words(report_data()))
+    for part in ("20 min", "2400 windows", "1 false alarm per day", "extrapolates", "3.0 days", "122 s long"):
+        assert part.replace("122 s", "2 min 2 s") in words
+    enough = replace(CALIBRATION, extrapolates=False, hours=80.0, episodes_per_day_upper=0.9)
+    counted = " ".join(calibration_words(replace(report_data(), calibration=enough)))
     assert "extrapolates" not in counted
-    assert "80 hours" in counted
+    assert "one in 1.1 days" in counted
 
 
 def test_residual_in_words_names_the_band_that_a_fault_raises() -> None:
@@ -289,7 +327,7 @@ def test_odd_scores_have_their_figures(tmp_path: Path) -> None:
     ]
     for chosen in (streams, streams[:2], streams[:1], streams[2:]):
         html = written(tmp_path, replace(report_data(), streams=chosen, evaluation=None))
-        assert Page(html).tags.count("svg") == (2 if chosen == streams[:1] else 4)
+        assert Page(html).tags.count("svg") == (4 if chosen == streams[:1] else 6)
 
 
 def test_many_recordings_stay_quick_and_small(tmp_path: Path) -> None:

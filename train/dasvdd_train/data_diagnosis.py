@@ -18,7 +18,7 @@ SHORT_SECONDS, FAR_TOO_SHORT_SECONDS = 60.0, 20.0
 FEW_BATCHES = 2
 DUPLICATE_CORRELATION = 0.99999
 """Two channels that agree better than this carry one signal."""
-MIXTURE_SILHOUETTE = 0.6
+MIXTURE_SILHOUETTE = 0.7
 """Mean silhouette of clusters in the training windows from which they look like separate ways of running: one cloud
 gives 0.1 to 0.4, a steady drift at most 0.6, clusters apart by several of their widths 0.7 and more."""
 MIXTURE_CLUSTERS = range(2, 7)
