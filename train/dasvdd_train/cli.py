@@ -69,11 +69,11 @@ def main(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
     from dasvdd_runtime.manifest import find_segments
-    from dasvdd_runtime.words import duration
 
     from .config import load_config, parse_assignment
     from .console import ConsoleListener
     from .run import run
+    from .summary import calibration_line, evaluation_lines
 
     settings = load_config(config, _as_assignments(options) | dict(map(parse_assignment, assignments)))
     _make_writable(out)
@@ -84,20 +84,11 @@ def main(
         segments += find_segments(test_anomalous, role="test_anomalous")
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
         result = run(segments, out, settings, name=name or out.resolve().name, listener=listener)
-    calibration = result.trained.calibration
-    if calibration:
-        basis = "extrapolated from" if calibration.extrapolates else "from"
-        click.echo(
-            f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day, "
-            f"{basis} {duration(3600 * calibration.hours)} of held-out running"
-        )
+    if result.trained.calibration:
+        click.echo(calibration_line(result.trained.calibration))
     if result.evaluation:
-        evaluation = result.evaluation
-        click.echo(
-            f"AUC {evaluation.auc:.4f}, partial AUC {evaluation.partial_auc:.4f}, "
-            f"false-alarm rate {evaluation.false_alarm_rate:.1%}, missed-alarm rate {evaluation.missed_alarm_rate:.1%}"
-            f" over {evaluation.normal_windows} normal and {evaluation.anomalous_windows} anomalous windows"
-        )
+        for line in evaluation_lines(result.evaluation, result.inspection.rivals):
+            click.echo(line)
     for file in result.files:
         click.echo(f"wrote {file}")
     model = out / "model.pt"

@@ -90,6 +90,14 @@ class AlarmSettings(StrictModel):
     """Episodes per day of running time, after the whole decision chain."""
 
 
+class ReportSettings(StrictModel):
+    """What report.html contains."""
+
+    audio: bool = True
+    """Players for the most unusual pieces of training and held-out recordings. Off: pictures of them alone, since a
+    recording may hold people's voices and a report is passed on."""
+
+
 class TrainConfig(StrictModel):
     """All settings of a run."""
 
@@ -100,6 +108,7 @@ class TrainConfig(StrictModel):
     training: TrainingSettings = TrainingSettings()
     alarm: AlarmSettings = AlarmSettings()
     decision: DecisionSettings = DecisionSettings()
+    report: ReportSettings = ReportSettings()
 
     def flat(self) -> dict[str, Any]:
         """Every setting under its dotted name."""

@@ -1,4 +1,4 @@
-"""What a finished training must be told off for: pure functions from figures to warnings."""
+"""What a finished training must be told off for: pure functions from figures to doubts, and one refusal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from dasvdd_runtime.errors import DataError
 
 from .features import FeatureVectors
 from .metrics import EpochMetrics
@@ -13,14 +14,35 @@ from .model import DasvddModel
 
 FALL = 0.95
 """The loss must end below this share of the first epoch's."""
+DIVERGED = -1.0
+"""Explained variance below which training diverged: the reconstruction is twice as wrong as the mean would be."""
 COLLAPSED = 1e-6
 """Variance of the codes against that of the feature vectors below which the latent space has collapsed."""
 DEAD = 1e-3
 """Share of gamma * center_distance in the score below which the latent term decides nothing."""
 EXPLAINED = 0.02
 """Share of the variance below which the autoencoder reconstructs nothing but the mean."""
-FEW_BATCHES = 5
-SHORT_SECONDS = 60.0
+FEW_STEPS = 500
+"""Fewer gradient steps than this leave an autoencoder unfinished."""
+STILL_FALLING = 0.98
+"""A loss below this share of what it was a fifth of the epochs ago is still falling."""
+JUMP = 2.0
+"""A loss this many times its lowest value so far has jumped: the learning rate is too high."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that makes a model doubtful."""
+
+    code: str
+    """Stable name, for instance 'loss-not-falling'."""
+    text: str
+    """What was found, with its figures, why it matters and what to do."""
+    serious: bool = False
+    """The model should not be used before this is mended."""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -51,48 +73,92 @@ def latent_figures(model: DasvddModel, vectors: FeatureVectors) -> LatentFigures
     )
 
 
-def warnings_of(
-    history: Sequence[EpochMetrics],
-    latent: LatentFigures,
-    *,
-    vectors: int,
-    batch_rows: int,
-    training_seconds: float,
-    constant_bands: Sequence[str],
-) -> list[str]:
-    """One sentence for each thing that makes the model doubtful; empty when nothing does."""
-    warnings = []
-    first, last = (m.reconstruction_error + m.gamma * m.center_distance for m in (history[0], history[-1]))
+def refuse_diverged(history: Sequence[EpochMetrics], latent: LatentFigures, *, learning_rate: float) -> None:
+    """Raises DataError where training diverged although every loss stayed finite: such a model must not be written."""
+    if latent.explained >= DIVERGED:
+        return
+    first, last = _loss(history[0]), _loss(history[-1])
+    raise DataError(
+        f"training diverged: the loss was {first:.4g} in epoch {history[0].epoch} and {last:.4g} in epoch "
+        f"{history[-1].epoch}, and the reconstruction is {1 - latent.explained:.3g} times as wrong as the mean of the "
+        f"data would be. No model is written. Lower training.learning_rate (now {learning_rate:g}, usually 0.001), or "
+        "look for outliers in the recordings."
+    )
+
+
+def training_doubts(history: Sequence[EpochMetrics], latent: LatentFigures, *, steps: int) -> list[Doubt]:
+    """Loss that does not fall, collapsed latent space, autoencoder without effect, dead latent term.
+
+    `steps` is the number of gradient steps that the training made.
+    """
+    doubts = []
+    first, last = _loss(history[0]), _loss(history[-1])
     if len(history) > 1 and last > FALL * first:
-        warnings.append(
-            f"the loss did not fall: {first:.4g} in the first epoch, {last:.4g} in the last. Train for more epochs, "
-            "or try another learning rate; a model that learned nothing detects nothing."
+        verb = "rose" if last > first else "did not fall"
+        doubts.append(
+            Doubt(
+                "loss-not-falling",
+                f"the loss {verb}: {first:.4g} in the first epoch, {last:.4g} in the last. A model that learned "
+                f"nothing detects nothing. {_cause(history, latent, steps)}",
+                serious=True,
+            )
         )
     if latent.relative_variance < COLLAPSED:
-        warnings.append(
-            f"the latent space has collapsed: its variance is {latent.relative_variance:.1e} of the data's. Every "
-            "input gets the same code. Lower training.gamma, or train for longer."
+        doubts.append(
+            Doubt(
+                "collapsed",
+                f"the latent space has collapsed: its variance is {latent.relative_variance:.1e} of the data's. Every "
+                f"input gets the same code. {_cause(history, latent, steps)}",
+                serious=True,
+            )
         )
     elif latent.explained < EXPLAINED:
-        warnings.append(
-            f"the autoencoder reconstructs nothing: it explains {latent.explained:.1%} of the data's variance, so that "
-            f"every input gets the mean back. gamma ({history[0].gamma:.3g}) outweighs the reconstruction: raise "
-            "network.latent, or lower training.gamma."
+        doubts.append(
+            Doubt(
+                "nothing-reconstructed",
+                f"the autoencoder reconstructs nothing: it explains {max(0.0, latent.explained):.1%} of the data's "
+                f"variance, so that every input gets about the mean back. {_cause(history, latent, steps)}",
+                serious=True,
+            )
         )
     if latent.latent_share < DEAD:
-        warnings.append(
-            f"the latent term is dead: gamma * center_distance is {latent.latent_share:.1e} of the score, so that the "
-            "reconstruction error alone decides. Raise training.gamma."
+        doubts.append(
+            Doubt(
+                "latent-term-dead",
+                f"the latent term is dead: gamma * center_distance is {latent.latent_share:.1e} of the score, so that "
+                "the reconstruction error alone decides. That is a plain autoencoder, which may do; for the method of "
+                "the paper raise training.gamma.",
+            )
         )
-    if vectors < FEW_BATCHES * batch_rows or training_seconds < SHORT_SECONDS:
-        warnings.append(
-            f"little data: {training_seconds:.0f} s in {vectors} feature vectors. Record at least "
-            f"{SHORT_SECONDS:.0f} s, better an hour, over every way the machine runs when healthy."
+    return doubts
+
+
+def _cause(history: Sequence[EpochMetrics], latent: LatentFigures, steps: int) -> str:
+    """What most likely kept the training from learning, and what to do."""
+    losses = [_loss(metrics) for metrics in history]
+    lowest = losses[0]
+    for loss in losses[1:]:
+        if loss > JUMP * lowest:
+            return (
+                f"The loss jumped from {lowest:.4g} to {loss:.4g} on the way: the learning rate is too high. Lower "
+                "training.learning_rate."
+            )
+        lowest = min(lowest, loss)
+    earlier = losses[-1 - max(1, len(losses) // 5)] if len(losses) > 1 else losses[0]
+    if steps < FEW_STEPS:
+        return (
+            f"It made {steps} gradient steps in {len(history)} epochs, and needs at least {FEW_STEPS}: train for more "
+            "epochs, or on more data."
         )
-    if constant_bands:
-        shown = ", ".join(constant_bands[:5]) + (" and more" if len(constant_bands) > 5 else "")
-        warnings.append(
-            f"{len(constant_bands)} constant band(s) or channel(s) in the training data: {shown}. Any change there "
-            "will count in its raw unit. Leave a dead channel out with data.columns or data.channel."
+    if losses[-1] < STILL_FALLING * earlier:
+        return f"The loss was still falling after {len(history)} epochs: train for more."
+    if latent.explained < EXPLAINED or latent.relative_variance < COLLAPSED:
+        return (
+            f"gamma ({history[-1].gamma:.3g}) probably outweighs the reconstruction and pulls every code to the "
+            "center: raise network.latent, or lower training.gamma."
         )
-    return warnings
+    return "Try another training.learning_rate, a larger network.latent or wider network.widths."
+
+
+def _loss(metrics: EpochMetrics) -> float:
+    return metrics.reconstruction_error + metrics.gamma * metrics.center_distance

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+PATIENCE = 20
+"""Epochs without a lower held-out score after which early stopping would end a training."""
 
 
 @dataclass(frozen=True)
@@ -21,3 +26,37 @@ class EpochMetrics:
     """Time since the training began."""
     holdout_score: float | None
     """Mean score (eq. 2) of held-out feature vectors; None without any."""
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Where early stopping on the held-out score would have ended the training."""
+
+    best_epoch: int
+    """Epoch of the lowest held-out score, the first of equal ones."""
+    best_score: float
+    last_score: float
+    """Held-out score of the last epoch that was trained."""
+    stop_epoch: int | None
+    """The epoch after which it would have stopped; None: within `patience` epochs of the best, it would have gone on."""
+    patience: int
+
+
+def early_stop(history: Sequence[EpochMetrics], *, patience: int = PATIENCE) -> EarlyStop | None:
+    """What stopping after `patience` epochs without a lower held-out score would have done; None without such a score.
+
+    `best_epoch` is the best up to the stop: what happened later, early stopping would not have seen.
+    """
+    best: EpochMetrics | None = None
+    stop: EpochMetrics | None = None
+    scored = [(m, m.holdout_score) for m in history if m.holdout_score is not None]
+    best_score = math.inf
+    for metrics, score in scored:
+        if score < best_score:
+            best, best_score = metrics, score
+        elif best is not None and metrics.epoch - best.epoch >= patience:
+            stop = metrics
+            break
+    if best is None:
+        return None
+    return EarlyStop(best.epoch, best_score, scored[-1][1], stop.epoch if stop else None, patience)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import platform
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
-import torch
 from dasvdd_runtime import __version__
 from dasvdd_runtime.files import write_atomically
 
 from .config import TrainConfig
+from .diagnosis import Doubt
 from .evaluation import Evaluation, ScoredStream
 from .holdout import Holdout, save_holdout
+from .inspection import Inspection
 from .metrics import EpochMetrics
 from .model_file import TrainedModel, save_model
 from .report import ReportData, write_report
@@ -31,7 +33,10 @@ def write_outputs(
     residual_by_role: dict[str, list[float]],
     holdout: Holdout | None,
     evaluation: Evaluation | None,
-    warnings: Sequence[str],
+    warnings: Sequence[Doubt],
+    notes: Sequence[str],
+    inspection: Inspection,
+    held_out_seconds: float,
 ) -> list[Path]:
     """Write every file into `out`, the model last, so that a model is never there without what belongs to it."""
     lines = "".join(json.dumps(dataclasses.asdict(metrics)) + "\n" for metrics in history)
@@ -47,22 +52,42 @@ def write_outputs(
             name=trained.name,
             kind=trained.kind,
             warnings=list(warnings),
+            notes=list(notes),
+            inspection=inspection,
+            held_out_seconds=held_out_seconds,
+            sample_rate_hz=trained.sample_rate_hz,
+            channel_names=trained.channel_names,
+            units=trained.units,
+            channel=str(trained.config.data.channel),
+            with_audio=trained.config.report.audio,
             epochs=list(history),
             streams=list(streams),
             residual_names=trained.model.residual_names,
             residual_by_role=residual_by_role,
             calibration=trained.calibration,
             decision=trained.decision,
+            window_seconds=trained.window_samples / trained.sample_rate_hz,
             window_hop_seconds=trained.window_hop_seconds,
+            center=trained.model.center.numpy(),
             evaluation=evaluation,
             settings=trained.config.flat(),
             training=trained.training,
-            versions={"dasvdd": __version__, "torch": torch.__version__, "numpy": np.__version__},
+            versions=_versions(),
         ),
     )
     save_model(out / "model.pt", trained)
     names = ["model.pt", *(["holdout.npz"] if holdout else []), "report.html", "metrics.jsonl", "config.toml"]
     return [out / name for name in names]
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "numpy", "scikit-learn", "matplotlib", "soundfile", "soxr")
+    return {
+        "dasvdd": __version__,
+        "Python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+        "system": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:

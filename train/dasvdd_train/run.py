@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from dasvdd_runtime import words
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
 from dasvdd_runtime.contract import TrainingSummary
 from dasvdd_runtime.errors import DataError
@@ -19,11 +18,20 @@ from numpy.typing import NDArray
 
 from .config import TrainConfig
 from .corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
-from .diagnosis import latent_figures, warnings_of
+from .data_diagnosis import (
+    amount_doubts,
+    calibration_doubts,
+    channel_doubts,
+    held_out_doubts,
+    mixture_doubts,
+    share_doubts,
+)
+from .diagnosis import Doubt, latent_figures, refuse_diverged, training_doubts
 from .evaluation import Evaluation, ScoredStream, evaluate
 from .features import Geometry, feature_vectors, fit_standardisation, geometry, raw_frames
 from .front_ends import FrontEnd, LogMel, Rows
 from .holdout import Holdout, thin
+from .inspection import Inspection, inspect
 from .metrics import EpochMetrics
 from .model import DasvddModel
 from .model_file import TrainedModel
@@ -61,8 +69,9 @@ class Result:
 
     trained: TrainedModel
     evaluation: Evaluation | None
+    inspection: Inspection
     files: list[Path]
-    warnings: list[str]
+    warnings: list[Doubt]
 
 
 @dataclass(frozen=True)
@@ -94,9 +103,9 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         corpus, config.data, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples
     )
     training, too_short = _long_enough(corpus, sizes)
-    warnings = [f"left out: {reason}" for reason in corpus.rejected + too_short]
+    warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected + too_short]
     for warning in warnings:
-        listener.warn(warning)
+        listener.warn(warning.text)
     _describe(corpus, sizes, config, listener)
 
     frames = [raw_frames(front_end, stretch.samples) for stretch in training]
@@ -107,30 +116,27 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
     history = train(model, vectors, held_vectors, config.training, on_epoch=listener.epoch)
 
     training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
-    new_warnings = warnings_of(
-        history,
-        latent_figures(model, vectors),
-        vectors=len(vectors),
-        batch_rows=config.training.batch_rows,
-        training_seconds=training_seconds,
-        constant_bands=constant_bands,
-    )
+    latent = latent_figures(model, vectors)
+    refuse_diverged(history, latent, learning_rate=config.training.learning_rate)
     scored = _score(model, corpus, sizes)
     hop_seconds = sizes.window_hop_samples / corpus.sample_rate_hz
-    calibration, calibration_warnings = _calibrate(scored, config, hop_seconds)
-    new_warnings += calibration_warnings
-    if calibration is not None and calibration.extrapolates:
-        listener.warn(
-            f"the threshold extrapolates: {words.duration(3600 * calibration.hours)} of held-out running cannot show "
-            f"{calibration.false_alarms_per_day:g} false alarm(s) a day. Hold out more, or calibrate on site."
-        )
+    inspection = inspect(model, corpus.stretches, sizes, sample_rate_hz=corpus.sample_rate_hz)
+    calibration, new_warnings = _calibrate(scored, config, hop_seconds)
+    new_warnings += training_doubts(
+        history, latent, steps=len(history) * max(1, len(vectors) // config.training.batch_rows)
+    )
+    new_warnings += amount_doubts(
+        vectors=len(vectors), batch_rows=config.training.batch_rows, training_seconds=training_seconds
+    )
+    new_warnings += _data_doubts(corpus, model, training, scored, inspection, constant_bands)
     for warning in new_warnings:
-        listener.warn(warning)
-    roles = {stream.role for stream in scored.streams}
-    evaluation = (
-        evaluate(scored.streams, calibration=calibration, decision=config.decision, window_hop_seconds=hop_seconds)
-        if {"test_normal", "test_anomalous"} <= roles
-        else None
+        listener.warn(warning.text)
+    evaluation = evaluate(
+        scored.streams,
+        calibration=calibration,
+        decision=config.decision,
+        window_seconds=sizes.window_samples / corpus.sample_rate_hz,
+        window_hop_seconds=hop_seconds,
     )
     trained = TrainedModel(
         model=model,
@@ -166,8 +172,11 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         holdout=Holdout(held_windows, score_windows(model, held_windows)[0], scored.held_out()) if held_out else None,
         evaluation=evaluation,
         warnings=warnings,
+        notes=corpus.notes,
+        inspection=inspection,
+        held_out_seconds=sum(len(s.samples) for s in held_out) / corpus.sample_rate_hz,
     )
-    return Result(trained, evaluation, files, warnings)
+    return Result(trained, evaluation, inspection, files, warnings)
 
 
 def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
@@ -266,15 +275,46 @@ def _training_residual(model: DasvddModel, corpus: Corpus, sizes: Geometry) -> l
     return (windows.mean(axis=0) if len(windows) else np.zeros(model.bands)).tolist()
 
 
-def _calibrate(scored: _Scored, config: TrainConfig, hop_seconds: float) -> tuple[Calibration | None, list[str]]:
+def _data_doubts(
+    corpus: Corpus,
+    model: DasvddModel,
+    training: Sequence[Stretch],
+    scored: _Scored,
+    inspection: Inspection,
+    constant_bands: Sequence[str],
+) -> list[Doubt]:
+    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    used = used_channels(front_end.settings()["channel"], len(corpus.channel_names))
+    seconds: dict[str, float] = {}
+    for stretch in training:
+        seconds[stretch.name] = seconds.get(stretch.name, 0.0) + len(stretch.samples) / corpus.sample_rate_hz
+    doubts = channel_doubts(
+        constant_bands,
+        inspection.raw_rows[:, used],
+        [corpus.channel_names[i] for i in used],
+        noun="band" if corpus.kind == "audio" else "channel",
+    )
+    doubts += share_doubts(seconds)
+    views = inspection.training
+    if not views:
+        return doubts
+    names = [view.stretch.name for view in views for _ in view.scores]
+    doubts += mixture_doubts(np.concatenate([view.mean_frames for view in views]), names)
+    held_out = [(stream.name, stream.scores) for stream in scored.streams if stream.role == "holdout"]
+    return doubts + held_out_doubts(np.concatenate([view.scores for view in views]), held_out)
+
+
+def _calibrate(scored: _Scored, config: TrainConfig, hop_seconds: float) -> tuple[Calibration | None, list[Doubt]]:
     if not scored.held_out():
-        return None, ["nothing was held out, so there is no threshold; dasvdd-export will need --calibration DATA"]
+        text = "nothing was held out, so there is no threshold; dasvdd-export will need --calibration DATA"
+        return None, [Doubt("no-threshold", text)]
     try:
-        return calibrate(
+        calibration = calibrate(
             scored.held_out(),
             settings=config.decision,
             window_hop_seconds=hop_seconds,
             false_alarms_per_day=config.alarm.false_alarms_per_day,
-        ), []
+        )
     except NotEnoughScores as error:
-        return None, [f"no threshold: {error}"]
+        return None, [Doubt("no-threshold", f"no threshold: {error}")]
+    return calibration, calibration_doubts(calibration)

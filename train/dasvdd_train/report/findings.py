@@ -2,114 +2,90 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.detector import DecisionSettings, find_episodes
+from dasvdd_runtime.detector import DecisionSettings
+from dasvdd_runtime.words import duration
 
-from ..evaluation import ScoredStream, smoothed_scores
+from ..data_diagnosis import hours_to_count
+from ..metrics import early_stop
+from ..outcomes import Outcome, outcomes
+from ..phrases import count, long_duration, rate
+from ..summary import comparison_words
 from .data import ReportData
 
 CLEAR_AUC, USABLE_AUC = 0.95, 0.8
 LARGE_SHARE = 0.05
 """A band or channel with less of the residual than this is not worth a name."""
-
-
-@dataclass(frozen=True)
-class RecordingFinding:
-    """What the decision chain makes of one recording."""
-
-    number: int
-    """From 1, in the order of the report's streams; the figure over time shows it too."""
-    stream: ScoredStream
-    seconds: float
-    peak_of_threshold: float
-    """Largest smoothed score over the threshold; nan without a threshold or without a window."""
-    alarms: int
-    first_alarm_seconds: float | None
+REASONS = {
+    "loss-not-falling": "the training did not learn",
+    "collapsed": "every recording gets the same code",
+    "nothing-reconstructed": "the autoencoder did not learn to reconstruct the machine",
+    "little-data": "there is too little data to learn from",
+}
+"""Code of a serious doubt -> the half sentence that follows 'Not ready:'."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The report's first sentence."""
+    """The report's first sentence, and what to do."""
 
     level: Literal["good", "caution", "bad"]
     headline: str
     text: str
+    next_steps: list[str]
 
 
-def recording_findings(data: ReportData) -> list[RecordingFinding]:
-    """One finding per stream of `data`, in order."""
-    return [_recording_finding(data, number, stream) for number, stream in enumerate(data.streams, start=1)]
-
-
-def _recording_finding(data: ReportData, number: int, stream: ScoredStream) -> RecordingFinding:
-    seconds = len(stream.scores) * data.window_hop_seconds
-    if data.calibration is None or not len(stream.scores):
-        return RecordingFinding(number, stream, seconds, math.nan, 0, None)
-    threshold, hop = data.calibration.threshold, data.window_hop_seconds
-    episodes = find_episodes(
-        stream.times_seconds,
-        stream.scores,
-        threshold=threshold,
-        settings=data.decision,
-        window_hop_seconds=hop,
-        usual_score=data.calibration.usual_score,
-    )
-    smoothed = smoothed_scores(stream.scores, decision=data.decision, window_hop_seconds=hop)
-    return RecordingFinding(
-        number=number,
-        stream=stream,
-        seconds=seconds,
-        peak_of_threshold=float(smoothed.max()) / threshold,
-        alarms=len(episodes),
-        first_alarm_seconds=episodes[0].rise_seconds if episodes else None,
+def recording_outcomes(data: ReportData) -> list[Outcome]:
+    """One outcome per stream of `data`, in order."""
+    return outcomes(
+        data.streams,
+        calibration=data.calibration,
+        decision=data.decision,
+        window_seconds=data.window_seconds,
+        window_hop_seconds=data.window_hop_seconds,
     )
 
 
-def verdict(data: ReportData, recordings: Sequence[RecordingFinding]) -> Verdict:
-    """Whether to use the model, in a headline and a sentence or two."""
-    text = " ".join([_separation_words(data), alarm_words(data, recordings)]).strip()
-    if data.warnings:
-        count = "a warning" if len(data.warnings) == 1 else f"{len(data.warnings)} warnings"
-        return Verdict("bad", f"Do not rely on this model yet: training ended with {count}", text)
-    if data.calibration is None:
-        return Verdict(
-            "caution",
-            "Trained, but there is no alarm threshold",
-            f"No recordings were held out, so none could be chosen. Give dasvdd-export healthy recordings with "
-            f"--calibration. {text}",
-        )
-    if data.evaluation is None:
-        return Verdict(
-            "caution",
-            "Ready to try; not yet put to the test",
-            f"{text} Healthy and faulty test recordings were not both given, so nothing here says how well it tells "
-            "them apart. Train with --test-normal and --test-anomalous to find out.".strip(),
-        )
-    if data.evaluation.auc < USABLE_AUC:
-        return Verdict("bad", "The scores do not tell these faults from normal running well enough", text)
+def verdict(data: ReportData, recordings: Sequence[Outcome]) -> Verdict:
+    """Whether to use the model, in a headline and a sentence or two, and what to do next."""
+    separation = data.evaluation.overall.separation if data.evaluation else None
+    serious = [doubt for doubt in data.warnings if doubt.serious]
     wrong = [r for r in recordings if _is_wrong(r)]
-    if data.evaluation.auc < CLEAR_AUC or wrong:
-        return Verdict("caution", "Usable with care", text)
-    return Verdict("good", "Ready to export", text)
+    level: Literal["good", "caution", "bad"] = "caution"
+    if serious:
+        level, headline = "bad", f"Not ready: {REASONS.get(serious[0].code, 'the training has a serious fault')}."
+    elif data.calibration is None:
+        headline = "Not ready: trained, but there is no alarm threshold."
+    elif separation is not None and separation.auc < USABLE_AUC:
+        level, headline = "bad", "Not ready: the scores do not tell these faults from normal running well enough."
+    elif wrong:
+        headline = "Ready to try with care: some test recordings are judged wrongly."
+    elif separation is None:
+        headline = "Ready to try: trained and calibrated, but not yet put to the test."
+    elif separation.auc < CLEAR_AUC:
+        headline = "Ready to try with care: faults and normal running overlap."
+    else:
+        level, headline = "good", "Ready to try: faults in the test recordings stand out clearly."
+    text = " ".join(filter(None, [_separation_words(data), alarm_words(data, recordings), _doubt_words(data)]))
+    return Verdict(level, headline, text, _next_steps(data, level, serious=bool(serious)))
 
 
-def _is_wrong(finding: RecordingFinding) -> bool:
+def _is_wrong(outcome: Outcome) -> bool:
     """A false alarm, or a faulty recording of a window or more without an alarm."""
-    if finding.stream.role == "test_anomalous":
-        return finding.alarms == 0 and len(finding.stream.scores) > 0
-    return finding.alarms > 0
+    if outcome.stream.role == "test_anomalous":
+        return outcome.alarms == 0 and len(outcome.stream.scores) > 0
+    return outcome.alarms > 0
 
 
 def _separation_words(data: ReportData) -> str:
-    if data.evaluation is None:
+    separation = data.evaluation.overall.separation if data.evaluation else None
+    if separation is None:
         return ""
-    auc = data.evaluation.auc
     steps = (
         (CLEAR_AUC, "clearly higher than"),
         (USABLE_AUC, "mostly higher than"),
@@ -117,47 +93,95 @@ def _separation_words(data: ReportData) -> str:
         (0.4, "no higher than"),
         (0.0, "lower than"),
     )
-    how = next(words for least, words in steps if auc >= least)
-    return f"Faulty running scores {how} healthy running (AUC {auc:.3f})."
+    how = next(words for least, words in steps if separation.auc >= least)
+    return f"Faulty running scores {how} healthy running (AUC {separation.auc:.3f})."
 
 
-def alarm_words(data: ReportData, recordings: Sequence[RecordingFinding]) -> str:
-    """In how many labelled recordings the whole decision chain raised an alarm; empty without a threshold or labels."""
+def alarm_words(data: ReportData, recordings: Sequence[Outcome]) -> str:
+    """In how many recordings the whole decision chain raised an alarm; empty without a threshold or recordings."""
     if data.calibration is None:
         return ""
     parts = []
-    for role, adjective in (("test_anomalous", "faulty"), ("test_normal", "healthy")):
+    for role, noun in (
+        ("test_anomalous", "faulty test recording"),
+        ("test_normal", "healthy test recording"),
+        ("holdout", "held-out healthy stretch"),
+    ):
         group = [r for r in recordings if r.stream.role == role and len(r.stream.scores)]
         if group:
-            parts.append(f"{sum(r.alarms > 0 for r in group)} of {len(group)} {adjective}")
-    return f"An alarm rose in {' and '.join(parts)} test recordings." if parts else ""
+            nouns = noun if len(group) == 1 else f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+            parts.append(f"{sum(r.alarms > 0 for r in group)} of {len(group)} {nouns}")
+    if not parts:
+        return ""
+    return f"An alarm rose in {parts[0] if len(parts) == 1 else ', '.join(parts[:-1]) + ' and ' + parts[-1]}."
 
 
-def hours_to_count(calibration: Calibration) -> float:
-    """Hours without any alarm after which the target rate is met with the calibration's confidence (Poisson)."""
-    return -math.log1p(-calibration.confidence) / calibration.false_alarms_per_day * 24
+def _doubt_words(data: ReportData) -> str:
+    mild = sum(not doubt.serious for doubt in data.warnings)
+    return f"{count(mild, 'warning').capitalize()} below {'says' if mild == 1 else 'say'} what to mind." if mild else ""
 
 
-def calibration_words(calibration: Calibration | None) -> str:
-    """What the threshold rests on and how far to trust it."""
+def _next_steps(data: ReportData, level: str, *, serious: bool) -> list[str]:
+    steps = []
+    if serious:
+        return ["Follow the red warnings below, and train again.", "Only then export the model."]
+    if data.calibration is None:
+        steps.append("Train with held-out data, or give dasvdd-export healthy recordings: --calibration FOLDER.")
+    if level == "bad":
+        steps.append(
+            "Look at the table of recordings: are the labels right, and is the fault audible at all? Then try more "
+            "training data, another front end, or another position of the microphone."
+        )
+    if data.evaluation is None:
+        steps.append(
+            "Put it to the test where you can: --test-normal with recordings of another day, --test-anomalous with "
+            "known faults."
+        )
+    if level != "bad":
+        steps.append("Export it with dasvdd-export, and run dasvdd-monitor check beside the machine.")
+    if data.calibration is not None and data.calibration.extrapolates:
+        steps.append(
+            "Let the monitor run for some days on the healthy machine before you act on alarms, and calibrate again "
+            "with those recordings: dasvdd-export --calibration FOLDER."
+        )
+    if data.inspection.clips and data.with_audio:
+        steps.append("Listen to the most unusual pieces below: a cough, a horn or a fault there does not belong in.")
+    return steps
+
+
+def calibration_words(data: ReportData) -> list[str]:
+    """What the threshold rests on and how far to trust it, a paragraph each."""
+    calibration = data.calibration
     if calibration is None:
-        return "There is no threshold: nothing was held out to choose it on."
-    rate = calibration.false_alarms_per_day
-    basis = (
+        return ["There is no threshold: not enough was held out to choose it on."]
+    counted = calibration.hours * 3600
+    paragraphs = [
         f"The threshold is {calibration.threshold:.4g}. An alarm needs a smoothed score above it. It is meant for at "
-        f"most {_count(rate, 'false alarm')} per day of running, and rests on {_hours(calibration.hours)} of held-out "
-        f"healthy running ({calibration.windows} windows). "
-    )
+        f"most {count(calibration.false_alarms_per_day, 'false alarm')} per day of running, and rests on "
+        f"{duration(counted)} of held-out healthy running."
+    ]
+    if data.held_out_seconds:
+        paragraphs.append(
+            f"The held-out recordings are {duration(data.held_out_seconds)} long. They hold {calibration.windows} "
+            f"windows, and each counts for the {data.window_hop_seconds:.3g} s from one to the next: "
+            f"{duration(counted)} of running in which an alarm could have risen. Of every stretch, the first "
+            f"{data.window_seconds:.3g} s pass before there is a score."
+        )
+    return [*paragraphs, _trust_words(calibration)]
+
+
+def _trust_words(calibration: Calibration) -> str:
     bound = (
-        "The held-out data alone prove no more than a rate of at most "
-        f"{calibration.episodes_per_day_upper:.3g} per day ({calibration.confidence:.0%} confidence)."
+        f"The held-out data alone prove no more than a rate of at most {rate(calibration.episodes_per_day_upper)} "
+        f"({calibration.confidence:.0%} confidence)."
     )
     if not calibration.extrapolates:
-        return basis + "That is enough to count false alarms, so the threshold was counted, not estimated. " + bound
+        return "That is enough to count false alarms, so the threshold was counted, not estimated. " + bound
     return (
-        basis + "That is too little to observe such a rate, so the threshold extrapolates from the highest held-out "
-        f"scores: the true rate may differ several-fold. About {_hours(hours_to_count(calibration))} of healthy "
-        "running without an alarm would be needed to count it. " + bound
+        "That is too little to observe such a rate, so the threshold extrapolates from the highest held-out "
+        "scores: the true rate may differ several-fold. About "
+        f"{long_duration(3600 * hours_to_count(calibration))} of healthy running without an alarm would be needed to "
+        "count it. " + bound
     )
 
 
@@ -194,9 +218,27 @@ def residual_words(data: ReportData) -> str:
     return " ".join(sentences)
 
 
-def _count(number: float, noun: str) -> str:
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+def rival_words(data: ReportData) -> str:
+    """How the model does against the cheap baselines, and why nothing is said where nothing is."""
+    if not data.inspection.rivals or data.evaluation is None or data.evaluation.overall.separation is None:
+        return f"No comparison with cheap baselines: {data.inspection.rivals_missing or 'nothing was labelled'}."
+    words = comparison_words(data.evaluation.overall.separation.auc, data.inspection.rivals)
+    return f"{words[:1].upper()}{words[1:]}."
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:.3g} hours" if hours >= 1 else f"{hours * 60:.2g} minutes"
+def training_words(data: ReportData) -> str:
+    """How the training went by the held-out score, and where early stopping would have ended it."""
+    general = "Both terms should fall and level off."
+    stop = early_stop(data.epochs)
+    if stop is None:
+        return f"{general} Nothing was held out, so nothing shows whether fewer epochs would have done."
+    text = (
+        f"{general} The held-out score was lowest after epoch {stop.best_epoch} ({stop.best_score:.4g}; after the last, "
+        f"epoch {data.epochs[-1].epoch}: {stop.last_score:.4g})."
+    )
+    if stop.stop_epoch is None:
+        return f"{text} Early stopping with a patience of {count(stop.patience, 'epoch')} would not have ended it."
+    return (
+        f"{text} Early stopping with a patience of {count(stop.patience, 'epoch')} would have ended the training after "
+        f"epoch {stop.stop_epoch}. From the lowest point on, the model learned its training recordings by heart."
+    )

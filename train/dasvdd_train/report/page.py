@@ -12,14 +12,29 @@ from dasvdd_runtime.words import duration
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..evaluation import smoothed_scores
+from ..inspection import Clip
+from ..outcomes import Outcome, smoothed_scores
+from ..phrases import count
 from . import figures
+from .clip_views import clip_figure, mono, player_data
 from .data import ReportData
-from .findings import RecordingFinding, calibration_words, decision_words, recording_findings, residual_words, verdict
+from .drawing import ROLE_LABELS
+from .findings import (
+    alarm_words,
+    calibration_words,
+    decision_words,
+    recording_outcomes,
+    residual_words,
+    rival_words,
+    training_words,
+    verdict,
+)
+from .latent_map import LABELS, latent_figure
 
 TEMPLATE = "page.html.jinja"
 MOST_RECORDINGS = 50
 """Longest table of recordings; the ones with the highest peaks are shown."""
+MOST_NOTES = 30
 
 
 @dataclass(frozen=True)
@@ -32,51 +47,82 @@ class Panel:
     wide: bool = False
 
 
+@dataclass(frozen=True)
+class ClipView:
+    """One of the most unusual pieces, to look at and to listen to."""
+
+    clip: Clip
+    role: str
+    svg: Markup
+    audio: str
+    """Data URI, or empty."""
+    gain_db: float
+
+
 def render(data: ReportData) -> str:
     """The page as HTML text."""
-    recordings = recording_findings(data)
+    recordings = recording_outcomes(data)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"clock": _clock, "value": _value}
-    ranked = sorted(recordings, key=_rank)
+    environment.filters |= {"clock": _clock, "value": _value, "percent": _percent, "three": _three}
+    ranked = sorted(enumerate(recordings, start=1), key=_rank)
     return environment.get_template(TEMPLATE).render(
         data=data,
         verdict=verdict(data, recordings),
+        serious=[doubt.text for doubt in data.warnings if doubt.serious],
+        mild=[doubt.text for doubt in data.warnings if not doubt.serious],
+        notes=data.notes[:MOST_NOTES],
+        notes_left_out=max(0, len(data.notes) - MOST_NOTES),
         key_figures=_key_figures(data, recordings),
         panels=_panels(data),
-        calibration=calibration_words(data.calibration),
+        clips=[_clip_view(data, number, clip) for number, clip in enumerate(data.inspection.clips)],
+        calibration=calibration_words(data),
         decision=decision_words(data.decision, window_hop_seconds=data.window_hop_seconds),
+        rivals=rival_words(data),
+        alarms=alarm_words(data, recordings),
         recordings=ranked[:MOST_RECORDINGS],
         recordings_left_out=max(0, len(ranked) - MOST_RECORDINGS),
-        role_labels=figures.ROLE_LABELS,
+        role_labels=ROLE_LABELS,
     )
 
 
-def _rank(finding: RecordingFinding) -> tuple[float, int]:
-    peak = finding.peak_of_threshold
-    return (math.inf if math.isnan(peak) else -peak, finding.number)
+def _rank(numbered: tuple[int, Outcome]) -> tuple[float, int]:
+    number, outcome = numbered
+    peak = outcome.peak_of_threshold
+    return (math.inf if math.isnan(peak) else -peak, number)
 
 
-def _key_figures(data: ReportData, recordings: list[RecordingFinding]) -> list[tuple[str, str, str]]:
+def _key_figures(data: ReportData, recordings: list[Outcome]) -> list[tuple[str, str, str]]:
     """(label, value, explanation) of the few numbers to look at first."""
-    shown = [("Healthy data trained on", duration(data.training.seconds), f"in {data.training.recordings} recordings")]
+    trained_on = count(data.training.recordings, "recording")
+    shown = [("Healthy data trained on", duration(data.training.seconds), f"in {trained_on}")]
     if data.calibration is not None:
         c = data.calibration
         how = "extrapolated" if c.extrapolates else "counted"
         shown.append(("Threshold", f"{c.threshold:.4g}", f"{how} from {duration(c.hours * 3600)} held-out running"))
         shown.append(("False alarms aimed at", f"{c.false_alarms_per_day:g} / day", "after smoothing and k-of-n"))
-    if data.evaluation is not None:
-        e = data.evaluation
-        shown.append(("AUC", f"{e.auc:.3f}", f"partial (up to 10 % false positives): {e.partial_auc:.3f}"))
+    overall = data.evaluation.overall if data.evaluation else None
+    if overall is None:
         if data.calibration is not None:
-            false, missed = f"{e.false_alarm_rate:.1%}", f"{e.missed_alarm_rate:.1%}"
-            shown.append(("False alarms", false, f"of {e.normal_windows} healthy test windows above the threshold"))
-            shown.append(("Missed", missed, f"of {e.anomalous_windows} faulty test windows not above it"))
-    elif data.calibration is not None:
-        held_out = [r for r in recordings if r.stream.role == "holdout"]
-        alarms = sum(r.alarms for r in held_out)
-        shown.append(("Alarms in held-out data", str(alarms), f"healthy stretches looked at: {len(held_out)}"))
+            held_out = [r for r in recordings if r.stream.role == "holdout"]
+            alarms = sum(r.alarms for r in held_out)
+            shown.append(("Alarms in held-out data", str(alarms), f"healthy stretches looked at: {len(held_out)}"))
+        return shown
+    if overall.separation is not None:
+        partial = f"partial AUC (up to 10 % false alarms): {overall.separation.partial_auc:.3f}"
+        shown.append(("AUC", f"{overall.separation.auc:.3f}", partial))
+    if overall.false_alarm_rate is not None:
+        windows = count(overall.normal_windows, "healthy test window")
+        shown.append(("False-alarm rate", _percent(overall.false_alarm_rate), f"of {windows} above the threshold"))
+    if overall.missed_alarm_rate is not None:
+        windows = count(overall.anomalous_windows, "faulty test window")
+        shown.append(("Missed-alarm rate", _percent(overall.missed_alarm_rate), f"of {windows} not above it"))
+    if overall.f1 is not None and overall.normal_windows:
+        shown.append(("F1", f"{overall.f1:.3f}", "at the threshold, over windows"))
+    if overall.missed_alarm_rate is not None:
+        found = f"alarm in {overall.detected_recordings} of {count(overall.anomalous_recordings, 'faulty recording')}"
+        shown.append(("Detection delay", _clock(overall.median_delay_seconds), f"median; {found}"))
     return shown
 
 
@@ -89,7 +135,7 @@ def _panels(data: ReportData) -> list[Panel]:
     ]
     by_role = {
         role: np.concatenate([values for r, values in series if r == role])
-        for role in figures.ROLE_LABELS
+        for role in ROLE_LABELS
         if any(r == role and len(values) for r, values in series)
     }
     panels = []
@@ -110,15 +156,17 @@ def _panels(data: ReportData) -> list[Panel]:
                 Markup(figures.histogram_figure(by_role, threshold)),
             ),
         ]
-    if data.evaluation is not None:
+    if data.evaluation is not None and data.evaluation.overall.separation is not None:
+        auc = data.evaluation.overall.separation.auc
         panels.append(
             Panel(
                 "ROC curve",
-                "Each point is a possible threshold. The nearer the curve to the upper left corner, the better.",
-                Markup(figures.roc_figure(data.evaluation.fpr, data.evaluation.tpr)),
+                "Each point is a possible threshold. The nearer the curve to the upper left corner, the better. "
+                + rival_words(data),
+                Markup(figures.roc_figure(data.evaluation.fpr, data.evaluation.tpr, auc=auc)),
             )
         )
-    residuals = {role: data.residual_by_role[role] for role in figures.ROLE_LABELS if data.residual_by_role.get(role)}
+    residuals = {role: data.residual_by_role[role] for role in ROLE_LABELS if data.residual_by_role.get(role)}
     if residuals:
         panels.append(
             Panel(
@@ -127,20 +175,49 @@ def _panels(data: ReportData) -> list[Panel]:
                 Markup(figures.residual_figure(data.residual_names, residuals, kind=data.kind)),
             )
         )
-    if data.epochs:
+    if data.inspection.codes:
+        svg, share = latent_figure(data.inspection.codes, data.center)
         panels.append(
             Panel(
-                "Training",
-                "All lines should fall and level off. A held-out score that rises while the others fall means too "
-                "little data for this many epochs.",
-                Markup(figures.loss_figure(data.epochs)),
+                "Latent map",
+                "Each dot is the code of one feature vector, seen in the two directions in which the codes vary most "
+                f"({share:.0%} of their variance). Healthy codes lie around the center c; separate islands of training "
+                "dots are separate ways of running, and held-out dots off the training dots were not learned.",
+                Markup(svg),
             )
         )
+    if data.epochs:
+        panels.append(Panel("Training", training_words(data), Markup(figures.loss_figure(data.epochs))))
     return panels
+
+
+def _clip_view(data: ReportData, number: int, clip: Clip) -> ClipView:
+    svg = clip_figure(
+        clip,
+        number,
+        kind=data.kind,
+        sample_rate_hz=data.sample_rate_hz,
+        window_seconds=data.window_seconds,
+        channel=data.channel,
+        channel_names=data.channel_names,
+        units=data.units,
+    )
+    audio, gain_db = "", 0.0
+    if data.kind == "audio" and data.with_audio:
+        audio, gain_db = player_data(mono(clip.samples, data.channel), data.sample_rate_hz)
+    return ClipView(clip, LABELS[clip.role], Markup(svg), audio, gain_db)
 
 
 def _clock(seconds: float | None) -> str:
     return "–" if seconds is None else duration(seconds)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _three(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _value(value: Any) -> str:
