@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration
@@ -18,9 +19,11 @@ SHORT_SECONDS, FAR_TOO_SHORT_SECONDS = 60.0, 20.0
 FEW_BATCHES = 2
 DUPLICATE_CORRELATION = 0.99999
 """Two channels that agree better than this carry one signal."""
-MIXTURE_SILHOUETTE = 0.6
-"""Mean silhouette of clusters in the training windows from which they look like separate ways of running: one cloud
-gives 0.1 to 0.4, a steady drift at most 0.6, clusters apart by several of their widths 0.7 and more."""
+MIXTURE_SILHOUETTE = 0.5
+"""Mean silhouette of clusters in the training windows from which they may be separate ways of running."""
+MIXTURE_BRIDGE, MIDDLE = 0.02, (0.4, 0.6)
+"""Separate clusters have fewer than this share of their windows in the middle of the line between their centers. A
+drift has 10 %, a slow swing 8 %, two bell shapes apart by six of their widths 1 %."""
 MIXTURE_CLUSTERS = range(2, 7)
 SMALLEST_CLUSTER = 0.05
 """A cluster with a smaller share of the windows is a few odd moments, no way of running."""
@@ -53,7 +56,8 @@ def channel_doubts(
 ) -> list[Doubt]:
     """Constant bands or channels, and channels that are there twice.
 
-    `noun` is what one of `constant_bands` is: a band or a channel. `samples` [samples, channels] are pieces of the training recordings, of the channels that the model uses.
+    `noun` is what one of `constant_bands` is: a band or a channel. `samples` [samples, channels] are pieces of the
+    training recordings, of the channels that the model uses.
     """
     doubts = []
     if constant_bands:
@@ -61,9 +65,9 @@ def channel_doubts(
         doubts.append(
             Doubt(
                 "constant-channels",
-                f"constant in the training data: {count(len(constant_bands), noun)}, {shown}. Any change there will count in its raw unit. Leave a dead channel out with "
-                "data.columns or data.channel; a band above what the microphone hears with a lower "
-                "data.sample_rate_hz.",
+                f"constant in the training data: {count(len(constant_bands), noun)}, {shown}. Any change there will "
+                "count in its raw unit. Leave a dead channel out with data.columns or data.channel; bands above what "
+                "the microphone hears go with a lower data.sample_rate_hz.",
             )
         )
     pairs = _duplicates(samples)
@@ -147,17 +151,29 @@ def _clusters(features: NDArray[np.float32]) -> tuple[NDArray[np.int64], float]:
 
     components = min(MIXTURE_COMPONENTS, features.shape[1], len(features))
     points = PCA(components, random_state=0).fit_transform(features.astype(np.float64))
+    distinct = len(np.unique(points, axis=0))
     best_labels, best = np.zeros(len(points), np.int64), -1.0
     for clusters in MIXTURE_CLUSTERS:
-        if len(np.unique(points, axis=0)) <= clusters:
+        if distinct <= clusters:
             break
-        labels = KMeans(clusters, n_init=4, random_state=0).fit_predict(points)
+        labels = KMeans(clusters, n_init=4, random_state=0).fit_predict(points).astype(np.int64)
         if np.bincount(labels, minlength=clusters).min() < SMALLEST_CLUSTER * len(points):
             continue
         silhouette = float(silhouette_score(points, labels))
-        if silhouette > best:
-            best_labels, best = labels.astype(np.int64), silhouette
+        if silhouette > best and _largest_bridge(points, labels) < MIXTURE_BRIDGE:
+            best_labels, best = labels, silhouette
     return best_labels, best
+
+
+def _largest_bridge(points: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """The largest share of two clusters' `points` that lies in the middle of the line between their centers."""
+    centers = [points[labels == cluster].mean(axis=0) for cluster in range(labels.max() + 1)]
+    largest = 0.0
+    for a, b in combinations(range(len(centers)), 2):
+        line = centers[b] - centers[a]
+        place = (points[(labels == a) | (labels == b)] - centers[a]) @ line / (line @ line)
+        largest = max(largest, float(np.mean((place > MIDDLE[0]) & (place < MIDDLE[1]))))
+    return largest
 
 
 def held_out_doubts(
@@ -207,8 +223,8 @@ def calibration_doubts(calibration: Calibration) -> list[Doubt]:
         Doubt(
             "threshold-extrapolates",
             f"the threshold extrapolates: {shown} of held-out running cannot show a rate as low as "
-            f"{count(target, 'false alarm')} a day, so a fitted tail says where it should lie. Hold out more, or calibrate "
-            "on site (dasvdd-export --calibration).",
+            f"{count(target, 'false alarm')} a day, so a fitted tail says where it should lie. Hold out more, or "
+            "calibrate on site (dasvdd-export --calibration).",
         )
     ]
     if upper > UNPROVEN_RATIO * target:

@@ -98,7 +98,8 @@ def evaluate(
     """`Evaluation` of the streams with the roles test_normal and test_anomalous, or None if they have no window.
 
     Held-out streams do not count as normal, since the threshold was chosen on them. With one class alone there is no
-    AUC, F1 is unknown without anomalous windows, and the rest is given. Raises DataError for a score that is not finite.
+    AUC, F1 is unknown without anomalous windows, and the rest is given. Raises DataError for a score that is not
+    finite.
     """
     from sklearn.metrics import roc_curve
 

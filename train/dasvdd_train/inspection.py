@@ -168,7 +168,7 @@ def _clips(views: Sequence[WindowView], most: int, sizes: Geometry, sample_rate_
         reverse=True,
     )  # fmt: skip
     taken: list[tuple[int, int]] = []
-    clips = []
+    clips: list[Clip] = []
     for score, place, first in ranked:
         if len(clips) == most:
             break

@@ -38,7 +38,7 @@ class EarlyStop:
     last_score: float
     """Held-out score of the last epoch that was trained."""
     stop_epoch: int | None
-    """The epoch after which it would have stopped; None: within `patience` epochs of the best, it would have gone on."""
+    """The epoch after which it would have stopped; None: the last one is within `patience` epochs of the best."""
     patience: int
 
 

@@ -115,10 +115,11 @@ def timeline_figure(
         axes.set_xlabel(f"running time, recordings end to end ({unit})")
         axes.set_ylabel("smoothed score")
         legend(figure, columns=4)
+        highest = max((float(values.max()) for _, values in recordings if len(values)), default=0.0)
         return as_svg(
             figure,
             "timeline",
-            f"Smoothed score over {len(recordings)} recordings, highest {max((float(v.max()) for _, v in recordings if len(v)), default=0):.3g}"
+            f"Smoothed score over {len(recordings)} recordings, highest {highest:.3g}"
             + (f", threshold {threshold:.3g}" if threshold is not None else ""),
         )
 
