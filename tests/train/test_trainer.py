@@ -6,7 +6,7 @@ import pytest
 import torch
 from dasvdd_runtime.errors import DataError, Unavailable
 from dasvdd_train.config import TrainingSettings
-from dasvdd_train.diagnosis import LatentFigures, latent_figures, warnings_of
+from dasvdd_train.diagnosis import latent_figures
 from dasvdd_train.features import FeatureVectors, feature_vectors, fit_standardisation
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.metrics import EpochMetrics
@@ -93,43 +93,6 @@ def test_missing_cuda_is_an_error() -> None:
     """--device cuda never falls back to the CPU by itself."""
     with pytest.raises(Unavailable, match="no CUDA device"):
         choose_device("cuda")
-
-
-def metrics(*losses: float) -> list[EpochMetrics]:
-    return [
-        EpochMetrics(epoch=i + 1, reconstruction_error=loss, center_distance=0, gamma=1, seconds=0, holdout_score=None)
-        for i, loss in enumerate(losses)
-    ]
-
-
-HEALTHY = LatentFigures(relative_variance=0.1, latent_share=0.1, explained=0.5)
-
-
-@pytest.mark.parametrize(
-    ("history", "latent", "vectors", "constant", "message"),
-    [
-        (metrics(10, 9.9), HEALTHY, 10_000, [], "did not fall: 10 in the first epoch, 9.9"),
-        (metrics(10, 1), LatentFigures(1e-9, 0.1, 0.5), 10_000, [], "collapsed"),
-        (metrics(10, 1), LatentFigures(0.1, 1e-6, 0.5), 10_000, [], "latent term is dead"),
-        (metrics(10, 1), LatentFigures(0.1, 0.1, 0.001), 10_000, [], "reconstructs nothing"),
-        (metrics(10, 1), HEALTHY, 300, [], "little data"),
-        (metrics(10, 1), HEALTHY, 10_000, ["x"], "1 constant band"),
-    ],
-)
-def test_doubtful_models_are_warned_of(
-    history: list[EpochMetrics], latent: LatentFigures, vectors: int, constant: list[str], message: str
-) -> None:
-    """Each kind of doubtful training gets its one warning."""
-    found = warnings_of(history, latent, vectors=vectors, batch_rows=200, training_seconds=600, constant_bands=constant)
-    assert len(found) == 1
-    assert message in found[0]
-
-
-def test_good_model_gets_no_warning() -> None:
-    """Nothing is said where nothing is wrong."""
-    assert not warnings_of(
-        metrics(10, 1), HEALTHY, vectors=10_000, batch_rows=200, training_seconds=600, constant_bands=[]
-    )
 
 
 def test_collapsed_latent_space_is_measured() -> None:
