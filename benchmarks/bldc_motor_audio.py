@@ -59,7 +59,7 @@ def mahalanobis_auc(manifest: Path, run: Path) -> float:
         rows = []
         for stretch in corpus.with_role(role):
             windows = cut_windows(
-                stretch.samples, window_samples=trained.window_samples, hop_samples=trained.window_hop_samples
+                stretch.samples[:], window_samples=trained.window_samples, hop_samples=trained.window_hop_samples
             )
             if len(windows):
                 rows.append(trained.model.frames(as_input(windows, trained.kind)).mean(dim=1).numpy())
@@ -74,7 +74,8 @@ def mahalanobis_auc(manifest: Path, run: Path) -> float:
 @click.command()
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--seeds", default=3, show_default=True)
-def main(data: Path, seeds: int) -> None:
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+def main(data: Path, seeds: int, precision: str) -> None:
     """Train with the defaults, once a seed, and print the AUC of each and their mean."""
     program = Path(sys.executable).with_name("dasvdd-train")
     aucs = []
@@ -84,7 +85,10 @@ def main(data: Path, seeds: int) -> None:
         for seed in range(seeds):
             out = Path(folder) / f"seed{seed}"
             done = subprocess.run(
-                [program, manifest, "--out", out, "--seed", str(seed)], check=True, stdout=subprocess.PIPE, text=True
+                [program, manifest, "--out", out, "--seed", str(seed), "--precision", precision],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             line = next(line for line in done.stdout.splitlines() if line.startswith("AUC"))
             click.echo(f"seed {seed}: {line}")

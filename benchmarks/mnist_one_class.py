@@ -14,7 +14,7 @@ import click
 import numpy as np
 import torch
 from dasvdd_train.config import TrainingSettings
-from dasvdd_train.features import feature_vectors
+from dasvdd_train.features import FrameTable, feature_vectors
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.trainer import train
@@ -41,13 +41,16 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 @click.option("--digit", type=click.IntRange(0, 9), default=8, show_default=True)
 @click.option("--epochs", default=300, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(data: Path, digit: int, epochs: int, seed: int) -> None:
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+def main(data: Path, digit: int, epochs: int, seed: int, precision: str) -> None:
     """Train on one digit and print the AUC of the score and of its reconstruction term beside the paper's."""
     images = read_images(data / "train-images-idx3-ubyte.gz")[read_labels(data / "train-labels-idx1-ubyte.gz") == digit]
     front_end = Rows(channels=PIXELS, channel_names=[f"pixel {i}" for i in range(PIXELS)])
     model = DasvddModel(front_end, stacked_frames=1, widths=(1024, 256), latent=256)
-    vectors = feature_vectors(model, [images])
-    history = train(model, vectors, None, TrainingSettings(epochs=epochs, seed=seed))
+    vectors = feature_vectors(model, FrameTable(images, [len(images)]))
+    history = train(
+        model, vectors, None, TrainingSettings.model_validate({"epochs": epochs, "seed": seed, "precision": precision})
+    )
     with torch.no_grad():
         score, error, _, _ = model(read_images(data / "t10k-images-idx3-ubyte.gz")[:, None])
     anomalous = read_labels(data / "t10k-labels-idx1-ubyte.gz") != digit

@@ -19,9 +19,9 @@ from dasvdd_runtime.onnxruntime_session import import_onnxruntime, open_session
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_train.corpus import load_corpus
 from dasvdd_train.features import Geometry, as_input
-from dasvdd_train.holdout import Holdout, load_holdout, thin
+from dasvdd_train.holdout import MAX_BYTES, MAX_WINDOWS, Holdout, load_holdout
 from dasvdd_train.model_file import TrainedModel, load_model
-from dasvdd_train.scoring import all_windows, score_stretch, score_windows
+from dasvdd_train.scoring import sample_windows, score_stretch, score_windows
 from numpy.typing import NDArray
 
 from . import parity
@@ -115,19 +115,23 @@ def _score_recordings(trained: TrainedModel, data: Path) -> tuple[Holdout, Seque
     settings = trained.config.data.model_copy(update={"sample_rate_hz": trained.sample_rate_hz, "strict": True})
     segments = [dataclasses.replace(segment, role="holdout") for segment in find_segments(data)]
     corpus = load_corpus(segments, settings)
-    if corpus.kind != trained.kind or corpus.channel_names != trained.channel_names:
+    same_channels = (
+        len(corpus.channel_names) == trained.channels  # their names are numbers, which schema 1.0 counted from 1
+        if trained.kind == "audio"
+        else corpus.channel_names == trained.channel_names
+    )
+    if corpus.kind != trained.kind or not same_channels:
         raise DataError(
             f"{data}: {corpus.kind} with the channels {', '.join(corpus.channel_names)}; the model was trained on "
             f"{trained.kind} with {', '.join(trained.channel_names)}"
         )
     sizes = Geometry(trained.window_samples, trained.window_hop_samples, trained.window_samples)
     scored = [score_stretch(trained.model, stretch, sizes, trained.sample_rate_hz) for stretch in corpus.stretches]
-    windows = all_windows(corpus.stretches, sizes)
-    if not len(windows):
+    kept = sample_windows(corpus.stretches, sizes, MAX_WINDOWS, MAX_BYTES)
+    if not len(kept):
         seconds = trained.window_samples / trained.sample_rate_hz
         raise DataError(f"{data}: every recording is shorter than one window of {seconds:g} s")
     residual = np.concatenate([residuals for _, residuals in scored]).mean(axis=0)
-    kept = thin(windows)
     holdout = Holdout(kept, score_windows(trained.model, kept)[0], [stream.scores for stream, _ in scored])
     return holdout, residual.tolist()
 

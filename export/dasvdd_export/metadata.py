@@ -26,7 +26,7 @@ GOLDEN_TOLERANCE = 1e-4
 
 def choose_golden(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """At most 8 windows and 1 MiB of `windows` [windows, ...], evenly spaced, always at least one."""
-    return evenly_spaced(windows, GOLDEN_WINDOWS, GOLDEN_BYTES)
+    return windows[evenly_spaced(len(windows), GOLDEN_WINDOWS, GOLDEN_BYTES // max(1, windows[:1].nbytes))]
 
 
 def build_metadata(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,16 @@ CLIPPED_SHARE = 0.001
 
 _BLOCK_ROWS = 2**18
 """Rows that are worked on at once, so that an hour of recording needs no second hour in float64."""
+
+
+class SlicedSamples(Protocol):
+    """Samples [samples, channels] that are read by slices: an array, or a part of a file."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.float32]:
+        """Samples of the slice, [samples, channels]."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,43 @@ def octave_levels_db(
     (IEC 61260 base 2) that lie whole below half the sample rate and above 30 Hz. Uses Hann-windowed spectra of one
     second (or of all samples, if fewer) without overlap.
     """
+    centres, powers = _octave_powers(samples, sample_rate_hz)
+    return centres, 10 * np.log10(np.maximum(powers, 1e-12))
+
+
+def baseline_of(
+    pieces: Sequence[SlicedSamples], sample_rate_hz: float, *, kind: Kind, used_channels: Sequence[int]
+) -> Baseline:
+    """Baseline of the training recordings `pieces`, each [samples, channels], in bounded memory.
+
+    Levels and octave bands are those of `used_channels`, mean and standard deviation those of every channel.
+    """
+    used = list(used_channels)
+    second = max(1, round(sample_rate_hz))
+    levels: list[float] = []
+    bands, power_sum, weight = np.empty(0), np.zeros(0), 0
+    for piece in pieces:
+        for block in _whole_seconds(piece, second):
+            levels += [level_dbfs(block[first : first + second, used]) for first in range(0, len(block), second)]
+            if kind == "audio":
+                bands, powers = _octave_powers(block[:, used], sample_rate_hz)
+                power_sum = len(block) * powers + (power_sum if weight else 0)
+                weight += len(block)
+    total = sum(map(len, pieces))
+    mean = sum(block.sum(axis=0, dtype=np.float64) for piece in pieces for block in _blocks(piece)) / total
+    variance = sum(_squared_deviation(block, mean) for piece in pieces for block in _blocks(piece)) / total
+    return Baseline(
+        level_dbfs=[float(np.percentile(np.maximum(levels, -200.0), q)) for q in (5, 50, 95)],
+        band_hz=bands.tolist(),
+        band_levels_db=(10 * np.log10(np.maximum(power_sum / max(1, weight), 1e-12))).tolist(),
+        channel_mean=np.asarray(mean).tolist(),
+        channel_std=np.sqrt(variance).tolist(),
+    )
+
+
+def _octave_powers(
+    samples: NDArray[np.float32], sample_rate_hz: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     length = int(min(len(samples), round(sample_rate_hz)))
     pieces = samples[: len(samples) // length * length].reshape(-1, length, samples.shape[1])
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
@@ -71,42 +119,21 @@ def octave_levels_db(
     frequency_hz = np.fft.rfftfreq(length, 1 / sample_rate_hz)
     centres = [1000 * 2.0**k for k in range(-5, 8)]
     centres = [c for c in centres if c * np.sqrt(2) <= sample_rate_hz / 2 and c / np.sqrt(2) >= 30]
-    levels = [power[(frequency_hz >= c / np.sqrt(2)) & (frequency_hz < c * np.sqrt(2))].sum() for c in centres]
-    return np.array(centres), 10 * np.log10(np.maximum(levels, 1e-12))
+    powers = [power[(frequency_hz >= c / np.sqrt(2)) & (frequency_hz < c * np.sqrt(2))].sum() for c in centres]
+    return np.array(centres), np.array(powers)
 
 
-def baseline_of(
-    pieces: list[NDArray[np.float32]], sample_rate_hz: float, *, kind: Kind, used_channels: Sequence[int]
-) -> Baseline:
-    """Baseline of the training recordings `pieces`, each [samples, channels].
+def _blocks(piece: SlicedSamples) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(piece), _BLOCK_ROWS):
+        yield piece[start : start + _BLOCK_ROWS]
 
-    Levels and octave bands are those of `used_channels`, mean and standard deviation those of every channel.
-    """
-    used = list(used_channels)
-    second = max(1, round(sample_rate_hz))
-    levels = [
-        level_dbfs(piece[start : start + second, used])
-        for piece in pieces
-        for start in range(0, max(1, len(piece) - second + 1), second)
-    ]
-    finite = np.maximum(levels, -200.0)
-    total = sum(len(piece) for piece in pieces)
-    mean = sum(piece.sum(axis=0, dtype=np.float64) for piece in pieces) / total
-    variance = sum(_squared_deviation(piece, mean) for piece in pieces) / total
-    bands, band_levels = np.empty(0), np.empty(0)
-    if kind == "audio":
-        per_piece = [octave_levels_db(piece[:, used], sample_rate_hz) for piece in pieces]
-        weights = [len(piece) / total for piece in pieces]
-        bands = per_piece[0][0]
-        power = sum(w * 10 ** (levels_db / 10) for w, (_, levels_db) in zip(weights, per_piece, strict=True))
-        band_levels = 10 * np.log10(power)
-    return Baseline(
-        level_dbfs=[float(np.percentile(finite, q)) for q in (5, 50, 95)],
-        band_hz=bands.tolist(),
-        band_levels_db=np.asarray(band_levels).tolist(),
-        channel_mean=np.asarray(mean).tolist(),
-        channel_std=np.sqrt(variance).tolist(),
-    )
+
+def _whole_seconds(piece: SlicedSamples, second: int) -> Iterator[NDArray[np.float32]]:
+    """`piece` in blocks of whole seconds without its last part of one; as it is where it is shorter than a second."""
+    end = len(piece) // second * second or len(piece)
+    rows = max(1, _BLOCK_ROWS // second) * second
+    for start in range(0, end, rows):
+        yield piece[start : min(start + rows, end)]
 
 
 def _squared_deviation(samples: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float64]:

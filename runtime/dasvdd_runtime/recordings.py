@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from . import levels
 from .audio_files import audio_blocks, read_audio_header
+from .quality import Quality
 from .recording_types import Kind, RecordingError, Signal, TableFormat, part_in_samples, part_outside, require_file
 from .tables import count_rows, read_table_header, table_blocks
 
@@ -19,21 +20,24 @@ __all__ = [
     "TABLE_SUFFIXES",
     "RecordingError",
     "Signal",
+    "SignalBlocks",
     "TableFormat",
     "is_audio",
     "is_table",
+    "open_signal",
     "probe",
     "quality_fault",
     "read_blocks",
     "read_signal",
     "resample",
+    "resampled",
 ]
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
 TABLE_SUFFIXES = (".csv",)
 RESAMPLER_QUALITY = "HQ"
-_WHOLE_FILE_BLOCK_SECONDS = 10.0
-_WHOLE_TABLE_BLOCK_ROWS = 50_000
+_BLOCK_SECONDS = 10.0
+_BLOCK_ROWS = 50_000
 
 
 def is_audio(path: str | Path) -> bool:
@@ -46,6 +50,44 @@ def is_table(path: str | Path) -> bool:
     return Path(path).suffix.lower() in TABLE_SUFFIXES
 
 
+@dataclass(frozen=True)
+class SignalBlocks:
+    """A recording or a part of one, not yet read. The blocks can be taken once."""
+
+    sample_rate_hz: float
+    channel_names: tuple[str, ...]
+    blocks: Iterator[NDArray[np.float32]]
+    """Each [samples, channels], in a row."""
+
+
+def open_signal(
+    path: str | Path,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    table: TableFormat = TableFormat(),  # noqa: B008 - frozen, so one instance can be shared
+) -> SignalBlocks:
+    """`path` from `start_seconds` to `end_seconds` (None = the end) at its own sample rate, in bounded memory.
+
+    Seconds are rounded to the nearest sample. `table` matters for CSV files only. Raises InputMissing if there is no
+    such file and RecordingError if it is truncated (the header promises more than the file holds), empty, unreadable or
+    not finite, if the part lies outside the file, or if a table's cell is not a number (with its line); what only the
+    samples show is raised when the block with it is asked for.
+    """
+    path = Path(path)
+    require_file(path)
+    if _checked_kind(path) == "sensor":
+        return _open_table(path, start_seconds, end_seconds, table)
+    header = read_audio_header(path)
+    first, end = part_in_samples(path, start_seconds, end_seconds, header.sample_rate_hz)
+    end = header.frames if end is None else end
+    if not first < end <= header.frames:
+        raise part_outside(path, start_seconds, end_seconds, header.seconds)
+    block_frames = max(1, round(_BLOCK_SECONDS * header.sample_rate_hz))
+    blocks = audio_blocks(path, first_frame=first, end_frame=end, block_frames=block_frames)
+    return SignalBlocks(header.sample_rate_hz, tuple(f"channel {i}" for i in range(header.channels)), blocks)
+
+
 def read_signal(
     path: str | Path,
     *,
@@ -53,28 +95,9 @@ def read_signal(
     end_seconds: float | None = None,
     table: TableFormat = TableFormat(),  # noqa: B008 - frozen, so one instance can be shared
 ) -> Signal:
-    """Read `path` from `start_seconds` to `end_seconds` (None = the end) at its own sample rate.
-
-    Seconds are rounded to the nearest sample. `table` matters for CSV files only. Raises InputMissing if there is no
-    such file and RecordingError if it is truncated (the header promises more than the file holds), empty, unreadable or
-    not finite, if the part lies outside the file, or if a table's cell is not a number (with its line).
-    """
-    path = Path(path)
-    require_file(path)
-    if _checked_kind(path) == "sensor":
-        return _read_table(path, start_seconds, end_seconds, table)
-    header = read_audio_header(path)
-    first, end = part_in_samples(path, start_seconds, end_seconds, header.sample_rate_hz)
-    end = header.frames if end is None else end
-    if not first < end <= header.frames:
-        raise part_outside(path, start_seconds, end_seconds, header.seconds)
-    samples = np.empty((end - first, header.channels), np.float32)
-    filled = 0
-    block_frames = max(1, round(_WHOLE_FILE_BLOCK_SECONDS * header.sample_rate_hz))
-    for block in audio_blocks(path, first_frame=first, end_frame=end, block_frames=block_frames):
-        samples[filled : filled + len(block)] = block
-        filled += len(block)
-    return Signal(samples, header.sample_rate_hz, tuple(f"channel {i}" for i in range(header.channels)))
+    """What `open_signal` opens, read whole. Raises as its blocks do."""
+    opened = open_signal(path, start_seconds=start_seconds, end_seconds=end_seconds, table=table)
+    return Signal(np.concatenate(list(opened.blocks)), opened.sample_rate_hz, opened.channel_names)
 
 
 def probe(
@@ -98,32 +121,10 @@ def probe(
 
 
 def quality_fault(signal: Signal, *, kind: Kind) -> str | None:
-    """Why the samples are no good although they can be read, for instance 'silent: ...' or 'clipped: ...'; else None.
-
-    Audio is silent where a channel lies at or below levels.SILENT_DBFS, and clipped where more than
-    levels.CLIPPED_SHARE of a channel's samples are at full scale. Sensors are silent where no channel ever changes.
-    """
-    samples = signal.samples
-    if len(samples) == 0:
-        return "empty: no samples"
-    if kind == "sensor":
-        constant = bool((samples == samples[:1]).all())
-        return "silent: no channel ever changes. Check the sensor and its cable." if constant else None
-    by_channel = [levels.level_dbfs(samples[:, [channel]]) for channel in range(samples.shape[1])]
-    quietest = int(np.argmin(by_channel))
-    if by_channel[quietest] <= levels.SILENT_DBFS:
-        return (
-            f"silent: level of {signal.channel_names[quietest]} {by_channel[quietest]:.1f} dBFS, a recording lies "
-            f"above {levels.SILENT_DBFS:.0f} dBFS. Check the microphone, its mute switch and its cable."
-        )
-    shares = [levels.clipped_share(samples[:, channel]) for channel in range(samples.shape[1])]
-    worst = int(np.argmax(shares))
-    if shares[worst] > levels.CLIPPED_SHARE:
-        return (
-            f"clipped: {100 * shares[worst]:.1f} % of the samples of {signal.channel_names[worst]} are at full scale, "
-            f"at most {100 * levels.CLIPPED_SHARE:.1f} % may be. Turn the gain down and record again."
-        )
-    return None
+    """Why the samples are no good although they can be read, see quality.Quality; None for good ones."""
+    quality = Quality(kind, signal.channel_names)
+    quality.add(signal.samples)
+    return quality.fault()
 
 
 def resample(signal: Signal, *, sample_rate_hz: float) -> Signal:
@@ -163,12 +164,13 @@ def read_blocks(
     if file_rate_hz == sample_rate_hz:
         yield from blocks
     else:
-        yield from _resampled(blocks, file_rate_hz, sample_rate_hz, channels)
+        yield from resampled(blocks, file_rate_hz, sample_rate_hz, channels)
 
 
-def _resampled(
-    blocks: Iterator[NDArray[np.float32]], from_hz: float, to_hz: float, channels: int
+def resampled(
+    blocks: Iterable[NDArray[np.float32]], from_hz: float, to_hz: float, channels: int
 ) -> Iterator[NDArray[np.float32]]:
+    """`blocks` [samples, channels] at `from_hz` -> the same sound at `to_hz`, equal to `resample` of all of it."""
     stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32", quality=RESAMPLER_QUALITY)
     for block in blocks:
         resampled = stream.resample_chunk(block)
@@ -179,15 +181,20 @@ def _resampled(
         yield rest
 
 
-def _read_table(path: Path, start_seconds: float, end_seconds: float | None, table: TableFormat) -> Signal:
+def _open_table(path: Path, start_seconds: float, end_seconds: float | None, table: TableFormat) -> SignalBlocks:
     sample_rate_hz = _table_rate(path, table)
     first, end = part_in_samples(path, start_seconds, end_seconds, sample_rate_hz)
     columns = read_table_header(path, table.channels)
-    blocks = list(table_blocks(path, columns, block_rows=_WHOLE_TABLE_BLOCK_ROWS, first_row=first, end_row=end))
-    rows = sum(map(len, blocks))
-    if rows == 0 or (end is not None and rows < end - first):
-        raise part_outside(path, start_seconds, end_seconds, count_rows(path, columns) / sample_rate_hz)
-    return Signal(np.concatenate(blocks), sample_rate_hz, columns.names)
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        rows = 0
+        for block in table_blocks(path, columns, block_rows=_BLOCK_ROWS, first_row=first, end_row=end):
+            rows += len(block)
+            yield block
+        if rows == 0 or (end is not None and rows < end - first):
+            raise part_outside(path, start_seconds, end_seconds, count_rows(path, columns) / sample_rate_hz)
+
+    return SignalBlocks(sample_rate_hz, columns.names, blocks())
 
 
 def _table_rate(path: Path, table: TableFormat) -> float:

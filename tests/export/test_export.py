@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from dasvdd_runtime import Scorer
 from dasvdd_runtime.contract import decode
 from dasvdd_runtime.errors import DataError
 from dasvdd_train.features import as_input
-from dasvdd_train.front_ends import FrontEnd, LogMel, Rows
+from dasvdd_train.front_ends import EnvelopeSpectrum, FrontEnd, LogMel, LogSpectrum, RawWindow, Rows
 from dasvdd_train.holdout import load_holdout
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel, load_model
@@ -103,6 +104,12 @@ def untrained(front_end: FrontEnd, stacked_frames: int) -> TrainedModel:
     )
 
 
+XYZ: dict[str, Any] = {
+    "kind": "sensor", "sample_rate_hz": 200.0, "channels": 3, "channel": "all", "channel_names": ["x", "y", "z"],
+}  # fmt: skip
+STEREO: dict[str, Any] = {
+    "kind": "audio", "sample_rate_hz": 16000.0, "channels": 2, "channel": "1", "channel_names": ["left", "right"],
+}  # fmt: skip
 FRONT_ENDS = {
     "mono": (LogMel(sample_rate_hz=16000.0, channels=1), 5),
     "hop 1/4": (LogMel(sample_rate_hz=16000.0, channels=1, frame_hop_samples=256), 3),
@@ -111,6 +118,22 @@ FRONT_ENDS = {
     "all channels": (LogMel(sample_rate_hz=16000.0, channels=2, channel="all", mel_bands=40), 2),
     "rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 1),
     "stacked rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 8),
+    "log spectrum": (LogSpectrum(**XYZ, n_fft=128, frame_hop_samples=64, spectrum_bands=0, floor_db=[-100.0] * 3), 1),
+    "banded spectrum": (LogSpectrum(**STEREO, n_fft=512, frame_hop_samples=256, spectrum_bands=40, floor_db=[-120]), 3),
+    "envelope": (
+        EnvelopeSpectrum(
+            **STEREO,
+            frame_samples=4096,
+            frame_hop_samples=2048,
+            envelope_low_hz=2000.0,
+            envelope_high_hz=6000.0,
+            envelope_max_hz=500.0,
+            floor_db=[-120.0],
+        ),
+        1,
+    ),
+    "raw": (RawWindow(**XYZ, frame_samples=64, frame_hop_samples=32, remove_frame_mean=False), 2),
+    "raw without mean": (RawWindow(**XYZ, frame_samples=64, frame_hop_samples=64, remove_frame_mean=True), 1),
     "one column": (Rows(channels=3, channel_names=["x", "y", "z"], channel="2"), 1),
 }
 

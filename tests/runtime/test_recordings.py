@@ -332,7 +332,7 @@ class TestResampling:
 
 class TestQuality:
     def signal(self, samples: NDArray[np.float32]) -> Signal:
-        return Signal(samples, RATE_HZ, tuple(f"channel {i + 1}" for i in range(samples.shape[1])))
+        return Signal(samples, RATE_HZ, tuple(f"channel {i}" for i in range(samples.shape[1])))
 
     def test_a_good_recording_has_no_fault(self) -> None:
         """Quiet noise at -60 dBFS and a full-scale peak or two are no fault."""
@@ -347,7 +347,7 @@ class TestQuality:
         """Digital silence is a fault, with or without a constant offset."""
         reason = quality_fault(self.signal(np.full((1000, 2), offset, np.float32)), kind="audio")
         assert reason is not None
-        assert reason.startswith("silent: level -inf dBFS")
+        assert reason.startswith("silent: level of channel 0 -inf dBFS")
 
     def test_one_channel_of_two_at_full_scale_is_clipped(self) -> None:
         """Clipping in one channel is found, measured and named."""

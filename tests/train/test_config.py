@@ -75,5 +75,6 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
 def test_every_setting_is_documented() -> None:
     """docs/training.md has a row for every setting, and none for one that is not there."""
     lines = (Path(__file__).parents[2] / "docs" / "training.md").read_text().splitlines()
-    documented = [line.split("`")[1] for line in lines if line.startswith("| `")]
+    names = [line.split("`")[1] for line in lines if line.startswith("| `")]
+    documented = [name for name in names if "." in name]
     assert documented == list(TrainConfig().flat())

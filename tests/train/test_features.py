@@ -7,7 +7,7 @@ import pytest
 import torch
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_train import features
-from dasvdd_train.features import as_input, feature_vectors, fit_standardisation, geometry, raw_frames
+from dasvdd_train.features import FrameTable, as_input, feature_vectors, fit_standardisation, frame_table, geometry
 from dasvdd_train.front_ends import LogMel, Rows
 from dasvdd_train.model import DasvddModel
 
@@ -21,9 +21,9 @@ def test_chunked_frames_equal_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long stretch computed piece by piece gives the frames of the whole, none twice and none lost."""
     front_end = audio_model().front_end
     samples = np.random.default_rng(0).standard_normal((256 * 50 + 100, 1)).astype(np.float32)
-    whole = raw_frames(front_end, samples)  # type: ignore[arg-type]
+    whole = frame_table(front_end, [samples]).frames  # type: ignore[arg-type]
     monkeypatch.setattr(features, "FRAMES_AT_ONCE", 7)
-    pieces = raw_frames(front_end, samples)  # type: ignore[arg-type]
+    pieces = frame_table(front_end, [samples]).frames  # type: ignore[arg-type]
     assert len(whole) == 49
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-4)
 
@@ -32,10 +32,10 @@ def test_vectors_are_what_the_model_scores() -> None:
     """The trainer's feature vectors, averaged by eq. 2, give the model's own score of the window."""
     model = audio_model()
     samples = 0.1 * np.random.default_rng(0).standard_normal((256 * 20, 1)).astype(np.float32)
-    frames = raw_frames(model.front_end, samples)  # type: ignore[arg-type]
-    fit_standardisation(model, [frames])
+    frames = frame_table(model.front_end, [samples])  # type: ignore[arg-type]
+    fit_standardisation(model, frames)
     model.gamma.fill_(0.7)
-    vectors = feature_vectors(model, [frames])
+    vectors = feature_vectors(model, frames)
     with torch.no_grad():
         x = vectors.rows(torch.arange(len(vectors)))
         z = model.encoder(x)
@@ -48,7 +48,7 @@ def test_no_vector_crosses_two_recordings() -> None:
     """Vectors of two stretches are those of each alone; a stretch shorter than a vector gives none."""
     model = audio_model(stacked_frames=3)
     parts = [torch.full((5, 8), 1.0), torch.full((2, 8), 2.0), torch.full((4, 8), 3.0)]
-    vectors = feature_vectors(model, parts)
+    vectors = feature_vectors(model, FrameTable(torch.cat(parts), [len(part) for part in parts]))
     rows = vectors.rows(torch.arange(len(vectors)))
     assert rows[:, 0].tolist() == [1, 1, 1, 3, 3]
     assert torch.equal(rows, rows[:, :1].expand_as(rows))
@@ -62,7 +62,7 @@ def test_standardisation_is_numpys() -> None:
     parts = [torch.from_numpy(rng.normal(-50, 5, (n, 8)).astype(np.float32)) for n in (30, 70)]
     for part in parts:
         part[:, 3] = -120
-    constant = fit_standardisation(model, parts)
+    constant = fit_standardisation(model, FrameTable(torch.cat(parts), [len(part) for part in parts]))
     every = np.concatenate([part.numpy() for part in parts]).astype(np.float64)
     expected_std = every.std(axis=0)
     expected_std[3] = 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 from dasvdd_runtime.manifest import Role
 from dasvdd_train.corpus import Stretch
-from dasvdd_train.features import Geometry, feature_vectors, geometry, raw_frames
+from dasvdd_train.features import Geometry, feature_vectors, frame_table, geometry
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.inspection import Inspection, inspect, window_vectors
 from dasvdd_train.model import DasvddModel
@@ -83,7 +83,7 @@ def test_window_vectors_are_those_of_training(model: DasvddModel) -> None:
     """The vectors of a window are bit for bit those that training draws from the same samples."""
     samples = np.random.default_rng(5).standard_normal((10, 3)).astype(np.float32)
     _, vectors = window_vectors(model, samples[None])
-    trained = feature_vectors(model, [raw_frames(model.front_end, samples)])  # type: ignore[arg-type]
+    trained = feature_vectors(model, frame_table(model.front_end, [samples]))  # type: ignore[arg-type]
     assert torch.equal(vectors[0], trained.rows(torch.arange(len(trained))))
 
 

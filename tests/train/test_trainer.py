@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dasvdd_runtime.errors import DataError, Unavailable
+from dasvdd_runtime.errors import ConfigError, DataError, Unavailable
 from dasvdd_train.config import TrainingSettings
 from dasvdd_train.diagnosis import latent_figures
-from dasvdd_train.features import FeatureVectors, feature_vectors, fit_standardisation
+from dasvdd_train.features import FeatureVectors, FrameTable, feature_vectors, fit_standardisation
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.model import DasvddModel
@@ -24,7 +24,8 @@ def plane_rows(count: int = 600, *, noise: float = 0.05, seed: int = 0) -> torch
 
 def model_and_vectors() -> tuple[DasvddModel, FeatureVectors]:
     model = DasvddModel(Rows(channels=6, channel_names=list("abcdef")), stacked_frames=1, widths=(16,), latent=2)
-    frames = [plane_rows()]
+    rows = plane_rows()
+    frames = FrameTable(rows, [len(rows)])
     fit_standardisation(model, frames)
     return model, feature_vectors(model, frames)
 
@@ -103,3 +104,25 @@ def test_collapsed_latent_space_is_measured() -> None:
     for parameter in model.encoder.parameters():
         parameter.zero_()
     assert latent_figures(model, vectors).relative_variance == 0
+
+
+def test_early_stopping_keeps_the_lowest_held_out_point() -> None:
+    """Training ends `early_stopping_epochs` after the lowest held-out score and keeps the networks of that epoch."""
+    few = SETTINGS.model_copy(update={"epochs": 200, "learning_rate": 0.02, "early_stopping_epochs": 5, "gamma": 0.1})
+    model, vectors = model_and_vectors()
+    rows = plane_rows(100, noise=0.5, seed=7)
+    holdout = feature_vectors(model, FrameTable(rows, [len(rows)]))
+    history = train(model, vectors, holdout, few)
+    scores = [metrics.holdout_score or 0.0 for metrics in history]
+    assert len(history) < 200
+    assert len(history) == scores.index(min(scores)) + 1 + 5
+    z = model.encoder(holdout.frames)
+    kept = (model.decoder(z) - holdout.frames).square().sum(1) + model.gamma * (z - model.center).square().sum(1)
+    assert float(kept.mean()) == pytest.approx(min(scores), rel=1e-5)
+
+
+def test_early_stopping_needs_held_out_data() -> None:
+    """Without a held-out curve there is nothing to stop by."""
+    model, vectors = model_and_vectors()
+    with pytest.raises(ConfigError, match="--holdout tail"):
+        train(model, vectors, None, SETTINGS.model_copy(update={"early_stopping_epochs": 5}))

@@ -36,6 +36,8 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default auto: CUDA if it is there.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Default fp32.")
 @click.option("--seed", type=int, help="Default 0.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out, with the same options.")
+@click.option("--tensorboard", is_flag=True, help="Log each epoch to OUT/tensorboard as well (extra: tensorboard).")
 @click.option("--config", type=EXISTING, help="TOML file of settings; config.toml of an earlier run is one.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting over all others.")
 @click.version_option(__version__, prog_name="dasvdd-train")
@@ -46,6 +48,8 @@ def main(
     name: str,
     test_normal: Path | None,
     test_anomalous: Path | None,
+    resume: bool,
+    tensorboard: bool,
     config: Path | None,
     assignments: tuple[str, ...],
     **options: Any,
@@ -60,6 +64,7 @@ def main(
       dasvdd-train recordings/healthy --out runs/pump7
       dasvdd-train recordings/healthy --out runs/pump7 --test-normal ok/ --test-anomalous broken/
       dasvdd-train vibration.csv --rate 200 --units g,g,g --out runs/fan
+      dasvdd-train recordings/healthy --out runs/pump7 --resume
       dasvdd-train protocol.csv --out runs/bldc --set front_end.mel_bands=64 --seed 1
     """
     from dasvdd_runtime.extras import require
@@ -70,10 +75,12 @@ def main(
     require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
     from dasvdd_runtime.manifest import find_segments
 
+    from .checkpoint import CHECKPOINT_NAME
     from .config import load_config, parse_assignment
     from .console import ConsoleListener
     from .run import run
     from .summary import calibration_line, evaluation_lines
+    from .tensorboard import TensorBoardLog
 
     settings = load_config(config, _as_assignments(options) | dict(map(parse_assignment, assignments)))
     _make_writable(out)
@@ -83,7 +90,20 @@ def main(
     if test_anomalous:
         segments += find_segments(test_anomalous, role="test_anomalous")
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
-        result = run(segments, out, settings, name=name or out.resolve().name, listener=listener)
+        try:
+            result = run(
+                segments,
+                out,
+                settings,
+                name=name or out.resolve().name,
+                listener=listener,
+                resume=resume,
+                watchers=[TensorBoardLog(out).epoch] if tensorboard else [],
+            )
+        except KeyboardInterrupt:
+            if (out / CHECKPOINT_NAME).exists():
+                listener.say("every finished epoch is kept: the same command with --resume goes on")
+            raise
     if result.trained.calibration:
         click.echo(calibration_line(result.trained.calibration))
     if result.evaluation:

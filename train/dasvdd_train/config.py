@@ -44,24 +44,37 @@ class WindowSettings(StrictModel):
 
 
 class FrontEndSettings(StrictModel):
-    """Window -> frames -> feature vectors."""
+    """Window -> frames -> feature vectors. None, or 'auto': chosen from the data, see `architecture.py`."""
 
-    n_fft: int = Field(1024, ge=16)
-    """Samples per FFT frame (audio)."""
-    frame_hop_samples: int = Field(512, ge=1)
-    """Samples from one frame to the next (audio); must divide n_fft."""
+    type: Literal["auto", "log_mel", "log_spectrum", "envelope", "raw", "rows"] = "auto"
+    """'auto': log_mel for audio; log_spectrum for sensors from 100 Hz on, rows for slower ones."""
+    n_fft: int | None = Field(None, ge=16)
+    """Samples per FFT frame (log_mel, log_spectrum)."""
+    frame_samples: int | None = Field(None, ge=1)
+    """Samples per frame (envelope, raw)."""
+    frame_hop_samples: int | None = Field(None, ge=1)
+    """Samples from one frame to the next (all but rows); must divide the frame's length."""
     mel_bands: int = Field(128, ge=1)
+    spectrum_bands: int = Field(0, ge=0)
+    """Bands of equal width per channel (log_spectrum); 0: every bin of the FFT."""
+    envelope_low_hz: float | None = Field(None, gt=0)
+    envelope_high_hz: float | None = Field(None, gt=0)
+    """The band whose envelope is looked at (envelope); None: from 1/8 to 3/8 of the sample rate."""
+    envelope_max_hz: float | None = Field(None, gt=0)
+    """Highest frequency of the envelope's spectrum; None: 500 Hz, or half the band's width where that is less."""
+    remove_frame_mean: bool = False
+    """Subtract the mean of every frame and channel (raw)."""
     stacked_frames: int | None = Field(None, ge=1)
-    """Frames in one feature vector; None: 5 for audio, 1 for sensors."""
+    """Frames in one feature vector; None: 5 for log_mel, 1 for the others."""
 
 
 class NetworkSettings(StrictModel):
-    """The autoencoder. None: the paper's for images (audio) or for tables (sensors)."""
+    """The autoencoder. None: the paper's for tables where the front end is rows, else the paper's for images."""
 
     widths: tuple[int, ...] | None = None
-    """Widths of the encoder's hidden layers; None: 1024, 256 for audio, 10, 10 for sensors."""
+    """Widths of the encoder's hidden layers; None: 10, 10 for rows, 1024, 256 for the others."""
     latent: int | None = Field(None, ge=1)
-    """Latent size; None: 256 for audio, 4 for sensors."""
+    """Latent size; None: 4 for rows, 256 for the others."""
 
 
 class TrainingSettings(StrictModel):
@@ -79,6 +92,9 @@ class TrainingSettings(StrictModel):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-7, ge=0)
     seed: int = Field(0, ge=0)
+    early_stopping_epochs: int | None = Field(None, ge=1)
+    """End when the held-out score has not fallen for so many epochs, with the networks of its lowest point; None: off,
+    as in the paper."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
 

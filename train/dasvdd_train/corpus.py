@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.manifest import Role, Segment
+from dasvdd_runtime.quality import Quality
 from dasvdd_runtime.recording_types import Kind, used_channels
 from dasvdd_runtime.recordings import (
     RecordingError,
-    Signal,
     TableFormat,
     is_audio,
-    quality_fault,
-    read_signal,
-    resample,
+    open_signal,
+    resampled,
 )
 from numpy.typing import NDArray
 
 from .config import DataSettings
+from .sample_store import SampleStore, StoredSamples
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Stretch:
     condition: str
     start_seconds: float
     """Where the stretch starts in its recording."""
-    samples: NDArray[np.float32]
+    samples: StoredSamples
     """Shape [samples, channels], at the corpus' rate; full scale 1.0 or the sensor's unit."""
 
 
@@ -58,55 +59,59 @@ class Corpus:
 
 
 def load_corpus(
-    segments: Sequence[Segment], settings: DataSettings, *, on_segment: Callable[[Segment], None] = lambda _: None
+    segments: Sequence[Segment],
+    settings: DataSettings,
+    *,
+    folder: Path | None = None,
+    on_segment: Callable[[Segment], None] = lambda _: None,
 ) -> Corpus:
     """Read every segment, check it, and resample it to one rate (`settings`', or the one that most segments have).
 
     A segment that cannot be used goes to `rejected` with the reason; one that is to be tested may be clipped, which
     goes to `notes`. Raises DataError if audio and tables are mixed, if nothing usable is left, or, with
     `settings.strict`, at the first segment that cannot be used.
+
+    The samples lie in a temporary file in `folder` (default: the system's), never whole in memory.
     """
     kind = _kind(segments)
-    table = TableFormat(sample_rate_hz=settings.sample_rate_hz, channels=settings.columns)
-    read: list[tuple[Segment, Signal]] = []
+    store = SampleStore(folder)
+    read: list[_Recording] = []
     rejected: list[str] = []
     notes: list[str] = []
     for segment in segments:
         on_segment(segment)
         try:
-            signal = read_signal(
-                segment.path, start_seconds=segment.start_seconds, end_seconds=segment.end_seconds, table=table
-            )
-            fault = quality_fault(_used(signal, settings.channel_for(kind)), kind=kind)
-            if fault and fault.startswith("clipped") and segment.role.startswith("test_"):
-                notes.append(f"{segment.path}: {fault} It is tested all the same: a fault may be loud.")
-            elif fault:
-                raise RecordingError(segment.path, fault)
+            recording, note = _read(segment, settings, kind, store)
         except RecordingError as error:
             if settings.strict:
                 raise
             rejected.append(str(error))
             continue
-        read.append((segment, signal))
+        read.append(recording)
+        notes += [note] if note else []
     if not read:
         raise DataError("no usable recording:\n  " + "\n  ".join(rejected))
 
-    channels = Counter(signal.channel_names for _, signal in read).most_common(1)[0][0]
-    rate_hz = settings.sample_rate_hz or Counter(signal.sample_rate_hz for _, signal in read).most_common(1)[0][0]
+    channels = Counter(recording.channel_names for recording in read).most_common(1)[0][0]
+    rate_hz = settings.sample_rate_hz or Counter(recording.sample_rate_hz for recording in read).most_common(1)[0][0]
     stretches = []
-    for segment, signal in read:
-        if signal.channel_names != channels:
+    for recording in read:
+        segment = recording.segment
+        if recording.channel_names != channels:
             reason = (
-                f"it has {len(signal.channel_names)} channel(s) ({_names(signal.channel_names)}), most recordings have "
-                f"{len(channels)} ({_names(channels)})"
+                f"it has {len(recording.channel_names)} channel(s) ({_names(recording.channel_names)}), most "
+                f"recordings have {len(channels)} ({_names(channels)})"
             )
             if settings.strict:
                 raise RecordingError(segment.path, reason)
             rejected.append(f"{segment.path}: {reason}")
             continue
-        if signal.sample_rate_hz != rate_hz:
-            notes.append(f"{segment.path}: resampled from {signal.sample_rate_hz:g} Hz to {rate_hz:g} Hz")
-        stretches.append(_stretch(segment, resample(signal, sample_rate_hz=rate_hz)))
+        samples = recording.samples
+        if recording.sample_rate_hz != rate_hz:
+            notes.append(f"{segment.path}: resampled from {recording.sample_rate_hz:g} Hz to {rate_hz:g} Hz")
+            blocks = resampled(samples.blocks(), recording.sample_rate_hz, rate_hz, len(channels))
+            samples = store.add(blocks, channels=len(channels))
+        stretches.append(_stretch(segment, samples))
     if settings.units and len(settings.units) != len(channels):
         raise DataError(f"{len(settings.units)} units for {len(channels)} channels ({_names(channels)})")
     default_unit = "full scale" if kind == "audio" else "unit not stated"
@@ -118,7 +123,8 @@ def fingerprint(stretches: Sequence[Stretch]) -> str:
     """SHA-256 over the samples of `stretches`, hex."""
     digest = hashlib.sha256()
     for stretch in stretches:
-        digest.update(np.ascontiguousarray(stretch.samples, "<f4").tobytes())
+        for block in stretch.samples.blocks():
+            digest.update(np.ascontiguousarray(block, "<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -126,8 +132,9 @@ def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, min
     """The corpus with a part of its training stretches turned into held-out ones, as `settings.holdout` says.
 
     'tail': the last `holdout_share` of every stretch, one window apart from what is trained on; a stretch too short
-    for that is trained on whole. 'recordings': whole stretches, evenly spread in reading order. Where the recordings
-    already name held-out parts, nothing changes. Raises DataError if nothing could be held out.
+    for that is trained on whole; where all are too short, and there are enough of them, whole ones are held out as by
+    'recordings', which takes them evenly spread in reading order. Where the recordings already name held-out parts,
+    nothing changes. Raises DataError if nothing could be held out.
     """
     training = corpus.with_role("train")
     if not training:
@@ -153,11 +160,23 @@ def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, min
             notes.append(f"{stretch.name}: {seconds:.2f} s is too short to hold out its tail; all of it is trained on")
             continue
         held_start_seconds = stretch.start_seconds + (train_end + window_samples) / corpus.sample_rate_hz
-        stretches.append(replace(stretch, samples=stretch.samples[:train_end]))
-        stretches.append(
-            replace(stretch, role="holdout", start_seconds=held_start_seconds, samples=stretch.samples[-tail:])
-        )
+        stretches.append(replace(stretch, samples=stretch.samples.part(0, train_end)))
+        tail_samples = stretch.samples.part(len(stretch.samples) - tail, len(stretch.samples))
+        stretches.append(replace(stretch, role="holdout", start_seconds=held_start_seconds, samples=tail_samples))
     if len(notes) == len(training):
+        if len(training) * settings.holdout_share >= 1:
+            whole = hold_out(
+                corpus,
+                settings.model_copy(update={"holdout": "recordings"}),
+                window_samples=window_samples,
+                minimum_train_samples=minimum_train_samples,
+            )
+            longest = max(len(stretch.samples) for stretch in training) / corpus.sample_rate_hz
+            note = (
+                f"the recordings have at most {longest:.2f} s, too little to hold out the tail of any: "
+                f"{len(whole.with_role('holdout'))} of {len(training)} whole recordings are held out instead"
+            )
+            return replace(whole, notes=[*whole.notes, note])
         longest = max(len(stretch.samples) for stretch in training) / corpus.sample_rate_hz
         needed = window_samples / settings.holdout_share / corpus.sample_rate_hz
         raise DataError(
@@ -175,14 +194,42 @@ def _kind(segments: Sequence[Segment]) -> Kind:
     return "audio" if audio else "sensor"
 
 
-def _used(signal: Signal, channel: str) -> Signal:
-    """`signal` with the channels that the model will use."""
-    used = used_channels(channel, len(signal.channel_names))
-    names = tuple(signal.channel_names[index] for index in used)
-    return replace(signal, samples=signal.samples[:, used], channel_names=names)
+@dataclass(frozen=True)
+class _Recording:
+    """A segment as it was read, at its own rate."""
+
+    segment: Segment
+    sample_rate_hz: float
+    channel_names: tuple[str, ...]
+    samples: StoredSamples
 
 
-def _stretch(segment: Segment, signal: Signal) -> Stretch:
+def _read(segment: Segment, settings: DataSettings, kind: Kind, store: SampleStore) -> tuple[_Recording, str]:
+    """The samples of `segment` in `store`, and a note about them or ''. Raises RecordingError if they are no good."""
+    opened = open_signal(
+        segment.path,
+        start_seconds=segment.start_seconds,
+        end_seconds=segment.end_seconds,
+        table=TableFormat(sample_rate_hz=settings.sample_rate_hz, channels=settings.columns),
+    )
+    names = opened.channel_names
+    used = used_channels(settings.channel_for(kind), len(names))
+    quality = Quality(kind, tuple(names[channel] for channel in used))
+
+    def judged() -> Iterator[NDArray[np.float32]]:
+        for block in opened.blocks:
+            quality.add(block[:, used])
+            yield block
+
+    samples = store.add(judged(), channels=len(names))
+    fault = quality.fault()
+    if fault and not (fault.startswith("clipped") and segment.role.startswith("test_")):
+        raise RecordingError(segment.path, fault)
+    note = f"{segment.path}: {fault} It is tested all the same: a fault may be loud." if fault else ""
+    return _Recording(segment, opened.sample_rate_hz, names, samples), note
+
+
+def _stretch(segment: Segment, samples: StoredSamples) -> Stretch:
     part = f" from {segment.start_seconds:g} s" if segment.start_seconds else ""
     return Stretch(
         name=f"{segment.path}{part}",
@@ -190,7 +237,7 @@ def _stretch(segment: Segment, signal: Signal) -> Stretch:
         machine=segment.machine,
         condition=segment.condition,
         start_seconds=segment.start_seconds,
-        samples=signal.samples,
+        samples=samples,
     )
 
 

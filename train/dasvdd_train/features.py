@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from dasvdd_runtime.errors import ConfigError
+from dasvdd_runtime.levels import SlicedSamples
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +26,10 @@ class Geometry:
     window_hop_samples: int
     minimum_samples: int
     """Samples of one feature vector: the least that can be trained on."""
+
+    def windows_in(self, samples: int) -> int:
+        """Whole windows in a stretch of `samples`."""
+        return max(0, (samples - self.window_samples) // self.window_hop_samples + 1)
 
 
 def geometry(
@@ -54,19 +59,30 @@ def as_input(samples: NDArray[np.float32], kind: str) -> Tensor:
     return torch.from_numpy(np.array(samples.swapaxes(1, 2) if kind == "audio" else samples, np.float32, order="C"))
 
 
+@dataclass(frozen=True)
+class FrameTable:
+    """Frames of several stretches below each other."""
+
+    frames: Tensor
+    """[frames, bands], float32, before or after standardisation."""
+    counts: list[int]
+    """Frames of each stretch, in order."""
+
+
 @torch.no_grad()
-def raw_frames(front_end: FrontEnd, samples: NDArray[np.float32]) -> Tensor:
-    """Frames [frames, bands], before standardisation, of a whole stretch [samples, channels], in bounded memory."""
+def frame_table(front_end: FrontEnd, stretches: Sequence[SlicedSamples]) -> FrameTable:
+    """Frames of whole `stretches`, each [samples, channels], computed piece by piece into one tensor."""
     hop, frame = front_end.frame_hop_samples, front_end.frame_samples
-    count = (len(samples) - frame) // hop + 1
-    if count < 1:
-        return torch.empty(0, front_end.bands)
-    pieces = []
-    for first in range(0, count, FRAMES_AT_ONCE):
-        last = min(first + FRAMES_AT_ONCE, count)
-        part = samples[first * hop : (last - 1) * hop + frame]
-        pieces.append(front_end(as_input(part[None], front_end.kind))[0])
-    return torch.cat(pieces)
+    counts = [max(0, (len(samples) - frame) // hop + 1) for samples in stretches]
+    frames = torch.empty(sum(counts), front_end.bands)
+    filled = 0
+    for samples, count in zip(stretches, counts, strict=True):
+        for first in range(0, count, FRAMES_AT_ONCE):
+            last = min(first + FRAMES_AT_ONCE, count)
+            part = samples[first * hop : (last - 1) * hop + frame]
+            frames[filled + first : filled + last] = front_end(as_input(part[None], front_end.kind))[0]
+        filled += count
+    return FrameTable(frames, counts)
 
 
 @dataclass(frozen=True)
@@ -98,23 +114,23 @@ class FeatureVectors:
         return FeatureVectors(self.frames.to(device), self.first_frame.to(device), self.stacked_frames)
 
 
-def fit_standardisation(model: DasvddModel, frames: Sequence[Tensor]) -> list[str]:
-    """Set the model's mean and std per band from the training `frames` alone; returns the names of constant bands."""
-    count = sum(len(part) for part in frames)
-    mean = torch.stack([part.sum(dim=0, dtype=torch.float64) for part in frames]).sum(dim=0) / count
-    squares = torch.stack([(part.double() - mean).square().sum(dim=0) for part in frames]).sum(dim=0)
-    std = (squares / count).sqrt()
+def fit_standardisation(model: DasvddModel, table: FrameTable) -> list[str]:
+    """Set the model's mean and std per band from the training frames alone; returns the names of constant bands."""
+    parts = torch.split(table.frames, FRAMES_AT_ONCE)
+    mean = torch.stack([part.sum(dim=0, dtype=torch.float64) for part in parts]).sum(dim=0) / len(table.frames)
+    squares = torch.stack([(part.double() - mean).square().sum(dim=0) for part in parts]).sum(dim=0)
+    std = (squares / len(table.frames)).sqrt()
     constant = std <= 1e-6 * mean.abs().clamp_min(1e-6)
     model.mean.copy_(mean)
     model.std.copy_(torch.where(constant, torch.ones_like(std), std))
     return [name for name, flat in zip(model.residual_names, constant.tolist(), strict=True) if flat]
 
 
-def feature_vectors(model: DasvddModel, frames: Sequence[Tensor]) -> FeatureVectors:
-    """Standardise `frames` (one tensor a stretch) with the model's constants and index their vectors."""
-    starts, offset = [], 0
-    for part in frames:
-        starts.append(torch.arange(max(0, len(part) - model.stacked_frames + 1)) + offset)
-        offset += len(part)
-    standardised = (torch.cat(list(frames)) - model.mean) / model.std
-    return FeatureVectors(standardised, torch.cat(starts), model.stacked_frames)
+def feature_vectors(model: DasvddModel, table: FrameTable) -> FeatureVectors:
+    """Standardise the frames of `table`, in place, with the model's constants, and index their vectors."""
+    starts, offset = [torch.empty(0, dtype=torch.int64)], 0
+    for count in table.counts:
+        starts.append(torch.arange(max(0, count - model.stacked_frames + 1)) + offset)
+        offset += count
+    table.frames.sub_(model.mean).div_(model.std)
+    return FeatureVectors(table.frames, torch.cat(starts), model.stacked_frames)

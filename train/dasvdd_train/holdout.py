@@ -28,16 +28,10 @@ class Holdout:
     """Every held-out score in time order, one array per held-out stretch."""
 
 
-def thin(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At most `MAX_WINDOWS` and `MAX_BYTES` of `windows`, evenly spaced."""
-    return evenly_spaced(windows, MAX_WINDOWS, MAX_BYTES)
-
-
-def evenly_spaced(windows: NDArray[np.float32], most: int, most_bytes: int) -> NDArray[np.float32]:
-    """At most `most` of `windows` [windows, ...], and no more than fit into `most_bytes`, but at least one."""
-    count = min(len(windows), most, max(1, most_bytes // max(1, windows[:1].nbytes)))
-    chosen: NDArray[np.int64] = np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
-    return windows.take(chosen, axis=0)
+def evenly_spaced(count: int, *most: int) -> NDArray[np.int64]:
+    """Indices of at most the smallest of `most` out of `count` items, evenly spaced, but of at least one."""
+    chosen = min(count, max(1, min(most)))
+    return np.linspace(0, count - 1, chosen).round().astype(np.int64)
 
 
 def save_holdout(path: Path, holdout: Holdout) -> None:

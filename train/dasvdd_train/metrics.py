@@ -38,7 +38,7 @@ class EarlyStop:
     last_score: float
     """Held-out score of the last epoch that was trained."""
     stop_epoch: int | None
-    """The epoch after which it would have stopped; None: the last one is within `patience` epochs of the best."""
+    """The epoch after which it would have stopped; None: the best is less than `patience` epochs ago."""
     patience: int
 
 

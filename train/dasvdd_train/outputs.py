@@ -23,6 +23,28 @@ from .metrics import EpochMetrics
 from .model_file import TrainedModel, save_model
 from .report import ReportData, write_report
 
+METRICS_NAME = "metrics.jsonl"
+
+
+class MetricsLog:
+    """A JSON line an epoch, there as soon as the epoch is over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def start(self, history: Sequence[EpochMetrics]) -> None:
+        """The lines of `history`, in place of what was there."""
+        write_atomically(self._path, "".join(map(_line, history)).encode())
+
+    def append(self, metrics: EpochMetrics) -> None:
+        """One more line."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(metrics))
+
+
+def _line(metrics: EpochMetrics) -> str:
+    return json.dumps(dataclasses.asdict(metrics)) + "\n"
+
 
 def write_outputs(
     out: Path,
@@ -39,8 +61,7 @@ def write_outputs(
     held_out_seconds: float,
 ) -> list[Path]:
     """Write every file into `out`, the model last, so that a model is never there without what belongs to it."""
-    lines = "".join(json.dumps(dataclasses.asdict(metrics)) + "\n" for metrics in history)
-    write_atomically(out / "metrics.jsonl", lines.encode())
+    MetricsLog(out / METRICS_NAME).start(history)
     write_atomically(out / "config.toml", tomli_w.dumps(_plain(trained.config)).encode())
     if holdout is None:
         (out / "holdout.npz").unlink(missing_ok=True)  # one of an earlier run would calibrate the wrong model
@@ -76,7 +97,7 @@ def write_outputs(
         ),
     )
     save_model(out / "model.pt", trained)
-    names = ["model.pt", *(["holdout.npz"] if holdout else []), "report.html", "metrics.jsonl", "config.toml"]
+    names = ["model.pt", *(["holdout.npz"] if holdout else []), "report.html", METRICS_NAME, "config.toml"]
     return [out / name for name in names]
 
 

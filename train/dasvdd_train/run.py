@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,8 @@ from dasvdd_runtime.manifest import Segment
 from dasvdd_runtime.recording_types import used_channels
 from numpy.typing import NDArray
 
+from .architecture import build_model, front_end_used
+from .checkpoint import Checkpoint, check_resumable
 from .config import TrainConfig
 from .corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
 from .data_diagnosis import (
@@ -28,19 +30,16 @@ from .data_diagnosis import (
 )
 from .diagnosis import Doubt, latent_figures, refuse_diverged, training_doubts
 from .evaluation import Evaluation, ScoredStream, evaluate
-from .features import Geometry, feature_vectors, fit_standardisation, geometry, raw_frames
-from .front_ends import FrontEnd, LogMel, Rows
-from .holdout import Holdout, thin
+from .features import Geometry, feature_vectors, fit_standardisation, frame_table, geometry
+from .front_ends import FrontEnd
+from .holdout import MAX_BYTES, MAX_WINDOWS, Holdout
 from .inspection import Inspection, inspect
 from .metrics import EpochMetrics
 from .model import DasvddModel
 from .model_file import TrainedModel
-from .outputs import write_outputs
-from .scoring import all_windows, score_stretch, score_windows
+from .outputs import METRICS_NAME, MetricsLog, write_outputs
+from .scoring import sample_windows, score_stretch, score_windows
 from .trainer import choose_device, train
-
-AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES = (1024, 256), 256, 5
-SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES = (10, 10), 4, 1
 
 
 class Listener(Protocol):
@@ -85,11 +84,25 @@ class _Scored:
         return [stream.scores for stream in self.streams if stream.role == "holdout"]
 
 
-def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: str, listener: Listener) -> Result:
-    """Train on `segments` and write everything into the folder `out`. Errors are those of the steps."""
+def run(
+    segments: Sequence[Segment],
+    out: Path,
+    config: TrainConfig,
+    *,
+    name: str,
+    listener: Listener,
+    resume: bool = False,
+    watchers: Sequence[Callable[[EpochMetrics], None]] = (),
+) -> Result:
+    """Train on `segments` and write everything into the folder `out`. Errors are those of the steps.
+
+    While it trains, `out` holds a checkpoint of each epoch; with `resume` an interrupted training goes on from it.
+    `watchers` are told of each epoch beside the listener.
+    """
     choose_device(config.training.device)  # a device that is not there is said before anything is read
-    corpus = load_corpus(segments, config.data, on_segment=listener.reading)
-    model = _build_model(corpus, config)
+    check_resumable(out, resume=resume)
+    corpus = load_corpus(segments, config.data, folder=out, on_segment=listener.reading)
+    model = build_model(corpus, config)
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     config = _effective(config, corpus, model)
     sizes = geometry(
@@ -108,12 +121,30 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         listener.warn(warning.text)
     _describe(corpus, sizes, config, listener)
 
-    frames = [raw_frames(front_end, stretch.samples) for stretch in training]
+    frames = frame_table(front_end, [stretch.samples for stretch in training])
     constant_bands = fit_standardisation(model, frames)
     vectors = feature_vectors(model, frames)
     held_out = corpus.with_role("holdout")
-    held_vectors = feature_vectors(model, [raw_frames(front_end, s.samples) for s in held_out]) if held_out else None
-    history = train(model, vectors, held_vectors, config.training, on_epoch=listener.epoch)
+    held_vectors = feature_vectors(model, frame_table(front_end, [s.samples for s in held_out])) if held_out else None
+    data_fingerprint = fingerprint(training)
+    checkpoint = Checkpoint(out, config, data_fingerprint)
+    log = MetricsLog(out / METRICS_NAME)
+    if checkpoint.exists():
+        done = checkpoint.history()
+        log.start(done)
+        listener.say(f"going on after epoch {len(done)} of {config.training.epochs}")
+    else:
+        log.start([])
+        if resume:
+            listener.say(f"{out} holds nothing to resume: training from the beginning")
+
+    def on_epoch(metrics: EpochMetrics) -> None:
+        for told in (log.append, listener.epoch, *watchers):
+            told(metrics)
+
+    history = train(model, vectors, held_vectors, config.training, checkpoint=checkpoint, on_epoch=on_epoch)
+    if len(history) < config.training.epochs:
+        listener.say(f"stopped early after epoch {len(history)}: the held-out score no longer fell")
 
     training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
     latent = latent_figures(model, vectors)
@@ -158,11 +189,11 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         training=TrainingSummary(
             recordings=len({s.name for s in training}),
             seconds=training_seconds,
-            data_fingerprint=fingerprint(training),
+            data_fingerprint=data_fingerprint,
         ),
     )
     warnings += new_warnings
-    held_windows = thin(all_windows(held_out, sizes)) if held_out else np.empty((0, 0, 0), np.float32)
+    held_windows = sample_windows(held_out, sizes, MAX_WINDOWS, MAX_BYTES)
     files = write_outputs(
         out,
         trained,
@@ -176,35 +207,8 @@ def run(segments: Sequence[Segment], out: Path, config: TrainConfig, *, name: st
         inspection=inspection,
         held_out_seconds=sum(len(s.samples) for s in held_out) / corpus.sample_rate_hz,
     )
+    checkpoint.remove()
     return Result(trained, evaluation, inspection, files, warnings)
-
-
-def _build_model(corpus: Corpus, config: TrainConfig) -> DasvddModel:
-    channels = len(corpus.channel_names)
-    front_end: LogMel | Rows
-    if corpus.kind == "audio":
-        front_end = LogMel(
-            sample_rate_hz=corpus.sample_rate_hz,
-            channels=channels,
-            channel=config.data.channel_for("audio"),
-            n_fft=config.front_end.n_fft,
-            frame_hop_samples=config.front_end.frame_hop_samples,
-            mel_bands=config.front_end.mel_bands,
-        )
-        widths, latent, stacked = AUDIO_WIDTHS, AUDIO_LATENT, AUDIO_STACKED_FRAMES
-    else:
-        front_end = Rows(
-            channels=channels,
-            channel_names=list(corpus.channel_names),
-            channel=config.data.channel_for("sensor"),
-        )
-        widths, latent, stacked = SENSOR_WIDTHS, SENSOR_LATENT, SENSOR_STACKED_FRAMES
-    return DasvddModel(
-        front_end,
-        stacked_frames=config.front_end.stacked_frames or stacked,
-        widths=widths if config.network.widths is None else config.network.widths,
-        latent=config.network.latent or latent,
-    )
 
 
 def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> TrainConfig:
@@ -212,7 +216,7 @@ def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> Train
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     used = {
         "data": {"sample_rate_hz": corpus.sample_rate_hz, "channel": front_end.settings()["channel"]},
-        "front_end": {"stacked_frames": model.stacked_frames},
+        "front_end": front_end_used(front_end) | {"stacked_frames": model.stacked_frames},
         "network": {"widths": model.widths, "latent": model.latent},
     }
     return config.model_copy(update={name: getattr(config, name).model_copy(update=u) for name, u in used.items()})

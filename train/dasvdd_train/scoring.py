@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .corpus import Stretch
 from .evaluation import ScoredStream
 from .features import Geometry, as_input
+from .holdout import evenly_spaced
 from .model import DasvddModel
 
 WINDOWS_AT_ONCE = 64
@@ -35,25 +36,32 @@ def score_stretch(
 
     Times are the windows' ends in seconds of the recording, when the device would know the score.
     """
-    windows = cut_windows(stretch.samples, window_samples=sizes.window_samples, hop_samples=sizes.window_hop_samples)
-    scores, residuals = score_windows(model, windows)
-    ends = np.arange(len(scores)) * sizes.window_hop_samples + sizes.window_samples
+    window, hop = sizes.window_samples, sizes.window_hop_samples
+    count = sizes.windows_in(len(stretch.samples))
+    scores, residuals = [np.empty(0)], [np.empty((0, model.bands))]
+    for first in range(0, count, WINDOWS_AT_ONCE):
+        last = min(first + WINDOWS_AT_ONCE, count)
+        samples = stretch.samples[first * hop : (last - 1) * hop + window]
+        score, residual = score_windows(model, cut_windows(samples, window_samples=window, hop_samples=hop))
+        scores.append(score)
+        residuals.append(residual)
     stream = ScoredStream(
         name=stretch.name,
         role=stretch.role,
         machine=stretch.machine,
         condition=stretch.condition,
-        times_seconds=stretch.start_seconds + ends / sample_rate_hz,
-        scores=scores,
+        times_seconds=stretch.start_seconds + (np.arange(count) * hop + window) / sample_rate_hz,
+        scores=np.concatenate(scores),
     )
-    return stream, residuals
+    return stream, np.concatenate(residuals)
 
 
-def all_windows(stretches: Sequence[Stretch], sizes: Geometry) -> NDArray[np.float32]:
-    """Every window of `stretches`, shape [windows, window_samples, channels]."""
-    return np.concatenate(
-        [
-            cut_windows(s.samples, window_samples=sizes.window_samples, hop_samples=sizes.window_hop_samples)
-            for s in stretches
-        ]
-    )
+def sample_windows(stretches: Sequence[Stretch], sizes: Geometry, most: int, most_bytes: int) -> NDArray[np.float32]:
+    """At most `most` windows of `stretches` and `most_bytes`, evenly spaced, [windows, window_samples, channels]."""
+    window, hop = sizes.window_samples, sizes.window_hop_samples
+    starts = [(s.samples, i * hop) for s in stretches for i in range(sizes.windows_in(len(s.samples)))]
+    if not starts:
+        return np.empty((0, window, 0), np.float32)
+    channels = starts[0][0].shape[1]
+    chosen = evenly_spaced(len(starts), most, most_bytes // (4 * window * channels))
+    return np.stack([samples[start : start + window] for samples, start in map(starts.__getitem__, chosen)])

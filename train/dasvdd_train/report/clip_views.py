@@ -60,8 +60,7 @@ def spectrogram_db(signal: NDArray[np.float32], sample_rate_hz: float) -> tuple[
         mode="magnitude",
         window=np.hanning(length),
     )
-    amplitude = 2 * np.asarray(spectrum, np.float64)
-    return 20 * np.log10(np.maximum(amplitude, 1e-6)), hop / sample_rate_hz
+    return 20 * np.log10(np.maximum(2 * np.asarray(spectrum, np.float64), 1e-6)), hop / sample_rate_hz
 
 
 def clip_figure(

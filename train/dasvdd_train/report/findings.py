@@ -233,8 +233,8 @@ def training_words(data: ReportData) -> str:
     if stop is None:
         return f"{general} Nothing was held out, so nothing shows whether fewer epochs would have done."
     text = (
-        f"{general} The held-out score was lowest after epoch {stop.best_epoch} ({stop.best_score:.4g}; after "
-        f"the last, epoch {data.epochs[-1].epoch}: {stop.last_score:.4g})."
+        f"{general} The held-out score was lowest after epoch {stop.best_epoch} ({stop.best_score:.4g}; after the "
+        f"last, epoch {data.epochs[-1].epoch}: {stop.last_score:.4g})."
     )
     if stop.stop_epoch is None:
         return f"{text} Early stopping with a patience of {count(stop.patience, 'epoch')} would not have ended it."

@@ -1,0 +1,164 @@
+"""An interrupted training goes on where it was, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from dasvdd_runtime.errors import ConfigError, ModelError
+from dasvdd_train.checkpoint import CHECKPOINT_NAME, Checkpoint
+from dasvdd_train.config import TrainConfig, TrainingSettings
+from dasvdd_train.features import FeatureVectors, FrameTable, feature_vectors
+from dasvdd_train.front_ends import Rows
+from dasvdd_train.metrics import EpochMetrics
+from dasvdd_train.model import DasvddModel
+from dasvdd_train.trainer import train
+from make_tiny_models import TINY, write_audio
+
+
+class Killed(Exception):
+    """Stands for the end of the process between two epochs."""
+
+
+def model_and_vectors() -> tuple[DasvddModel, FeatureVectors]:
+    model = DasvddModel(Rows(channels=6, channel_names=list("abcdef")), stacked_frames=1, widths=(16,), latent=2)
+    rows = torch.randn(330, 6, generator=torch.Generator().manual_seed(1))
+    return model, feature_vectors(model, FrameTable(rows, [len(rows)]))
+
+
+def settings(epochs: int = 6, **more: object) -> TrainingSettings:
+    return TrainingSettings.model_validate({"epochs": epochs, "batch_rows": 50, "device": "cpu"} | more)
+
+
+def weights(model: DasvddModel) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+def train_with_kill(
+    folder: Path, kill_after: int, training: TrainingSettings
+) -> tuple[torch.Tensor, list[EpochMetrics]]:
+    """Train, be killed after `kill_after` epochs, go on; the weights and the history."""
+    checkpoint = Checkpoint(folder, TrainConfig(), "data")
+
+    def kill(metrics: EpochMetrics) -> None:
+        if metrics.epoch == kill_after:
+            raise Killed
+
+    model, vectors = model_and_vectors()
+    with pytest.raises(Killed):
+        train(model, vectors, vectors, training, checkpoint=checkpoint, on_epoch=kill)
+    model, vectors = model_and_vectors()
+    seen: list[int] = []
+    history = train(model, vectors, vectors, training, checkpoint=checkpoint, on_epoch=lambda m: seen.append(m.epoch))
+    assert seen == list(range(kill_after + 1, training.epochs + 1))
+    return weights(model), history
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 5, 6])
+def test_killed_after_any_epoch_the_same_model_comes_out(tmp_path: Path, kill_after: int) -> None:
+    """Both optimisers, the center and the order of the data go on: every weight and figure is that of a whole run."""
+    model, vectors = model_and_vectors()
+    whole = train(model, vectors, vectors, settings())
+    resumed, history = train_with_kill(tmp_path, kill_after, settings())
+    assert torch.equal(resumed, weights(model))
+    assert [(m.reconstruction_error, m.center_distance, m.holdout_score) for m in history] == [
+        (m.reconstruction_error, m.center_distance, m.holdout_score) for m in whole
+    ]
+
+
+def test_early_stopping_keeps_its_best_networks_over_a_kill(tmp_path: Path) -> None:
+    """The lowest held-out point of before the kill is still the one that is kept."""
+    training = settings(40, early_stopping_epochs=50, learning_rate=0.02)
+    model, vectors = model_and_vectors()
+    train(model, vectors, vectors, training)
+    resumed, _ = train_with_kill(tmp_path, 39, training)
+    assert torch.equal(resumed, weights(model))
+
+
+def test_a_longer_training_may_go_on(tmp_path: Path) -> None:
+    """Three epochs and then three more are six: only the length of a training may change."""
+    model, vectors = model_and_vectors()
+    train(model, vectors, None, settings(6))
+    first, _ = model_and_vectors()
+    checkpoint = Checkpoint(tmp_path, TrainConfig(), "data")
+    train(first, vectors, None, settings(3), checkpoint=checkpoint)
+    longer = Checkpoint(tmp_path, TrainConfig(training=TrainingSettings(epochs=6)), "data")
+    second, _ = model_and_vectors()
+    train(second, vectors, None, settings(6), checkpoint=longer)
+    assert torch.equal(weights(second), weights(model))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda folder: Checkpoint(folder, TrainConfig(), "other data"),
+        lambda folder: Checkpoint(folder, TrainConfig(training=TrainingSettings(seed=1)), "data"),
+    ],
+    ids=["data", "settings"],
+)
+def test_another_run_is_refused(tmp_path: Path, other: object) -> None:
+    """Going on with other recordings or settings would make a model that nothing describes."""
+    model, vectors = model_and_vectors()
+    train(model, vectors, None, settings(2), checkpoint=Checkpoint(tmp_path, TrainConfig(), "data"))
+    with pytest.raises(ConfigError, match="after epoch 2"):
+        train(model, vectors, None, settings(3), checkpoint=other(tmp_path))  # type: ignore[operator]
+
+
+def test_a_checkpoint_cut_at_any_length_is_named(tmp_path: Path) -> None:
+    """A damaged file is an error with its name, never a half-restored training."""
+    model, vectors = model_and_vectors()
+    checkpoint = Checkpoint(tmp_path, TrainConfig(), "data")
+    train(model, vectors, None, settings(1), checkpoint=checkpoint)
+    content = checkpoint.path.read_bytes()
+    for length in range(0, len(content), max(1, len(content) // 40)):
+        checkpoint.path.write_bytes(content[:length])
+        with pytest.raises(ModelError, match=r"checkpoint\.pt: damaged"):
+            checkpoint.history()
+
+
+def start(data: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+    code = "from dasvdd_train.cli import main; main(prog_name='dasvdd-train')"
+    command = [sys.executable, "-c", code, str(data), "--out", str(out), *TINY, "--epochs", "30", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+
+
+def epochs_in(out: Path) -> int:
+    path = out / "metrics.jsonl"
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def test_the_program_killed_again_and_again_ends_with_the_same_file(tmp_path: Path) -> None:
+    """SIGKILL and Ctrl-C lose at most one epoch, and the final model.pt is that of a quiet run, byte for byte."""
+    write_audio(tmp_path / "data")
+    quiet, rough = tmp_path / "quiet" / "run", tmp_path / "rough" / "run"
+    assert start(tmp_path / "data", quiet).wait(120) == 0
+
+    for number, at_epoch in ((signal.SIGKILL, 3), (signal.SIGINT, 9), (signal.SIGKILL, 17)):
+        process = start(tmp_path / "data", rough, "--resume")
+        while epochs_in(rough) < at_epoch and process.poll() is None:
+            time.sleep(0.002)
+        before = epochs_in(rough)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == (-9 if number is signal.SIGKILL else 130), stderr
+        saved = torch.load(rough / CHECKPOINT_NAME, weights_only=True)["epoch"]
+        assert saved >= before - 1
+    assert "--resume" in start(tmp_path / "data", rough).communicate(timeout=60)[1]
+
+    process = start(tmp_path / "data", rough, "--resume")
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert f"going on after epoch {saved} of 30" in stderr
+    assert (rough / "model.pt").read_bytes() == (quiet / "model.pt").read_bytes()
+    assert not (rough / CHECKPOINT_NAME).exists()
+    lines = [json.loads(line) for line in (rough / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 31))
+    assert "nothing to resume" in start(tmp_path / "data", rough, "--resume").communicate(timeout=60)[1]

@@ -1,0 +1,154 @@
+"""A training in progress, and the file that it goes on from after an interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from dasvdd_runtime.errors import ConfigError, ModelError
+from dasvdd_runtime.files import write_atomically
+from torch import Tensor, nn
+
+from .config import TrainConfig
+from .dasvdd import Optimisers
+from .metrics import EpochMetrics
+
+CHECKPOINT_NAME = "checkpoint.pt"
+FORMAT = "dasvdd checkpoint 1"
+MAY_CHANGE = {"training.epochs", "training.early_stopping_epochs", "training.device"}
+"""Settings that may differ when a training goes on."""
+
+
+def check_resumable(out: Path, *, resume: bool) -> None:
+    """Raises ConfigError where `out` holds an interrupted training without `resume`, or a finished one with it."""
+    if (out / CHECKPOINT_NAME).exists():
+        if not resume:
+            raise ConfigError(
+                f"{out} holds an interrupted training. Go on with it by --resume and the same DATA and options, or "
+                f"remove {out / CHECKPOINT_NAME} to start anew."
+            )
+    elif resume and (out / "model.pt").exists():
+        raise ConfigError(f"{out} holds a finished training, nothing to resume. Without --resume it is trained anew.")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The networks at the lowest held-out score so far."""
+
+    epoch: int
+    holdout_score: float
+    networks: dict[str, Tensor]
+
+
+@dataclass
+class TrainingState:
+    """All that the next epoch depends on, beside the data and the settings."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    center: Tensor
+    optimisers: Optimisers
+    order: torch.Generator
+    """Shuffles the feature vectors; on the CPU, so that a seed gives the same order on every device."""
+    gamma: float
+    epoch: int = 0
+    """Epochs that are done."""
+    history: list[EpochMetrics] = field(default_factory=list)
+    best: Best | None = None
+
+    def networks(self) -> dict[str, Tensor]:
+        """Parameters of encoder and decoder and the center, by name; not copied."""
+        parameters = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
+        parameters |= {f"decoder.{name}": value for name, value in self.decoder.state_dict().items()}
+        return parameters | {"center": self.center.detach()}
+
+    @torch.no_grad()
+    def load_networks(self, saved: Mapping[str, Tensor]) -> None:
+        """Take over what `networks` gave. Raises KeyError or RuntimeError where it belongs to other networks."""
+        for name, module in (("encoder.", self.encoder), ("decoder.", self.decoder)):
+            module.load_state_dict({k.removeprefix(name): v for k, v in saved.items() if k.startswith(name)})
+        self.center.copy_(saved["center"])
+
+
+class Checkpoint:
+    """The file in the folder `out` that holds the TrainingState of a run.
+
+    It belongs to the recordings with `data_fingerprint`, to the settings in `config` (but not to the length of the
+    training, which may change) and to this version of torch. One of another run is refused, since going on from it
+    would make a model that no settings describe.
+    """
+
+    def __init__(self, out: Path, config: TrainConfig, data_fingerprint: str) -> None:
+        self.path = out / CHECKPOINT_NAME
+        settings = {name: value for name, value in config.flat().items() if name not in MAY_CHANGE}
+        run = {"data": data_fingerprint, "torch": torch.__version__} | settings
+        self._run = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+
+    def exists(self) -> bool:
+        """There is something to go on from."""
+        return self.path.exists()
+
+    def save(self, state: TrainingState) -> None:
+        """Write `state`, whole or not at all: whenever the process ends, the last whole epoch is there."""
+        content = {
+            "format": FORMAT,
+            "run": self._run,
+            "epoch": state.epoch,
+            "gamma": state.gamma,
+            "networks": state.networks(),
+            "network_optimiser": state.optimisers.networks.state_dict(),
+            "center_optimiser": state.optimisers.center.state_dict(),
+            "order": state.order.get_state(),
+            "history": [dataclasses.asdict(metrics) for metrics in state.history],
+            "best": dataclasses.asdict(state.best) if state.best else None,
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomically(self.path, buffer.getvalue())
+
+    def restore(self, state: TrainingState) -> None:
+        """Put what was saved into `state`.
+
+        Raises ModelError for a damaged file and ConfigError for one of other data or settings.
+        """
+        content = self._load(state.center.device)
+        if content["run"] != self._run:
+            raise ConfigError(
+                f"{self.path} holds a training of other recordings or settings, after epoch {content['epoch']}; going "
+                "on from it would mix the two. Give the same DATA and options as then, or remove it to start anew."
+            )
+        state.load_networks(content["networks"])
+        state.optimisers.networks.load_state_dict(content["network_optimiser"])
+        state.optimisers.center.load_state_dict(content["center_optimiser"])
+        state.order.set_state(content["order"].cpu())
+        state.gamma, state.epoch = content["gamma"], content["epoch"]
+        state.history = _history(content)
+        state.best = Best(**content["best"]) if content["best"] else None
+
+    def history(self) -> list[EpochMetrics]:
+        """The epochs that are done. Raises ModelError for a damaged file."""
+        return _history(self._load(torch.device("cpu")))
+
+    def remove(self) -> None:
+        """The training is finished."""
+        self.path.unlink(missing_ok=True)
+
+    def _load(self, device: torch.device) -> dict[str, Any]:
+        try:
+            content = torch.load(self.path, map_location=device, weights_only=True)
+        except Exception as error:  # torch.load raises a dozen kinds for a damaged file
+            raise ModelError(f"{self.path}: damaged ({type(error).__name__}). Remove it to start anew.") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ModelError(f"{self.path}: not a checkpoint of this version. Remove it to start anew.")
+        return content
+
+
+def _history(content: Mapping[str, Any]) -> list[EpochMetrics]:
+    return [EpochMetrics(**metrics) for metrics in content["history"]]

@@ -1,0 +1,25 @@
+"""The discrete Fourier transform as a constant matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def hann_dft_basis(n_fft: int) -> NDArray[np.float32]:
+    """Real and imaginary DFT basis, shape [n_fft, 2 * (n_fft // 2 + 1)], times the periodic Hann window.
+
+    Scaled so that a full-scale sine at a bin's centre has power re**2 + im**2 = 1 in that bin.
+    """
+    n = np.arange(n_fft)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / n_fft)
+    # n * k modulo n_fft keeps the angle exact where n * k is large.
+    angle = 2 * np.pi * (np.outer(n, np.arange(n_fft // 2 + 1)) % n_fft) / n_fft
+    scale = hann[:, None] * 2 / hann.sum()
+    return np.concatenate([np.cos(angle) * scale, -np.sin(angle) * scale], axis=1).astype(np.float32)
+
+
+def hann_dft_bins(n_fft: int, first: int, last: int) -> NDArray[np.float32]:
+    """The columns of `hann_dft_basis` for the bins `first` to `last` inclusive: [n_fft, 2 * (last - first + 1)]."""
+    real, imaginary = np.split(hann_dft_basis(n_fft), 2, axis=1)
+    return np.concatenate([real[:, first : last + 1], imaginary[:, first : last + 1]], axis=1)
