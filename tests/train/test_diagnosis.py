@@ -1,139 +1,257 @@
-"""What makes a model doubtful: each doubt where it belongs, and none where nothing is wrong."""
+"""Every warning and refusal of a finished training, each from figures that must cause it and figures that must not."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.errors import EXIT_DATA, DataError
 from dasvdd_train.data_diagnosis import (
     amount_doubts,
     calibration_doubts,
     channel_doubts,
     held_out_doubts,
+    hours_to_count,
     mixture_doubts,
     share_doubts,
 )
-from dasvdd_train.diagnosis import Doubt, LatentFigures, refuse_diverged, training_doubts
+from dasvdd_train.diagnosis import LatentFigures, refuse_diverged, training_doubts
 from dasvdd_train.metrics import EpochMetrics, early_stop
+from dasvdd_train.phrases import count, long_duration, rate
+from numpy.typing import NDArray
 
 HEALTHY = LatentFigures(relative_variance=0.1, latent_share=0.1, explained=0.5)
+EXTRAPOLATED = Calibration(
+    threshold=4.0,
+    false_alarms_per_day=1.0,
+    episodes_per_day_upper=2.11e4,
+    confidence=0.95,
+    hours=12.3 / 3600,
+    windows=24,
+    extrapolates=True,
+    method="fitted tail",
+    usual_score=1.0,
+)
 
 
 def metrics(*losses: float, held_out: list[float] | None = None) -> list[EpochMetrics]:
-    scores: list[float | None] = [None] * len(losses) if held_out is None else [*held_out]
-    both = enumerate(zip(losses, scores, strict=True))
-    return [EpochMetrics(i + 1, loss, 0, 1, 0, score) for i, (loss, score) in both]
-
-
-def codes(doubts: list[Doubt]) -> list[str]:
-    return [doubt.code for doubt in doubts]
+    """Epochs with these losses, all of it reconstruction error."""
+    return [
+        EpochMetrics(i + 1, loss, 0.0, 1.0, 0.0, held_out[i] if held_out else None) for i, loss in enumerate(losses)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("history", "latent", "code", "words"),
+    ("history", "latent", "code", "words", "serious"),
     [
-        (metrics(10, 9.9), HEALTHY, "loss-not-falling", "10 in the first epoch, 9.9"),
-        (metrics(10, 1, 30), HEALTHY, "loss-not-falling", "rose"),
-        (metrics(10, 1), LatentFigures(1e-9, 0.1, 0.5), "collapsed", "code"),
-        (metrics(10, 1), LatentFigures(0.1, 1e-6, 0.5), "latent-term-dead", "latent term"),
-        (metrics(10, 1), LatentFigures(0.1, 0.1, 0.001), "nothing-reconstructed", "reconstruct"),
+        (metrics(10, 9.9), HEALTHY, "loss-not-falling", "did not fall: 10 in the first epoch, 9.9", True),
+        (metrics(10, 30), HEALTHY, "loss-not-falling", "the learning rate is too high", True),
+        (metrics(10, 1), LatentFigures(1e-9, 0.1, 0.5), "collapsed", "the same code", True),
+        (metrics(10, 1), LatentFigures(0.1, 1e-6, 0.5), "latent-term-dead", "1.0e-06 of the score", False),
+        (metrics(10, 1), LatentFigures(0.1, 0.1, 0.001), "nothing-reconstructed", "0.1% of the data's variance", True),
     ],
 )
-def test_a_doubtful_training_is_named(
-    history: list[EpochMetrics], latent: LatentFigures, code: str, words: str
+def test_doubtful_trainings_are_warned_of(
+    history: list[EpochMetrics], latent: LatentFigures, code: str, words: str, serious: bool
 ) -> None:
-    """Each kind of doubtful training has its own doubt."""
-    found = {doubt.code: doubt.text for doubt in training_doubts(history, latent, steps=10_000)}
-    assert words in found[code]
+    """Each kind of doubtful training gets its one warning, serious where the model must not be used."""
+    (found,) = training_doubts(history, latent, steps=10_000)
+    assert (found.code, words in found.text, found.serious) == (code, True, serious), found.text
 
 
-def test_a_good_training_has_no_doubts() -> None:
-    """Nothing is said where nothing is wrong."""
-    assert training_doubts(metrics(10, 5, 1), HEALTHY, steps=10_000) == []
-    assert amount_doubts(vectors=10_000, batch_rows=200, training_seconds=600) == []
+def test_good_training_gets_no_warning() -> None:
+    """Nothing to say about a healthy run."""
+    assert training_doubts(metrics(10, 1), HEALTHY, steps=10_000) == []
 
 
-def test_a_diverged_training_is_refused() -> None:
-    """A reconstruction far worse than the mean of the data is no model, however finite its loss."""
-    with pytest.raises(DataError, match=r"diverged.*learning_rate \(now 0.9"):
-        refuse_diverged(metrics(10, 5000), LatentFigures(0.1, 0.1, -400.0), learning_rate=0.9)
-    refuse_diverged(metrics(10, 5), HEALTHY, learning_rate=0.001)
+@pytest.mark.parametrize(
+    ("history", "steps", "cause", "not_cause"),
+    [
+        (metrics(10, 8, 7), 30, "30 gradient steps in 3 epochs, and needs at least 500", "gamma"),
+        (metrics(*np.linspace(10, 5, 50)), 5000, "still falling after 50 epochs", "gamma"),
+        (metrics(10, *[5.0] * 49), 5000, "gamma (1) probably outweighs", "epochs: train"),
+        (metrics(10, 2, 50, 9, 9), 5000, "jumped from 2 to 50", "gamma"),
+    ],
+)
+def test_an_autoencoder_that_learned_nothing_is_told_why(
+    history: list[EpochMetrics], steps: int, cause: str, not_cause: str
+) -> None:
+    """Too few steps, a loss still falling and a high learning rate are not blamed on gamma."""
+    (found,) = training_doubts(history, LatentFigures(0.1, 0.1, 0.0), steps=steps)
+    assert cause in found.text
+    assert not_cause not in found.text
 
 
-def test_little_data_is_serious_where_it_is_too_little() -> None:
-    """Forty seconds are little; ten, or fewer than two batches, are too little to use."""
-    assert [d.serious for d in amount_doubts(vectors=9999, batch_rows=200, training_seconds=40)] == [False]
-    assert [d.serious for d in amount_doubts(vectors=9999, batch_rows=200, training_seconds=10)] == [True]
-    assert [d.serious for d in amount_doubts(vectors=300, batch_rows=200, training_seconds=600)] == [True]
+def test_diverged_training_is_refused_although_the_loss_is_finite() -> None:
+    """A reconstruction 41 times as wrong as the mean is an error of exit code 65, with the learning rate to lower."""
+    with pytest.raises(DataError, match=r"diverged.*41 times as wrong.*learning_rate \(now 10,") as caught:
+        refuse_diverged(metrics(1e9, 1e8), replace(HEALTHY, explained=-40.0), learning_rate=10.0)
+    assert caught.value.exit_code == EXIT_DATA
+    refuse_diverged(metrics(10, 9), replace(HEALTHY, explained=-0.1), learning_rate=1e-3)
 
 
-def test_constant_and_duplicate_channels_are_named() -> None:
-    """The same signal twice is found at any gain, offset and sign; two noises are not the same."""
-    noise = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
-    twice = np.column_stack([noise, -3 * noise[:, 1] + 7])
-    (constant, duplicate) = channel_doubts(["t"], twice, ["x", "y", "z", "y2"])
-    assert "1 channel, t" in constant.text
-    assert "y and y2" in duplicate.text
-    assert channel_doubts([], noise, ["x", "y", "z"]) == []
+@pytest.mark.parametrize(
+    ("seconds", "vectors", "expected"),
+    [(600, 10_000, []), (57, 1700, [False]), (12, 375, [True]), (600, 390, [True])],
+)
+def test_little_data_is_serious_only_where_it_is_far_too_little(
+    seconds: float, vectors: int, expected: list[bool]
+) -> None:
+    """57 s where 60 s are wanted is a warning; 12 s, or fewer than two batches, is a serious one."""
+    found = amount_doubts(vectors=vectors, batch_rows=200, training_seconds=seconds)
+    assert [doubt.serious for doubt in found] == expected
 
 
-def test_a_recording_that_dominates_is_named() -> None:
-    """Nine tenths in one recording of three is too much; equal shares and a single recording are not."""
-    (doubt,) = share_doubts({"a.wav": 900.0, "b.wav": 50.0, "c.wav": 50.0})
-    assert "a.wav is 90%" in doubt.text
-    assert share_doubts({"a.wav": 60.0, "b.wav": 50.0, "c.wav": 40.0}) == []
-    assert share_doubts({"a.wav": 900.0}) == []
+def channels(count: int, rows: int = 5000) -> NDArray[np.float32]:
+    """Independent noise, [rows, count]."""
+    return np.random.default_rng(0).standard_normal((rows, count)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("gap", "found"), [(0.0, False), (20.0, True)])
-def test_separate_ways_of_running_are_suspected(gap: float, found: bool) -> None:
-    """Two clouds far apart are a mixture, with the recording that each is from; one cloud is not."""
-    features = np.random.default_rng(0).standard_normal((400, 20)).astype(np.float32)
-    features[200:, :4] += gap
-    doubts = mixture_doubts(features, ["slow.wav"] * 200 + ["fast.wav"] * 200)
-    assert codes(doubts) == (["mixture"] if found else [])
-    if found:
-        assert "slow.wav" in doubts[0].text
-        assert "fast.wav" in doubts[0].text
+def test_constant_channels_are_named() -> None:
+    """At most five names are listed."""
+    (one,) = channel_doubts(["x"], channels(1), ["x"])
+    assert "1 channel, x." in one.text
+    (many,) = channel_doubts([f"{i} Hz" for i in range(9)], channels(1), ["x"], noun="band")
+    assert "9 bands, 0 Hz, 1 Hz, 2 Hz, 3 Hz, 4 Hz and more" in many.text
 
 
-def test_a_steady_drift_is_no_mixture() -> None:
-    """A machine that warms up moves through its features without standing anywhere."""
-    features = 0.3 * np.random.default_rng(0).standard_normal((400, 20))
-    features[:, 0] += np.linspace(0, 10, 400)
-    assert mixture_doubts(features.astype(np.float32), ["a.wav"] * 400) == []
+@pytest.mark.parametrize("copy", [lambda x: x, lambda x: -9.81 * x + 3])
+def test_a_channel_that_is_there_twice_is_named(copy) -> None:  # type: ignore[no-untyped-def]  # a lambda per case
+    """A copy, also one in another unit and with another zero, is named with its original."""
+    samples = channels(3)
+    samples[:, 2] = copy(samples[:, 0])
+    (found,) = channel_doubts([], samples, ["x", "y", "z"])
+    assert found.code == "duplicate-channels"
+    assert "x and z" in found.text
 
 
-def test_held_out_data_far_from_training_are_named() -> None:
-    """All of it far, or one stretch that stands out; scores like those of training are neither."""
-    usual = np.random.default_rng(0).uniform(9, 11, 100)
-    assert codes(held_out_doubts(usual, [("a", 5 * usual)])) == ["held-out-far"]
-    (doubt,) = held_out_doubts(usual, [("a", usual), ("b", usual), ("cough.wav", 8 * usual[:20])])
-    assert doubt.code == "held-out-stands-out"
-    assert "cough.wav (7.9 times" in doubt.text
-    assert held_out_doubts(usual, [("a", 1.2 * usual)]) == []
+def test_different_channels_are_not_called_duplicates() -> None:
+    """Independent channels, two that are merely alike (correlation 0.995), and two dead ones get no such warning."""
+    samples = channels(4)
+    samples[:, 1] = samples[:, 0] + 0.1 * samples[:, 1]
+    samples[:, 2:] = 1.0
+    assert channel_doubts([], samples, list("abcd")) == []
 
 
-def calibration(*, extrapolates: bool, upper: float) -> Calibration:
-    return Calibration(
-        threshold=4.0, false_alarms_per_day=1.0, episodes_per_day_upper=upper, confidence=0.95, hours=2.0, windows=7200,
-        extrapolates=extrapolates, method="fitted tail", usual_score=1.0,
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "dominates"),
+    [
+        ([100.0], False),
+        ([60.0, 40.0], False),
+        ([90.0, 10.0], True),
+        ([50.0, 25.0, 25.0], False),
+        ([600.0] + [4.0] * 100, True),
+        ([10.0] * 100, False),
+    ],
+)
+def test_a_recording_that_dominates_is_named(seconds: list[float], dominates: bool) -> None:
+    """Nearer to all of the data than to its fair share is too much; a lone recording dominates nobody."""
+    found = share_doubts({f"{i}.wav": value for i, value in enumerate(seconds)})
+    assert bool(found) == dominates
+    assert all("0.wav" in doubt.text for doubt in found)
 
 
-def test_a_threshold_that_must_extrapolate_says_what_would_do() -> None:
-    """Two hours cannot promise one alarm a day: three days without an alarm could (Poisson, 95 %)."""
-    doubts = calibration_doubts(calibration(extrapolates=True, upper=36.0))
-    assert codes(doubts) == ["threshold-extrapolates", "rate-not-promised"]
-    assert "about 3.0 days" in doubts[1].text
-    assert calibration_doubts(calibration(extrapolates=False, upper=0.9)) == []
+def clouds(separation: float, *, kinds: int = 2, bands: int = 20) -> NDArray[np.float32]:
+    """600 windows around `kinds` centers that lie `separation` standard deviations apart."""
+    rng = np.random.default_rng(1)
+    place = np.repeat(np.arange(kinds), 600 // kinds)[:, None] * separation
+    direction = np.ones(bands) / np.sqrt(bands)
+    return (rng.standard_normal((len(place), bands)) + place * direction).astype(np.float32)
 
 
-def test_early_stopping_would_have_ended_after_its_patience() -> None:
-    """The lowest held-out score is at epoch 2; with a patience of 3 it ends after epoch 5 and misses a later low."""
-    history = metrics(*[1.0] * 8, held_out=[5, 3, 4, 4, 4, 4, 4, 1])
-    stop = early_stop(history, patience=3)
-    assert stop is not None
-    assert (stop.best_epoch, stop.stop_epoch, stop.last_score) == (2, 5, 1)
-    assert early_stop(metrics(1.0, 2.0)) is None
+@pytest.mark.parametrize("kinds", [2, 3])
+def test_separate_ways_of_running_are_suspected(kinds: int) -> None:
+    """Two or three clouds far apart are counted, with a recording named for each."""
+    names = [f"{i * kinds // 600}.wav" for i in range(600)]
+    (found,) = mixture_doubts(clouds(25.0, kinds=kinds), names)
+    assert f"{kinds} separate ways of running" in found.text
+    assert all(f"{i}.wav" in found.text for i in range(kinds))
+
+
+def test_one_way_of_running_is_no_mixture() -> None:
+    """One cloud, a steady drift, a slow swing, a few odd windows and a handful of windows are no operating points."""
+    rng = np.random.default_rng(2)
+    noise = 0.05 * rng.standard_normal((600, 20))
+    time = np.linspace(0, 1, 600)[:, None]
+    odd = noise.copy()
+    odd[:6] += 50
+    cases = [clouds(0.0), noise + time, noise + np.sin(40 * time), odd, clouds(25.0)[::30]]
+    for features in cases:
+        assert mixture_doubts(np.asarray(features, np.float32), ["a.wav"] * len(features)) == []
+
+
+def test_held_out_data_far_from_training_are_warned_of() -> None:
+    """A held-out median of four times training's is far; the same level is not; one odd stretch is named."""
+    rng = np.random.default_rng(3)
+    training = rng.uniform(9, 11, 500)
+    usual = [(f"{i}.wav", rng.uniform(9, 12, 100)) for i in range(5)]
+    assert held_out_doubts(training, usual) == []
+    (far,) = held_out_doubts(training, [(name, 4 * scores) for name, scores in usual])
+    assert far.code == "held-out-far"
+    (odd,) = held_out_doubts(training, [*usual, ("door.wav", np.full(100, 60.0)), ("short.wav", np.empty(0))])
+    assert odd.code == "held-out-stands-out"
+    assert "door.wav" in odd.text
+    assert "1 held-out stretch unlike" in odd.text
+
+
+def test_a_threshold_that_extrapolates_promises_no_rate() -> None:
+    """12.3 s of held-out running: the fitted tail is said, and the rate that cannot be promised, in readable units."""
+    extrapolates, unproven = calibration_doubts(EXTRAPOLATED)
+    assert (extrapolates.code, unproven.code) == ("threshold-extrapolates", "rate-not-promised")
+    assert "12.3 s" in extrapolates.text
+    assert "one every 4.09 s" in unproven.text  # 86 400 s / 21 100
+    assert "3.0 days" in unproven.text
+    assert not extrapolates.serious
+    assert calibration_doubts(replace(EXTRAPOLATED, extrapolates=False)) == []
+    assert [d.code for d in calibration_doubts(replace(EXTRAPOLATED, episodes_per_day_upper=3.0))] == [
+        "threshold-extrapolates"
+    ]
+
+
+def test_hours_to_count_are_those_of_a_poisson_bound() -> None:
+    """No event in t days bounds the rate below 1 a day with 95 % confidence when exp(-t) = 0.05: t = 2.996 days."""
+    assert hours_to_count(EXTRAPOLATED) == pytest.approx(2.9957 * 24, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("per_day", "words"),
+    [
+        (21100.0, "one every 4.09 s"),
+        (96.0, "one every 15 min"),
+        (3.0, "3 a day"),
+        (1.0, "one a day"),
+        (0.25, "one in 4.0 days"),
+        (0.001, "one in 2.7 years"),
+        (0.0, "none"),
+    ],
+)
+def test_rates_are_readable(per_day: float, words: str) -> None:
+    """No rate is printed in powers of ten."""
+    assert rate(per_day) == words
+
+
+def test_counts_and_long_durations_are_readable() -> None:
+    """One recording is no 'recordings', and three days are no 259 200 s."""
+    assert [count(1, "recording"), count(2, "recording"), count(0.5, "alarm")] == [
+        "1 recording", "2 recordings", "0.5 alarms",
+    ]  # fmt: skip
+    assert [long_duration(12.3), long_duration(90), long_duration(259_200)] == ["12.3 s", "1 min 30 s", "3.0 days"]
+
+
+def test_early_stopping_is_found_on_the_held_out_curve() -> None:
+    """Lowest after epoch 3 and never again within 20 epochs: it stops after epoch 23, and does not see a later low."""
+    curve = [5.0, 4.0, 3.0, *[3.5] * 25, 1.0]
+    found = early_stop(metrics(*curve, held_out=curve))
+    assert found is not None
+    assert (found.best_epoch, found.best_score, found.stop_epoch, found.last_score) == (3, 3.0, 23, 1.0)
+
+
+def test_early_stopping_that_would_not_have_stopped() -> None:
+    """A curve that falls to its end has its best there; without held-out scores there is nothing to say."""
+    falling = metrics(*range(50, 0, -1), held_out=[float(i) for i in range(50, 0, -1)])
+    found = early_stop(falling)
+    assert found is not None
+    assert (found.best_epoch, found.stop_epoch) == (50, None)
+    assert early_stop(metrics(3, 2, 1)) is None

@@ -10,11 +10,11 @@ import pytest
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.detector import DecisionSettings, Detector
 from dasvdd_runtime.errors import DataError
-from dasvdd_train.evaluation import Evaluation, Figures, ScoredStream, Separation, evaluate, smoothed_scores
+from dasvdd_train.evaluation import Evaluation, ScoredStream, Separation, evaluate, smoothed_scores
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import auc as trapezoid_area
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 UNSMOOTHED = DecisionSettings(smoothing_seconds=0.0)
 CALIBRATION = Calibration(
@@ -32,21 +32,21 @@ CALIBRATION = Calibration(
 
 def stream(role: str, scores: list[float], name: str = "recording.wav") -> ScoredStream:
     """A stream with one window a second."""
-    times = np.arange(1, len(scores) + 1, dtype=np.float64)
+    times = np.arange(len(scores), dtype=np.float64)
     return ScoredStream(name, role, "", "", times, np.array(scores, np.float64))  # type: ignore[arg-type]
 
 
 def evaluated(
     *streams: ScoredStream, calibration: Calibration | None = CALIBRATION, decision: DecisionSettings = UNSMOOTHED
 ) -> Evaluation:
-    """`evaluate` with windows of one second, one a second."""
-    result = evaluate(streams, calibration=calibration, decision=decision, window_seconds=1.0, window_hop_seconds=1.0)
-    assert result is not None
-    return result
+    """`evaluate` with one window of a second a second; `stream` times are window ends, so recordings start at -1 s."""
+    found = evaluate(streams, calibration=calibration, decision=decision, window_seconds=1.0, window_hop_seconds=1.0)
+    assert found is not None
+    return found
 
 
-def separated(result: Evaluation) -> Separation:
-    """AUC and partial AUC over all."""
+def auc_of(result: Evaluation) -> Separation:
+    """The threshold-free figures, which must be there."""
     assert result.overall.separation is not None
     return result.overall.separation
 
@@ -54,29 +54,27 @@ def separated(result: Evaluation) -> Separation:
 def test_auc_counts_pairs_in_the_right_order() -> None:
     """AUC is the share of (normal, anomalous) pairs in which the anomalous window scores higher: here 5 of 6."""
     result = evaluated(stream("test_normal", [1, 2, 6]), stream("test_anomalous", [4, 9]))
-    assert separated(result).auc == pytest.approx(5 / 6)
+    assert auc_of(result).auc == pytest.approx(5 / 6)
     assert (result.overall.normal_windows, result.overall.anomalous_windows) == (3, 2)
 
 
 def test_a_tie_counts_half() -> None:
     """Of four pairs two are in order and two tie, which makes (2 + 2 / 2) / 4."""
-    assert separated(evaluated(stream("test_normal", [1, 3]), stream("test_anomalous", [3, 3]))).auc == pytest.approx(
-        0.75
-    )
+    assert auc_of(evaluated(stream("test_normal", [1, 3]), stream("test_anomalous", [3, 3]))).auc == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(("faulty", "auc"), [([2.0, 2.0], 0.5), ([9.0, 8.0], 1.0), ([0.0, 1.0], 0.0)])
 def test_the_ends_of_the_scale(faulty: list[float], auc: float) -> None:
     """Equal scores are guessing, apart is 1, and the wrong way round is 0."""
-    assert separated(evaluated(stream("test_normal", [2, 2, 2]), stream("test_anomalous", faulty))).auc == auc
+    assert auc_of(evaluated(stream("test_normal", [2, 2, 2]), stream("test_anomalous", faulty))).auc == auc
 
 
 def test_partial_auc_is_the_standardised_area_below_a_tenth() -> None:
     """One of ten normal windows beats every anomalous one, so that nothing is found up to a rate of 0.1."""
     result = evaluated(stream("test_normal", [1.0] * 9 + [9.0]), stream("test_anomalous", [5.0, 6.0]))
     # McClish: 1/2 (1 + (area - least) / (most - least)) with area 0, least 0.1^2 / 2 and most 0.1.
-    assert separated(result).partial_auc == pytest.approx(0.5 * (1 + (0 - 0.005) / (0.1 - 0.005)))
-    assert separated(result).auc == pytest.approx(0.9)
+    assert auc_of(result).partial_auc == pytest.approx(0.5 * (1 + (0 - 0.005) / (0.1 - 0.005)))
+    assert auc_of(result).auc == pytest.approx(0.9)
 
 
 @given(
@@ -87,9 +85,9 @@ def test_agrees_with_scikit_learn(normal: list[float], faulty: list[float]) -> N
     """AUC, partial AUC and the area under the returned curve agree with scikit-learn, ties included."""
     result = evaluated(stream("test_normal", normal), stream("test_anomalous", faulty))
     labels, scores = [0] * len(normal) + [1] * len(faulty), normal + faulty
-    assert separated(result).auc == pytest.approx(roc_auc_score(labels, scores))
-    assert separated(result).partial_auc == pytest.approx(roc_auc_score(labels, scores, max_fpr=0.1))
-    assert trapezoid_area(result.fpr, result.tpr) == pytest.approx(separated(result).auc)
+    assert auc_of(result).auc == pytest.approx(roc_auc_score(labels, scores))
+    assert auc_of(result).partial_auc == pytest.approx(roc_auc_score(labels, scores, max_fpr=0.1))
+    assert trapezoid_area(result.fpr, result.tpr) == pytest.approx(auc_of(result).auc)
 
 
 def test_alarm_rates_count_windows_above_the_threshold() -> None:
@@ -110,7 +108,7 @@ def test_alarm_rates_are_of_smoothed_scores_and_smoothing_restarts_with_each_str
     )
     assert result.overall.false_alarm_rate == pytest.approx(2 / 4)
     assert result.overall.missed_alarm_rate == 0.0  # 12, then (12 + 2) / 2 = 7
-    assert separated(result).auc == pytest.approx((0.5 * 0 + 4 + 1) / 8)  # raw: 12 beats four, 2 beats the 0
+    assert auc_of(result).auc == pytest.approx((0.5 * 0 + 4 + 1) / 8)  # raw: 12 beats four, 2 beats the 0
 
 
 def test_smoothing_is_the_detectors() -> None:
@@ -122,11 +120,11 @@ def test_smoothing_is_the_detectors() -> None:
 
 
 def test_without_a_threshold_the_alarm_rates_are_unknown() -> None:
-    """AUC needs no threshold; the two rates and F1 do, and are unknown without one."""
+    """AUC needs no threshold; the two rates and F1 do, and are None without one."""
     result = evaluated(stream("test_normal", [1]), stream("test_anomalous", [2]), calibration=None)
-    assert separated(result).auc == 1.0
-    unknown = (result.overall.false_alarm_rate, result.overall.missed_alarm_rate, result.overall.f1)
-    assert unknown == (None, None, None)
+    assert auc_of(result).auc == 1.0
+    assert (result.overall.false_alarm_rate, result.overall.missed_alarm_rate, result.overall.f1) == (None, None, None)
+    assert result.overall.delays_seconds == ()
 
 
 def test_held_out_streams_do_not_count() -> None:
@@ -135,60 +133,95 @@ def test_held_out_streams_do_not_count() -> None:
     assert evaluated(*labelled, stream("holdout", [100.0] * 50), stream("train", [0.0])) == evaluated(*labelled)
 
 
-def test_one_class_alone_gives_what_can_be_said() -> None:
-    """Faulty recordings alone: no AUC and no false alarms, but what share was missed and how soon the alarm rose."""
-    faulty = evaluated(stream("test_anomalous", [1, 6, 6, 6, 6])).overall
-    assert (faulty.separation, faulty.false_alarm_rate) == (None, None)
-    assert (faulty.missed_alarm_rate, faulty.detected_recordings) == (pytest.approx(1 / 5), 1)
-    normal = evaluated(stream("test_normal", [1, 6, 1])).overall
-    assert (normal.separation, normal.f1, normal.missed_alarm_rate) == (None, None, None)
-    assert normal.false_alarm_rate == pytest.approx(1 / 3)
+def test_faults_alone_still_say_what_can_be_said() -> None:
+    """Without normal recordings there is no AUC, but the share missed, the alarms and their delay are known."""
+    result = evaluated(stream("test_anomalous", [1, 9, 9, 9, 9]), stream("holdout", [1]))
+    assert result.overall.separation is None
+    assert result.overall.missed_alarm_rate == pytest.approx(1 / 5)
+    assert (result.overall.detected_recordings, result.overall.delays_seconds) == (1, (4.0,))
+    assert (result.fpr, result.overall.false_alarm_rate, result.overall.normal_windows) == ([], None, 0)
 
 
-def test_without_labelled_windows_there_is_no_evaluation() -> None:
-    """Held-out streams, and labelled ones shorter than a window, are none."""
-    streams = [stream("holdout", [1, 2]), stream("test_normal", [])]
-    arguments = {"calibration": CALIBRATION, "decision": UNSMOOTHED, "window_seconds": 1.0, "window_hop_seconds": 1.0}
-    assert evaluate(streams, **arguments) is None  # type: ignore[arg-type]
+def test_healthy_recordings_alone_count_false_alarms() -> None:
+    """Without faulty recordings there is no AUC and no F1, but false alarms are counted."""
+    result = evaluated(stream("test_normal", [9, 9, 9, 1]), stream("test_anomalous", []))
+    assert (result.overall.separation, result.overall.f1, result.overall.missed_alarm_rate) == (None, None, None)
+    assert (result.overall.false_alarm_rate, result.overall.false_alarms) == (pytest.approx(3 / 4), 1)
 
 
-def test_f1_by_hand() -> None:
-    """2 TP / (2 TP + FP + FN) over windows: 2 of 3 faulty and 1 of 4 healthy windows above make 4 / (4 + 1 + 1)."""
-    result = evaluated(stream("test_normal", [1, 6, 1, 1]), stream("test_anomalous", [6, 6, 1]))
-    assert result.overall.f1 == pytest.approx(4 / 6)
+def test_no_labelled_window_is_no_evaluation() -> None:
+    """Held-out streams, and labelled ones shorter than a window, are no evaluation."""
+    streams = [stream("holdout", [1, 2]), stream("test_anomalous", [])]
+    assert (
+        evaluate(streams, calibration=CALIBRATION, decision=UNSMOOTHED, window_seconds=1, window_hop_seconds=1) is None
+    )
 
 
-def test_the_detection_delay_runs_from_the_recordings_start_to_the_alarm() -> None:
-    """With 3 of 5 the alarm rises at the third window above: the windows end at 3, 4 and 5 s, the delay is 5 s.
+@given(
+    normal=st.lists(st.integers(0, 8).map(float), min_size=1, max_size=30),
+    faulty=st.lists(st.integers(0, 12).map(float), min_size=1, max_size=30),
+)
+def test_f1_agrees_with_scikit_learn(normal: list[float], faulty: list[float]) -> None:
+    """F1 of the windows above the threshold of 5 is scikit-learn's."""
+    result = evaluated(stream("test_normal", normal), stream("test_anomalous", faulty))
+    labels, predicted = [0] * len(normal) + [1] * len(faulty), [score > 5 for score in normal + faulty]
+    assert result.overall.f1 == pytest.approx(f1_score(labels, predicted, zero_division=0.0))
 
-    A part that starts at 100 s of its recording has the same delay.
-    """
-    scores = [1.0, 1, 6, 6, 6, 6]
-    late = replace(stream("test_anomalous", scores), times_seconds=np.arange(101.0, 107.0))
-    result = evaluated(stream("test_anomalous", scores), late, stream("test_anomalous", [1.0] * 6)).overall
-    assert result.delays_seconds == (5.0, 5.0)
-    assert (result.anomalous_recordings, result.detected_recordings, result.median_delay_seconds) == (3, 2, 5.0)
+
+def test_delay_runs_from_the_start_of_the_part_to_the_alarm() -> None:
+    """A part that starts at 60 s, with 2 s windows every second: the third score above, at 66 s, is 6 s after it."""
+    late = replace(stream("test_anomalous", [1, 1, 9, 9, 9, 9]), times_seconds=62.0 + np.arange(6))
+    found = evaluate([late], calibration=CALIBRATION, decision=UNSMOOTHED, window_seconds=2.0, window_hop_seconds=1.0)
+    assert found is not None
+    assert found.overall.delays_seconds == (6.0,)
 
 
-def test_each_machine_and_condition_has_its_figures() -> None:
-    """A fault is compared with the healthy running of its own machine; figures of all machines stay beside."""
+def test_delay_includes_every_step_of_the_decision_chain() -> None:
+    """With a minimum duration of 4 s the alarm rises 4 s later than without; k = 1 of 1 saves two windows."""
+    scores = stream("test_anomalous", [1.0] * 5 + [9.0] * 20)
+    delays = [
+        evaluated(scores, decision=DecisionSettings(smoothing_seconds=0.0, **changed)).overall.delays_seconds[0]
+        for changed in ({}, {"minimum_duration_seconds": 4.0}, {"k": 1, "n": 1})
+    ]
+    assert delays == [8.0, 12.0, 6.0]
 
-    def of(role: str, scores: list[float], machine: str, condition: str) -> ScoredStream:
+
+def test_missed_recordings_have_no_delay() -> None:
+    """The median delay is that of the recordings in which an alarm rose: 3 s and 5 s of three recordings."""
+    result = evaluated(
+        stream("test_anomalous", [9, 9, 9, 9]),
+        stream("test_anomalous", [1, 1, 9, 9, 9]),
+        stream("test_anomalous", [1, 9, 1, 9, 1]),
+    )
+    assert (result.overall.anomalous_recordings, result.overall.detected_recordings) == (3, 2)
+    assert result.overall.median_delay_seconds == 4.0
+
+
+def test_groups_compare_a_fault_with_the_normal_running_most_like_it() -> None:
+    """Each machine and condition has its row; a fault is compared within machine and condition, machine, then all."""
+
+    def of(machine: str, condition: str, role: str, scores: list[float]) -> ScoredStream:
         return replace(stream(role, scores), machine=machine, condition=condition)
 
     result = evaluated(
-        of("test_normal", [1, 2], "pump", "idle"), of("test_anomalous", [3, 4], "pump", "leak"),
-        of("test_normal", [10, 11], "fan", ""), of("test_anomalous", [9, 12], "fan", "coin"),
-    )  # fmt: skip
-    groups = {(group.machine, group.condition): group for group in result.groups}
-    assert list(groups) == [("fan", ""), ("fan", "coin"), ("pump", "idle"), ("pump", "leak")]
-    aucs: dict[tuple[str, str], Figures] = {key: group.figures for key, group in groups.items()}
-    leak, coin = aucs["pump", "leak"].separation, aucs["fan", "coin"].separation
-    assert leak is not None
-    assert coin is not None
-    assert (leak.auc, coin.auc) == (1.0, 0.5)
-    assert groups["pump", "leak"].against == "this machine"
-    assert aucs["pump", "idle"].separation is None
+        of("A", "fast", "test_normal", [1, 2]),
+        of("A", "slow", "test_normal", [7, 8]),
+        of("A", "fast", "test_anomalous", [3, 4]),
+        of("A", "crack", "test_anomalous", [5, 6]),
+        of("B", "crack", "test_anomalous", [9, 9, 9]),
+    )
+    found = {(g.machine, g.condition): g for g in result.groups}
+    assert [(g.machine, g.condition) for g in result.groups] == sorted(found)
+    aucs = {key: g.figures.separation.auc if g.figures.separation else None for key, g in found.items()}
+    assert aucs == {("A", "fast"): 1.0, ("A", "slow"): None, ("A", "crack"): 0.5, ("B", "crack"): 1.0}
+    assert [g.against for g in result.groups] == ["this machine", "this machine and condition", "", "all machines"]
+    assert found["A", "slow"].figures.false_alarm_rate == 1.0
+    assert found["B", "crack"].figures.detected_recordings == 1
+
+
+def test_recordings_without_machine_and_condition_make_no_groups() -> None:
+    """Where the manifest names neither, a table of one row would say the same again."""
+    assert evaluated(stream("test_normal", [1]), stream("test_anomalous", [2])).groups == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

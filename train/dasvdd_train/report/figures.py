@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ TIMELINE_POINTS = 3000
 MOST_BARS = 16
 """More bands or channels than this are drawn as an outline."""
 LOG_RATIO = 8.0
-"""Values whose largest is this many times their lower quartile go on a logarithmic axis."""
+"""Values whose largest is this many times the lowest median of a role go on a logarithmic axis."""
 
 
 def loss_figure(epochs: Sequence[EpochMetrics]) -> str:
@@ -64,7 +64,7 @@ def loss_figure(epochs: Sequence[EpochMetrics]) -> str:
 def histogram_figure(smoothed: Mapping[str, NDArray[np.float64]], threshold: float | None) -> str:
     """Share of windows by smoothed score, one outline per role. `smoothed` maps a role to its scores [windows]."""
     scores = np.concatenate(list(smoothed.values()))
-    log = _wants_log(scores)
+    log = _wants_log(smoothed.values())
     ends = [*scores[scores > 0].tolist(), *([threshold] if threshold else [])] if log else [*scores, threshold or 0.0]
     low, high = float(np.min(ends)), float(np.max(ends)) * 1.001 + 1e-9
     edges = np.geomspace(low, high, 51) if log else np.linspace(low, high, 51)
@@ -109,13 +109,13 @@ def timeline_figure(
             axes.plot(*line, color=ROLE_COLORS[role], linewidth=1.0, label=ROLE_LABELS[role])
         if threshold is not None:
             axes.axhline(threshold, color="black", linestyle="--", label="threshold")
-        if _wants_log(np.concatenate([series for _, series in recordings])):
+        if _wants_log(_by_role(recordings).values()):
             logarithmic(axes, "y")
-        highest = max((float(series.max()) for _, series in recordings if len(series)), default=0.0)
         _mark_recordings(axes, starts, start * window_hop_seconds / seconds_per_unit)
         axes.set_xlabel(f"running time, recordings end to end ({unit})")
         axes.set_ylabel("smoothed score")
         legend(figure, columns=4)
+        highest = max((float(values.max()) for _, values in recordings if len(values)), default=0.0)
         return as_svg(
             figure,
             "timeline",
@@ -151,7 +151,7 @@ def residual_figure(names: Sequence[str], by_role: Mapping[str, Sequence[float]]
             else:
                 axes.stairs(residual, edges, color=color, linewidth=1.5, label=label, baseline=None)
         positive = [value for residual in by_role.values() for value in residual if value > 0]
-        if positive and _wants_log(np.array(positive)):
+        if positive and _wants_log(np.array(values) for values in by_role.values()):
             logarithmic(axes, "y", nonpositive="clip")
         else:
             axes.set_ylim(bottom=0)
@@ -163,9 +163,18 @@ def residual_figure(names: Sequence[str], by_role: Mapping[str, Sequence[float]]
         return as_svg(figure, "residual", "Mean residual by band or channel")
 
 
-def _wants_log(values: NDArray[np.float64]) -> bool:
-    low = float(np.quantile(values, 0.25)) if len(values) else 0.0
-    return low > 0 and float(values.max()) > LOG_RATIO * low
+def _wants_log(groups: Iterable[NDArray[np.float64]]) -> bool:
+    """Whether the largest value would flatten the usual ones of some group, however few those are."""
+    groups = [group for group in groups if len(group)]
+    medians = [float(np.median(group)) for group in groups]
+    if not medians or min(medians) <= 0:
+        return False
+    return max(float(group.max()) for group in groups) > LOG_RATIO * min(medians)
+
+
+def _by_role(recordings: Sequence[tuple[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    roles = dict.fromkeys(role for role, _ in recordings)
+    return {role: np.concatenate([series for r, series in recordings if r == role]) for role in roles}
 
 
 def _time_unit(seconds: float) -> tuple[str, float]:
