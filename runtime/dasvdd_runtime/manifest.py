@@ -40,7 +40,7 @@ class Segment:
 def is_manifest(path: str | Path) -> bool:
     """True for a .csv file whose first line has a column `path`."""
     path = Path(path)
-    if not is_table(path) or not path.is_file():
+    if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     with operating_system_faults(path), path.open(encoding="utf-8-sig", errors="replace") as file:
         line = file.readline(_HEADER_CHARACTERS)

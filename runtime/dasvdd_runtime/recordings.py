@@ -1,4 +1,4 @@
-"""Recordings -> samples: WAV, FLAC and OGG audio and CSV time series, whole, in part or in blocks."""
+"""Recordings -> samples: WAV, FLAC and OGG audio and time series in tables, whole, in part or in blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .audio_files import audio_blocks, read_audio_header
 from .quality import Quality
 from .recording_types import Kind, RecordingError, Signal, TableFormat, part_in_samples, part_outside, require_file
-from .tables import count_rows, read_table_header, table_blocks
+from .table_formats import TABLE_SUFFIXES, Table, open_table
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -34,8 +34,9 @@ __all__ = [
 ]
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
-TABLE_SUFFIXES = (".csv",)
 RESAMPLER_QUALITY = "HQ"
+RATE_TOLERANCE = 0.01
+"""How far a rate that was given may lie from what a file says of itself."""
 _BLOCK_SECONDS = 10.0
 _BLOCK_ROWS = 50_000
 
@@ -115,9 +116,9 @@ def probe(
     if _checked_kind(path) == "audio":
         header = read_audio_header(path)
         return header.sample_rate_hz, header.channels, header.seconds
-    sample_rate_hz = _table_rate(path, table)
-    columns = read_table_header(path, table.channels)
-    return sample_rate_hz, len(columns.names), count_rows(path, columns) / sample_rate_hz
+    opened = open_table(path, table.channels)
+    sample_rate_hz = _table_rate(path, opened, table)
+    return sample_rate_hz, len(opened.names), opened.count_rows() / sample_rate_hz
 
 
 def quality_fault(signal: Signal, *, kind: Kind) -> str | None:
@@ -157,10 +158,10 @@ def read_blocks(
         block_frames = max(1, round(block_seconds * file_rate_hz))
         blocks = audio_blocks(path, first_frame=0, end_frame=header.frames, block_frames=block_frames)
     else:
-        file_rate_hz = _table_rate(path, table)
-        columns = read_table_header(path, table.channels)
-        channels = len(columns.names)
-        blocks = table_blocks(path, columns, block_rows=max(1, round(block_seconds * file_rate_hz)))
+        opened = open_table(path, table.channels)
+        file_rate_hz = _table_rate(path, opened, table)
+        channels = len(opened.names)
+        blocks = opened.blocks(max(1, round(block_seconds * file_rate_hz)), 0, None)
     if file_rate_hz == sample_rate_hz:
         yield from blocks
     else:
@@ -182,29 +183,37 @@ def resampled(
 
 
 def _open_table(path: Path, start_seconds: float, end_seconds: float | None, table: TableFormat) -> SignalBlocks:
-    sample_rate_hz = _table_rate(path, table)
+    opened = open_table(path, table.channels)
+    sample_rate_hz = _table_rate(path, opened, table)
     first, end = part_in_samples(path, start_seconds, end_seconds, sample_rate_hz)
-    columns = read_table_header(path, table.channels)
 
     def blocks() -> Iterator[NDArray[np.float32]]:
         rows = 0
-        for block in table_blocks(path, columns, block_rows=_BLOCK_ROWS, first_row=first, end_row=end):
+        for block in opened.blocks(_BLOCK_ROWS, first, end):
             rows += len(block)
             yield block
         if rows == 0 or (end is not None and rows < end - first):
-            raise part_outside(path, start_seconds, end_seconds, count_rows(path, columns) / sample_rate_hz)
+            raise part_outside(path, start_seconds, end_seconds, opened.count_rows() / sample_rate_hz)
 
-    return SignalBlocks(sample_rate_hz, columns.names, blocks())
+    return SignalBlocks(sample_rate_hz, opened.names, blocks())
 
 
-def _table_rate(path: Path, table: TableFormat) -> float:
-    if table.sample_rate_hz is None:
+def _table_rate(path: Path, opened: Table, table: TableFormat) -> float:
+    """The rate that was given, or the file's own. Raises RecordingError where neither is there or they contradict."""
+    given, own = table.sample_rate_hz, opened.sample_rate_hz
+    if given is not None and own is not None and abs(given / own - 1) > RATE_TOLERANCE:
+        raise RecordingError(
+            path,
+            f"it says {own:g} Hz, {given:g} Hz were asked for: one of them is wrong. Leave the rate out to use its own",
+        )
+    rate_hz = given if own is None else own
+    if rate_hz is None:
         raise RecordingError(
             path,
             "a table does not say its sample rate. Give its rows per second (dasvdd-train: --rate 200). "
             "If it is meant as a manifest: that needs a column named path",
         )
-    return table.sample_rate_hz
+    return rate_hz
 
 
 def _checked_kind(path: Path) -> Kind:

@@ -147,7 +147,8 @@ class TestAudio:
         (tmp_path / "folder.wav").mkdir()
         assert "folder" in reason_of(tmp_path / "folder.wav")
         (tmp_path / "x.mp3").write_bytes(b"ID3")
-        assert reason_of(tmp_path / "x.mp3") == "unknown kind of file '.mp3'; .wav, .flac, .ogg, .csv can be read"
+        kinds = ".wav, .flac, .ogg, .csv, .npy, .npz, .parquet"
+        assert reason_of(tmp_path / "x.mp3") == f"unknown kind of file '.mp3'; {kinds} can be read"
 
     def test_suffixes_in_either_case(self) -> None:
         """Kinds of file are told by suffix, in upper or lower case."""

@@ -1,0 +1,73 @@
+"""Time series in NumPy's own files. Never unpickles."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .recording_types import RecordingError
+from .table_formats import Table, checked, choose
+
+
+def open_array(path: Path, channels: tuple[str, ...]) -> Table:
+    """An NPY file [samples] or [samples, channels], mapped and read by blocks, or an NPZ archive, read whole.
+
+    An archive holds one such array, or one named `samples`, and may hold `sample_rate_hz` and `channel_names`. Numbers
+    of any kind count as they are. Raises RecordingError for a damaged file and for an array of another shape or kind.
+    """
+    samples, rate_hz, names = _load(path)
+    if samples.dtype.kind not in "fiu":
+        raise RecordingError(path, f"its array is of {samples.dtype}; numbers are needed")
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    if samples.ndim != 2 or samples.shape[1] == 0:
+        raise RecordingError(
+            path, f"its array has the shape {samples.shape}; [samples] or [samples, channels] is needed"
+        )
+    if len(samples) == 0:
+        raise RecordingError(path, "empty: no samples")
+    if not names:
+        names = tuple(f"column {i + 1}" for i in range(samples.shape[1]))
+    elif len(names) != samples.shape[1]:
+        raise RecordingError(path, f"{len(names)} channel_names for {samples.shape[1]} columns")
+    positions = choose(path, channels, names)
+    chosen = tuple(names[position] for position in positions)
+
+    def blocks(block_rows: int, first_row: int, end_row: int | None) -> Iterator[NDArray[np.float32]]:
+        end = min(len(samples), len(samples) if end_row is None else end_row)
+        for start in range(first_row, end, block_rows):
+            part = np.asarray(samples[start : min(start + block_rows, end)])[:, positions]
+            yield checked(path, part.astype(np.float32), start, chosen)
+
+    return Table(chosen, rate_hz, lambda: len(samples), blocks)
+
+
+def _load(path: Path) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False), None, ()
+        with np.load(path, allow_pickle=False) as archive:
+            return _from_archive(path, archive)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise RecordingError(path, f"damaged, cut short, or not NumPy's: {error}") from error
+
+
+def _from_archive(path: Path, archive: Any) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
+    described = {"sample_rate_hz", "channel_names"}
+    arrays = [name for name in archive.files if name not in described]
+    if "samples" in arrays:
+        arrays = ["samples"]
+    if len(arrays) != 1:
+        raise RecordingError(
+            path, f"it holds {', '.join(arrays) or 'no array'}; one array, or one named samples, is needed"
+        )
+    rate_hz = float(archive["sample_rate_hz"]) if "sample_rate_hz" in archive.files else None
+    if rate_hz is not None and not 0 < rate_hz < np.inf:
+        raise RecordingError(path, f"sample_rate_hz = {rate_hz} in it is no rate")
+    names = tuple(map(str, archive["channel_names"])) if "channel_names" in archive.files else ()
+    return archive[arrays[0]], rate_hz, names
