@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from dasvdd_runtime import __version__
 from dasvdd_runtime.cli.common import reports_errors
 from dasvdd_runtime.errors import ConfigError
 
+if TYPE_CHECKING:
+    from dasvdd_runtime.manifest import Segment
+
+    from .config import TrainConfig
+
 EXISTING = click.Path(exists=True, path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("data", type=EXISTING)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for model.pt and its report.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for model.pt and its report.")
+@click.option("--dry-run", is_flag=True, help="Read and judge DATA, estimate time and memory, train nothing.")
 @click.option("--name", default="", help="What the model listens to; default: the name of the --out folder.")
 @click.option("--test-normal", type=EXISTING, help="Recordings of normal running, to evaluate with.")
 @click.option("--test-anomalous", type=EXISTING, help="Recordings of faults, to evaluate with.")
@@ -44,7 +50,8 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @reports_errors
 def main(
     data: Path,
-    out: Path,
+    out: Path | None,
+    dry_run: bool,
     name: str,
     test_normal: Path | None,
     test_anomalous: Path | None,
@@ -64,6 +71,7 @@ def main(
       dasvdd-train recordings/healthy --out runs/pump7
       dasvdd-train recordings/healthy --out runs/pump7 --test-normal ok/ --test-anomalous broken/
       dasvdd-train vibration.csv --rate 200 --units g,g,g --out runs/fan
+      dasvdd-train recordings/healthy --dry-run
       dasvdd-train recordings/healthy --out runs/pump7 --resume
       dasvdd-train protocol.csv --out runs/bldc --set front_end.mel_bands=64 --seed 1
     """
@@ -83,12 +91,17 @@ def main(
     from .tensorboard import TensorBoardLog
 
     settings = load_config(config, _as_assignments(options) | dict(map(parse_assignment, assignments)))
-    _make_writable(out)
     segments = find_segments(data)
     if test_normal:
         segments += find_segments(test_normal, role="test_normal")
     if test_anomalous:
         segments += find_segments(test_anomalous, role="test_anomalous")
+    if dry_run:
+        _show_plan(segments, settings)
+        return
+    if out is None:
+        raise click.UsageError("Missing option '--out': the folder for model.pt and its report (or --dry-run).")
+    _make_writable(out)
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
         try:
             result = run(
@@ -114,6 +127,27 @@ def main(
     model = out / "model.pt"
     former = f"; {out / 'model.onnx'} is of the model that was there before" if (out / "model.onnx").exists() else ""
     click.echo(f"next: open {out / 'report.html'}, then dasvdd-export {model}{former}")
+
+
+def _show_plan(segments: list[Segment], settings: TrainConfig) -> None:
+    """What a training would read and cost, on standard output."""
+    from dasvdd_runtime.words import duration
+    from rich.console import Console
+
+    from .console import ConsoleListener
+    from .dry_run import plan, role_table
+
+    with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
+        found = plan(segments, settings, listener=listener)
+    Console(highlight=False).print(role_table(found))
+    for warning in found.warnings:
+        if warning.code != "left-out":  # those were printed as they were found
+            click.echo(f"warning: {warning}")
+    click.echo(
+        f"would train on {found.vectors} feature vectors in {found.steps} steps: about "
+        f"{duration(found.training_seconds)} on this machine as busy as it is now, "
+        f"{found.memory_bytes / 2**30:.1f} GiB of memory, {found.disk_bytes / 2**30:.2f} GiB of temporary file in --out"
+    )
 
 
 def _make_writable(out: Path) -> None:

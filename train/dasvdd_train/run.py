@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
 from dasvdd_runtime.contract import TrainingSummary
-from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.manifest import Segment
 from dasvdd_runtime.recording_types import used_channels
 from numpy.typing import NDArray
 
-from .architecture import build_model, front_end_used
 from .checkpoint import Checkpoint, check_resumable
 from .config import TrainConfig
-from .corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
+from .corpus import Corpus, Stretch, fingerprint
 from .data_diagnosis import (
     amount_doubts,
     calibration_doubts,
@@ -30,7 +27,7 @@ from .data_diagnosis import (
 )
 from .diagnosis import Doubt, latent_figures, refuse_diverged, training_doubts
 from .evaluation import Evaluation, ScoredStream, evaluate
-from .features import Geometry, feature_vectors, fit_standardisation, frame_table, geometry
+from .features import Geometry, feature_vectors, fit_standardisation, frame_table
 from .front_ends import FrontEnd
 from .holdout import MAX_BYTES, MAX_WINDOWS, Holdout
 from .inspection import Inspection, inspect
@@ -38,28 +35,9 @@ from .metrics import EpochMetrics
 from .model import DasvddModel
 from .model_file import TrainedModel
 from .outputs import METRICS_NAME, MetricsLog, write_outputs
+from .prepare import Listener, prepare
 from .scoring import sample_windows, score_stretch, score_windows
 from .trainer import choose_device, train
-
-
-class Listener(Protocol):
-    """Who is told how the run goes; the command line prints it."""
-
-    def say(self, text: str) -> None:
-        """A fact worth a line."""
-        ...
-
-    def warn(self, text: str) -> None:
-        """Something that makes the result doubtful."""
-        ...
-
-    def reading(self, segment: Segment) -> None:
-        """The next recording is being read."""
-        ...
-
-    def epoch(self, metrics: EpochMetrics) -> None:
-        """An epoch has ended."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -101,25 +79,10 @@ def run(
     """
     choose_device(config.training.device)  # a device that is not there is said before anything is read
     check_resumable(out, resume=resume)
-    corpus = load_corpus(segments, config.data, folder=out, on_segment=listener.reading)
-    model = build_model(corpus, config)
+    prepared = prepare(segments, config, folder=out, listener=listener)
+    corpus, model, config, sizes = prepared.corpus, prepared.model, prepared.config, prepared.sizes
+    training, warnings = prepared.training, list(prepared.warnings)
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
-    config = _effective(config, corpus, model)
-    sizes = geometry(
-        front_end,
-        stacked_frames=model.stacked_frames,
-        window_seconds=config.window.window_seconds,
-        window_hop_seconds=config.window.window_hop_seconds,
-        sample_rate_hz=corpus.sample_rate_hz,
-    )
-    corpus = hold_out(
-        corpus, config.data, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples
-    )
-    training, too_short = _long_enough(corpus, sizes)
-    warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected + too_short]
-    for warning in warnings:
-        listener.warn(warning.text)
-    _describe(corpus, sizes, config, listener)
 
     frames = frame_table(front_end, [stretch.samples for stretch in training])
     constant_bands = fit_standardisation(model, frames)
@@ -209,54 +172,6 @@ def run(
     )
     checkpoint.remove()
     return Result(trained, evaluation, inspection, files, warnings)
-
-
-def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> TrainConfig:
-    """`config` with what was automatic replaced by what is used, so that config.toml makes the same model again."""
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
-    used = {
-        "data": {"sample_rate_hz": corpus.sample_rate_hz, "channel": front_end.settings()["channel"]},
-        "front_end": front_end_used(front_end) | {"stacked_frames": model.stacked_frames},
-        "network": {"widths": model.widths, "latent": model.latent},
-    }
-    return config.model_copy(update={name: getattr(config, name).model_copy(update=u) for name, u in used.items()})
-
-
-def _long_enough(corpus: Corpus, sizes: Geometry) -> tuple[list[Stretch], list[str]]:
-    """The training stretches that hold a feature vector, and the reasons against the others.
-
-    Raises DataError if there is none.
-    """
-    stretches = corpus.with_role("train")
-    reasons = [
-        f"{stretch.name}: {len(stretch.samples)} samples to train on, a feature vector takes {sizes.minimum_samples}"
-        for stretch in stretches
-        if len(stretch.samples) < sizes.minimum_samples
-    ]
-    if len(reasons) == len(stretches):
-        raise DataError("every recording is too short to train on:\n  " + "\n  ".join(reasons))
-    return [stretch for stretch in stretches if len(stretch.samples) >= sizes.minimum_samples], reasons
-
-
-def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Listener) -> None:
-    for note in corpus.notes:
-        listener.say(note)
-    seconds = {
-        role: sum(len(s.samples) for s in corpus.with_role(role)) / corpus.sample_rate_hz
-        for role in ("train", "holdout", "test_normal", "test_anomalous")
-    }
-    parts = ", ".join(f"{value:.1f} s {role.replace('_', ' ')}" for role, value in seconds.items() if value)
-    channels = len(corpus.channel_names)
-    listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {channels} channel(s): {parts}")
-    if corpus.kind == "audio" and channels > 1:
-        listener.say(
-            f"channel {config.data.channel} of {channels}, counted from 0, is judged (--channel); the device must "
-            f"deliver {channels} channels too"
-        )
-    window = sizes.window_samples / corpus.sample_rate_hz
-    hop = sizes.window_hop_samples / corpus.sample_rate_hz
-    rounded = (window, hop) != (config.window.window_seconds, config.window.window_hop_seconds)
-    listener.say(f"windows of {window:g} s every {hop:g} s{' (rounded to whole frame hops)' if rounded else ''}")
 
 
 def _score(model: DasvddModel, corpus: Corpus, sizes: Geometry) -> _Scored:

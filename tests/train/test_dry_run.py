@@ -1,0 +1,63 @@
+"""dasvdd-train --dry-run: what it says is what a training then does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from make_tiny_models import TINY, write_audio
+
+
+def dasvdd_train(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    code = "from dasvdd_train.cli import main; main(prog_name='dasvdd-train')"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder)
+
+
+def test_the_plan_is_what_the_training_does(tmp_path: Path) -> None:
+    """Roles, seconds and windows per machine and condition, what is left out, cost; nothing is written."""
+    write_audio(tmp_path / "data")
+    write_audio(tmp_path / "more", files=1, seconds=6, seed=4)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000, subtype="PCM_16")
+    rows = [(f"data/normal_{i}.wav", "train", "pump", "idle") for i in range(3)]
+    rows += [("more/normal_0.wav", "test_normal", "pump", "load"), ("silent.wav", "train", "pump", "idle")]
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "role", "machine", "condition"), *rows])
+    before = sorted(tmp_path.rglob("*"))
+    done = dasvdd_train(tmp_path, "manifest.csv", "--dry-run", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    table = {tuple(cells[:3]): cells[3:] for line in done.stdout.splitlines() if len(cells := cells_of(line)) == 6}
+    # Of each 96 000 samples the last 19 200 are held out, one window of 3968 apart; a window every 1984:
+    # (72 832 - 3968) // 1984 + 1 = 35 for training, (19 200 - 3968) // 1984 + 1 = 8 held out.
+    assert table["pump", "idle", "train"] == ["3", "27.3", "105"]
+    assert table["pump", "idle", "holdout"] == ["3", "7.2", "24"]
+    assert table["pump", "load", "test normal"] == ["1", "6.0", "23"]
+    assert "silent.wav: silent" in done.stderr
+    assert "little data: 27.3 s" in done.stdout
+
+    trained = dasvdd_train(tmp_path, "manifest.csv", "--out", "run", *TINY)
+    assert trained.returncode == 0, trained.stderr
+    vectors = int(done.stdout.split("would train on ")[1].split()[0])
+    frames_per_recording = (round(27.312 / 3 * 8000) - 128) // 64 + 1
+    assert vectors == 3 * (frames_per_recording - 1)
+    assert "27.3 s train, 7.2 s holdout, 6.0 s test normal" in trained.stderr
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.replace("┃", "│").strip("│").split("│")]
+
+
+def test_it_ends_as_the_training_would(tmp_path: Path) -> None:
+    """Nothing usable is exit code 65 with the reason; without --dry-run a missing --out is a usage error."""
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000, subtype="PCM_16")
+    done = dasvdd_train(tmp_path, "silent.wav", "--dry-run")
+    assert (done.returncode, "no usable recording" in done.stderr) == (65, True)
+    done = dasvdd_train(tmp_path, "silent.wav")
+    assert (done.returncode, "--dry-run" in done.stderr) == (2, True)

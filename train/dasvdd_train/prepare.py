@@ -1,0 +1,131 @@
+"""Recordings and settings -> what a training starts from: stretches with roles, an untrained model, window sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.manifest import Segment
+
+from .architecture import build_model, front_end_used
+from .config import TrainConfig
+from .corpus import Corpus, Stretch, hold_out, load_corpus
+from .diagnosis import Doubt
+from .features import Geometry, geometry
+from .front_ends import FrontEnd
+from .metrics import EpochMetrics
+from .model import DasvddModel
+
+
+class Listener(Protocol):
+    """Who is told how the run goes; the command line prints it."""
+
+    def say(self, text: str) -> None:
+        """A fact worth a line."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something that makes the result doubtful."""
+        ...
+
+    def reading(self, segment: Segment) -> None:
+        """The next recording is being read."""
+        ...
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """An epoch has ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before the first feature is computed."""
+
+    corpus: Corpus
+    """With its held-out part split off."""
+    model: DasvddModel
+    """Untrained."""
+    config: TrainConfig
+    """With what was automatic replaced by what is used."""
+    sizes: Geometry
+    training: list[Stretch]
+    """The stretches that are trained on."""
+    warnings: list[Doubt]
+
+
+def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | None, listener: Listener) -> Prepared:
+    """Read `segments` into a temporary file in `folder`, choose the model, split off the held-out part, and say so.
+
+    Raises DataError where nothing usable is left, ConfigError for settings that do not suit the data.
+    """
+    corpus = load_corpus(segments, config.data, folder=folder, on_segment=listener.reading)
+    model = build_model(corpus, config)
+    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    config = _effective(config, corpus, model)
+    sizes = geometry(
+        front_end,
+        stacked_frames=model.stacked_frames,
+        window_seconds=config.window.window_seconds,
+        window_hop_seconds=config.window.window_hop_seconds,
+        sample_rate_hz=corpus.sample_rate_hz,
+    )
+    corpus = hold_out(
+        corpus, config.data, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples
+    )
+    training, too_short = _long_enough(corpus, sizes)
+    warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected + too_short]
+    for warning in warnings:
+        listener.warn(warning.text)
+    _describe(corpus, sizes, config, listener)
+    return Prepared(corpus, model, config, sizes, training, warnings)
+
+
+def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> TrainConfig:
+    """`config` with what was automatic replaced by what is used, so that config.toml makes the same model again."""
+    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    used = {
+        "data": {"sample_rate_hz": corpus.sample_rate_hz, "channel": front_end.settings()["channel"]},
+        "front_end": front_end_used(front_end) | {"stacked_frames": model.stacked_frames},
+        "network": {"widths": model.widths, "latent": model.latent},
+    }
+    return config.model_copy(update={name: getattr(config, name).model_copy(update=u) for name, u in used.items()})
+
+
+def _long_enough(corpus: Corpus, sizes: Geometry) -> tuple[list[Stretch], list[str]]:
+    """The training stretches that hold a feature vector, and the reasons against the others.
+
+    Raises DataError if there is none.
+    """
+    stretches = corpus.with_role("train")
+    reasons = [
+        f"{stretch.name}: {len(stretch.samples)} samples to train on, a feature vector takes {sizes.minimum_samples}"
+        for stretch in stretches
+        if len(stretch.samples) < sizes.minimum_samples
+    ]
+    if len(reasons) == len(stretches):
+        raise DataError("every recording is too short to train on:\n  " + "\n  ".join(reasons))
+    return [stretch for stretch in stretches if len(stretch.samples) >= sizes.minimum_samples], reasons
+
+
+def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Listener) -> None:
+    for note in corpus.notes:
+        listener.say(note)
+    seconds = {
+        role: sum(len(s.samples) for s in corpus.with_role(role)) / corpus.sample_rate_hz
+        for role in ("train", "holdout", "test_normal", "test_anomalous")
+    }
+    parts = ", ".join(f"{value:.1f} s {role.replace('_', ' ')}" for role, value in seconds.items() if value)
+    channels = len(corpus.channel_names)
+    listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {channels} channel(s): {parts}")
+    if corpus.kind == "audio" and channels > 1:
+        listener.say(
+            f"channel {config.data.channel} of {channels}, counted from 0, is judged (--channel); the device must "
+            f"deliver {channels} channels too"
+        )
+    window = sizes.window_samples / corpus.sample_rate_hz
+    hop = sizes.window_hop_samples / corpus.sample_rate_hz
+    rounded = (window, hop) != (config.window.window_seconds, config.window.window_hop_seconds)
+    listener.say(f"windows of {window:g} s every {hop:g} s{' (rounded to whole frame hops)' if rounded else ''}")
