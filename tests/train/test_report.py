@@ -22,7 +22,7 @@ from dasvdd_train.evaluation import ScoredStream, Separation, evaluate
 from dasvdd_train.inspection import Clip, Inspection, RivalResult
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.report import ReportData, write_report
-from dasvdd_train.report.clip_views import player_data, spectrogram_db
+from dasvdd_train.report.clip_views import most_unusual, player_data, spectrogram_db
 from dasvdd_train.report.figures import timeline_figure
 from dasvdd_train.report.findings import (
     calibration_words,
@@ -284,8 +284,16 @@ def test_sensor_pieces_are_drawn_as_channels_without_a_player(tmp_path: Path) ->
     )
     page = Page(written(tmp_path, data))
     assert "audio" not in page.tags
-    assert "x (g)" in "".join(page.text)
+    assert "-0.5 to 0.5 g" in "".join(page.text)
     assert any(label.startswith("Channels over time of train.wav") for label in page.values("aria-label"))
+
+
+def test_of_many_channels_those_are_drawn_that_differ() -> None:
+    """Of ten channels of noise, the one that jumps within the window comes first, and six are kept."""
+    samples = np.random.default_rng(0).standard_normal((100, 10)).astype(np.float32)
+    samples[40:60, 7] += 20
+    chosen = most_unusual(samples, slice(40, 60), range(10))
+    assert (chosen[0], len(chosen)) == (7, 6)
 
 
 def test_every_figure_has_words_for_those_who_cannot_see_it(tmp_path: Path) -> None:

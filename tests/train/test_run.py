@@ -147,6 +147,27 @@ def test_one_long_recording_and_holdout_none_work(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "holdout.npz").exists()
 
 
+def test_a_diverged_training_leaves_no_model_and_does_not_bar_the_next(tmp_path: Path) -> None:
+    """A learning rate of 30 ends with exit code 65 and no model; the same folder then takes a sound training."""
+    write_audio(tmp_path / "data", files=1, seconds=30)
+    done = dasvdd_train(tmp_path / "data", "--out", tmp_path / "run", *TINY, "--set", "training.learning_rate=30.0")
+    assert (done.returncode, "diverged" in done.stderr) == (65, True), done.stderr
+    assert not (tmp_path / "run" / "model.pt").exists()
+    done = dasvdd_train(tmp_path / "data", "--out", tmp_path / "run", *TINY)
+    assert done.returncode == 0, done.stderr
+
+
+def test_faults_alone_are_judged_by_their_alarms(tmp_path: Path) -> None:
+    """With --test-anomalous alone the terminal says the share below the threshold, the alarms and their delay."""
+    write_audio(tmp_path / "data", files=2, seconds=12)
+    write_audio(tmp_path / "faulty", files=1, tone_hz=1900.0)
+    done = dasvdd_train(tmp_path / "data", "--out", tmp_path / "run", "--test-anomalous", tmp_path / "faulty", *TINY)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("faulty:"))
+    assert "alarm in 1, median" in line
+    assert "AUC" not in done.stdout
+
+
 def test_too_short_recordings_are_named(tmp_path: Path) -> None:
     """A recording without a single feature vector is left out by name; if all are, that is an error."""
     write_audio(tmp_path / "data", files=2, seconds=12)

@@ -30,6 +30,8 @@ RIVAL_ROWS = 20_000
 CODES_PER_ROLE = 600
 """Codes on the latent map."""
 CLIP_SECONDS = 10.0
+SENSOR_CLIP_WINDOWS = 5
+"""A piece of a sensor recording is at least this many windows long, so that the unusual one has its surroundings."""
 TRAINING_CLIPS, HELD_OUT_CLIPS = 3, 2
 RAW_ROWS = 200_000
 """Samples per channel that are compared to find a channel twice."""
@@ -104,12 +106,14 @@ def inspect(model: DasvddModel, stretches: Sequence[Stretch], sizes: Geometry, *
         by_role[role] = [_view(model, stretch, sizes, stride) for stretch in chosen]
     rivals, missing = _rivals(model, stretches, sizes)
     training = [s for s in stretches if s.role == "train"]
+    windows_shown = SENSOR_CLIP_WINDOWS if model.kind == "sensor" else 1
+    length = max(windows_shown * sizes.window_samples, round(CLIP_SECONDS * sample_rate_hz))
     return Inspection(
         training=by_role["train"],
         codes={role: _thinned(np.concatenate([v.codes for v in views])) for role, views in by_role.items() if views},
         clips=[
-            *_clips(by_role["train"], TRAINING_CLIPS, sizes, sample_rate_hz),
-            *_clips(by_role["holdout"], HELD_OUT_CLIPS, sizes, sample_rate_hz),
+            *_clips(by_role["train"], TRAINING_CLIPS, sizes, length, sample_rate_hz),
+            *_clips(by_role["holdout"], HELD_OUT_CLIPS, sizes, length, sample_rate_hz),
         ],
         rivals=rivals,
         rivals_missing=missing,
@@ -159,9 +163,8 @@ def _thinned(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
-def _clips(views: Sequence[WindowView], most: int, sizes: Geometry, sample_rate_hz: float) -> list[Clip]:
-    """The highest peaks of `views`, no two of them within the same clip."""
-    length = max(sizes.window_samples, round(CLIP_SECONDS * sample_rate_hz))
+def _clips(views: Sequence[WindowView], most: int, sizes: Geometry, length: int, sample_rate_hz: float) -> list[Clip]:
+    """The highest peaks of `views`, `length` samples around each, no two of them within the same clip."""
     ranked = sorted(
         ((float(score), place, int(first)) for place, view in enumerate(views)
          for first, score in zip(view.first_samples, view.scores, strict=True)),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
 from dasvdd_runtime.contract import TrainingSummary
+from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.manifest import Segment
 from dasvdd_runtime.recording_types import used_channels
@@ -111,7 +112,11 @@ def run(
 
     training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
     latent = latent_figures(model, vectors)
-    refuse_diverged(history, latent, learning_rate=config.training.learning_rate)
+    try:
+        refuse_diverged(history, latent, learning_rate=config.training.learning_rate)
+    except DataError:
+        checkpoint.remove()  # there is nothing in it to go on with, and it would bar the next attempt
+        raise
     scored = _score(model, corpus, sizes)
     hop_seconds = sizes.window_hop_samples / corpus.sample_rate_hz
     inspection = inspect(model, corpus.stretches, sizes, sample_rate_hz=corpus.sample_rate_hz)

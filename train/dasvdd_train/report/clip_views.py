@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -13,7 +14,10 @@ from dasvdd_runtime.recording_types import used_channels
 from numpy.typing import NDArray
 
 from ..inspection import Clip
-from .drawing import as_svg, canvas
+from .drawing import as_svg, canvas, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PICTURE = (5.2, 2.7)
 PLAYER_RATE_HZ = 16000
@@ -94,15 +98,10 @@ def clip_figure(
             figure.colorbar(image, ax=axes, label="dB of full scale", pad=0.02)
             mark = "white"
         else:
+            edges = (np.array([-0.5, 0.5]) * window_seconds + clip.peak_seconds - clip.start_seconds) * sample_rate_hz
+            inside = slice(max(0, int(edges[0])), max(1, int(edges[1])))
             used = used_channels(channel, clip.samples.shape[1])
-            time = clip.start_seconds + np.arange(len(clip.samples)) / sample_rate_hz
-            step = max(1, len(time) // 2000)
-            for place in used[:MOST_CHANNELS]:
-                unit = f" ({units[place]})" if units[place] != "unit not stated" else ""
-                column = clip.samples[::step, place]
-                axes.plot(time[::step], column, linewidth=1, label=f"{channel_names[place]}{unit}")
-            axes.set_xlim(time[0], max(time[-1], time[0] + 1e-9))
-            figure.legend(loc="outside upper left", ncols=3, fontsize=10)
+            _draw_channels(axes, clip, most_unusual(clip.samples, inside, used), sample_rate_hz, channel_names, units)
             mark = "black"
         for edge in (-0.5, 0.5):
             axes.axvline(clip.peak_seconds + edge * window_seconds, color=mark, linestyle="--", linewidth=1)
@@ -113,3 +112,37 @@ def clip_figure(
             f"clip{number}",
             f"{picture} of {clip.name} from {clip.start_seconds:.1f} s, most unusual at {clip.peak_seconds:.1f} s",
         )
+
+
+def most_unusual(samples: NDArray[np.float32], inside: slice, used: Sequence[int]) -> list[int]:
+    """Up to MOST_CHANNELS of the `used` channels of `samples` [samples, channels] that differ most `inside`.
+
+    Difference is that of the mean inside from the piece's median, over the piece's standard deviation; largest first.
+    """
+    piece = samples[:, list(used)].astype(np.float64)
+    spread = np.maximum(piece.std(axis=0), 1e-12)
+    change = np.abs(piece[inside].mean(axis=0) - np.median(piece, axis=0)) / spread
+    return [used[i] for i in np.argsort(-change, kind="stable")[:MOST_CHANNELS]]
+
+
+def _draw_channels(
+    axes: Axes,
+    clip: Clip,
+    places: Sequence[int],
+    sample_rate_hz: float,
+    channel_names: Sequence[str],
+    units: Sequence[str],
+) -> None:
+    """The channels `places` one below the other, each over its own range, which stands beside its name."""
+    time = clip.start_seconds + np.arange(len(clip.samples)) / sample_rate_hz
+    step = max(1, len(time) // 2000)
+    labels = []
+    for row, place in enumerate(places):
+        column = clip.samples[:, place].astype(np.float64)
+        low, high = float(column.min()), float(column.max())
+        scaled = (column - low) / (high - low) if high > low else np.full(len(column), 0.5)
+        axes.plot(time[::step], 0.8 * scaled[::step] - row, linewidth=1, color=f"C{row}")
+        unit = f" {units[place]}" if units[place] != "unit not stated" else ""
+        labels.append(f"{shortened(channel_names[place])}\n{low:.3g} to {high:.3g}{unit}")
+    axes.set_yticks(0.4 - np.arange(len(places)), labels, fontsize=8)
+    axes.set_xlim(time[0], max(time[-1], time[0] + 1e-9))

@@ -91,3 +91,9 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], *, nonpositive: Literal["m
 
 def _leading_two_or_five(value: float, _: int) -> str:
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
+
+
+def shortened(name: str, most: int = 14) -> str:
+    """`name`, cut in the middle to `most` characters: channels often differ at their ends alone."""
+    tail = most // 2 - 1
+    return name if len(name) <= most else f"{name[: most - 1 - tail]}…{name[-tail:]}"

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from ..metrics import EpochMetrics, early_stop
-from .drawing import NARROW, ROLE_COLORS, ROLE_LABELS, WIDE, as_svg, canvas, legend, logarithmic
+from .drawing import NARROW, ROLE_COLORS, ROLE_LABELS, WIDE, as_svg, canvas, legend, logarithmic, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,7 +156,7 @@ def residual_figure(names: Sequence[str], by_role: Mapping[str, Sequence[float]]
         else:
             axes.set_ylim(bottom=0)
         shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), 8)).round().astype(int))
-        axes.set_xticks(shown, [_short(names[i]) for i in shown], rotation=30, ha="right", rotation_mode="anchor")
+        axes.set_xticks(shown, [shortened(names[i]) for i in shown], rotation=30, ha="right", rotation_mode="anchor")
         axes.set_xlabel("band" if kind == "audio" else "channel")
         axes.set_ylabel("mean residual")
         legend(figure, columns=3)
@@ -207,7 +207,3 @@ def _mark_recordings(axes: Axes, starts: Sequence[float], end: float) -> None:
             axes.annotate(str(number), (middle, 1), xycoords=("data", "axes fraction"), ha="center", fontsize=9)
             last_labelled = middle
     axes.set_xlim(0, end)
-
-
-def _short(name: str, most: int = 14) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"

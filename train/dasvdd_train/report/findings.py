@@ -144,8 +144,10 @@ def _next_steps(data: ReportData, level: str, *, serious: bool) -> list[str]:
             "Let the monitor run for some days on the healthy machine before you act on alarms, and calibrate again "
             "with those recordings: dasvdd-export --calibration FOLDER."
         )
-    if data.inspection.clips and data.with_audio:
+    if data.inspection.clips and data.kind == "audio" and data.with_audio:
         steps.append("Listen to the most unusual pieces below: a cough, a horn or a fault there does not belong in.")
+    elif data.inspection.clips:
+        steps.append("Look at the most unusual pieces below: what is not healthy running there does not belong in.")
     return steps
 
 
