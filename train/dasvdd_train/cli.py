@@ -77,6 +77,8 @@ def main(
     """
     from dasvdd_runtime.extras import require
 
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '--out': the folder for model.pt and its report (or --dry-run).")
     # Before torch is imported. Threads that spin while they wait make training many times slower as soon as another
     # program wants a core, and gain nothing measurable where none does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -91,17 +93,16 @@ def main(
     from .tensorboard import TensorBoardLog
 
     settings = load_config(config, _as_assignments(options) | dict(map(parse_assignment, assignments)))
+    if out is not None and not dry_run:
+        _make_writable(out)
     segments = find_segments(data)
     if test_normal:
         segments += find_segments(test_normal, role="test_normal")
     if test_anomalous:
         segments += find_segments(test_anomalous, role="test_anomalous")
-    if dry_run:
+    if dry_run or out is None:
         _show_plan(segments, settings)
         return
-    if out is None:
-        raise click.UsageError("Missing option '--out': the folder for model.pt and its report (or --dry-run).")
-    _make_writable(out)
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
         try:
             result = run(
