@@ -42,11 +42,10 @@ def load_awid3(folder: Path, *, rows_of_each: int = ROWS_OF_EACH) -> LabelledRow
             raise DataFileError(path, f"its columns are not those of {files[0].name}")
         for line_number, line, label in _lines(path, header):
             samples[label.lower() == NORMAL].offer((path, line_number, line))
-    for normal, sample in samples.items():
+    for is_normal, sample in samples.items():
         if not sample.kept:
-            raise DataFileError(folder, f"no {'normal' if normal else 'anomalous'} row in {len(files)} CSV files")
-    cells = {normal: [_cells(*row, len(header)) for row in sample.kept] for normal, sample in samples.items()}
-    normal, anomalous = (_numbers(cells[kind]) for kind in (True, False))
+            raise DataFileError(folder, f"no {'normal' if is_normal else 'anomalous'} row in {len(files)} CSV files")
+    normal, anomalous = (_numbers(samples[kind].kept, len(header)) for kind in (True, False))
     return _select(header, normal, anomalous, files[0])
 
 
@@ -106,9 +105,9 @@ def _cells(path: Path, line_number: int, line: str, columns: int) -> list[str]:
     return cells[:-1]
 
 
-def _numbers(rows: list[list[str]]) -> NDArray[np.float64]:
-    """The cells as numbers, [rows, columns]: 0 where empty, NaN where they are no number."""
-    return np.array([[_number(cell.strip()) for cell in row] for row in rows], np.float64)
+def _numbers(rows: list[tuple[Path, int, str]], columns: int) -> NDArray[np.float64]:
+    """The cells but the label as numbers, [rows, columns - 1]: 0 where empty, NaN where they are no number."""
+    return np.array([[_number(cell.strip()) for cell in _cells(*row, columns)] for row in rows], np.float64)
 
 
 def _number(cell: str) -> float:
