@@ -36,8 +36,10 @@ class History:
             )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """reconstruction_loss and svdd_loss [iterations], the latter times gamma; snapshot_iteration [s], center
-        [s, latent], encoder_biases [s, biases].
+        """The history as arrays.
+
+        reconstruction_loss and svdd_loss, the latter times gamma, [iterations]; snapshot_iteration [s], center
+        [s, latent] and encoder_biases [s, biases].
         """
         terms = torch.stack(self._terms).double().cpu().numpy()
         numbers, centers, biases = zip(*self._snapshots, strict=True)

@@ -82,7 +82,7 @@ def run_cells(
 def run_cell(cell: Cell, split: OneClassSplit, *, device: str) -> tuple[Result, dict[str, NDArray[Any]]]:
     """Train and test `cell` on `split`, already preprocessed.
 
-    Returns the result and, per test item, `score`, `label`, and for DASVDD `reconstruction_error` and `center_distance`.
+    Returns the result and, per test item, `score`, `label`, and for DASVDD both terms; of an observed cell its history.
     """
     started = time.monotonic()
     arrays: dict[str, NDArray[Any]] = {}
