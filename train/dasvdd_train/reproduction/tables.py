@@ -39,9 +39,14 @@ def shown(mean: float, deviation: float | None = None) -> str:
     return f"{mean:.1f}" if deviation is None else f"{mean:.1f} ± {deviation:.1f}"
 
 
-def difference(ours: float | None, paper: float | None) -> str:
-    """`ours` minus `paper` with its sign, or a dash."""
-    return "-" if ours is None or paper is None else f"{ours - paper:+.1f}"
+def difference(ours: Summary | None, paper: float | None) -> str:
+    """The mean of `ours` minus `paper` with its sign, or a dash."""
+    return "-" if ours is None or paper is None else f"{ours.mean - paper:+.1f}"
+
+
+def shown_or_none(summary: Summary | None) -> str | None:
+    """`summary` as text."""
+    return None if summary is None else str(summary)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Row]) -> Path:

@@ -85,7 +85,7 @@ def _csv(path: Path, arrays: Arrays) -> Path:
     rows: list[Row] = []
     for number in range(0, len(svdd), spacing):
         at = snapshot.get(number)
-        norms = (None, None)
+        norms: tuple[float | None, ...] = (None, None)
         if at is not None:
             norms = tuple(float(np.linalg.norm(arrays[name][at])) for name in ("center", "encoder_biases"))
         total = float(reconstruction[number] + svdd[number])

@@ -14,7 +14,7 @@ from ..cells import Cell
 from ..plots import GREY, OURS, figure, write_png
 from ..runner import Library
 from ..settings import ENTRIES
-from ..tables import Row, Summary, markdown_table, summarise, write_csv, write_markdown
+from ..tables import Row, Summary, markdown_table, shown_or_none, summarise, write_csv, write_markdown
 from .common import Context, Experiment, Plan, cells_of, splits_of
 from .table2 import class_means
 
@@ -74,8 +74,8 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
         )
         lines.append(
             (
-                *(ENTRIES[dataset].title, label, whole.runs if whole else 0, whole and str(whole)),
-                gamma and f"{gamma.mean:.4g}",
+                *(ENTRIES[dataset].title, label, whole.runs if whole else 0, shown_or_none(whole)),
+                f"{gamma.mean:.4g}" if gamma else None,
                 None if relative is None else f"{relative:.3f}",
             )
         )
@@ -120,7 +120,8 @@ def _plot(sweep: Sweep, path: Path, means: Means) -> Path:
     for dataset in dict.fromkeys(name for name, _ in means):
         there = [(value, mean) for (name, value), mean in means.items() if name == dataset and mean]
         chosen = [(value, mean) for value, mean in there if value is not None]
-        heights = [_relative(sweep, means, dataset, value) if sweep.normalised else mean.mean for value, mean in chosen]
+        usual = float(np.mean([mean.mean for _, mean in there])) if sweep.normalised and there else 1.0
+        heights = [mean.mean / usual for _, mean in chosen]
         errors = None if sweep.normalised else [mean.deviation or 0 for _, mean in chosen]
         line = axes.errorbar([v for v, _ in chosen], heights, errors, fmt="o-", capsize=3, label=ENTRIES[dataset].title)
         automatic = dict(there).get(None)
@@ -181,8 +182,7 @@ GAMMA = _experiment(
         values=(1e-5, 1e-3, 1e-1, 10.0, 1e3, None),
         symbol="gamma",
         paper_says="from 0.001 to 10 the AUC hardly changes, at 1000 it falls significantly, and the automatic gamma "
-        "is at least as good as any. Its gamma goes with a mean over features where eq. 2 and this project sum: a "
-        "gamma here equals the paper's divided by the ratio of features to latent size.",
+        "is at least as good as any.",
         logarithmic=True,
     ),
     help="Fig. 5: gamma from 1e-5 to 1e3 and by eq. 6, with ROC curves.",

@@ -15,7 +15,17 @@ from ..plots import OURS, PAPER, figure, write_png
 from ..results import Result
 from ..runner import Library
 from ..settings import ENTRIES
-from ..tables import Row, Summary, difference, markdown_table, shown, summarise, write_csv, write_markdown
+from ..tables import (
+    Row,
+    Summary,
+    difference,
+    markdown_table,
+    shown,
+    shown_or_none,
+    summarise,
+    write_csv,
+    write_markdown,
+)
 from .common import Context, Experiment, Plan, cells_of, splits_of
 
 CSV_HEADER = (
@@ -91,9 +101,9 @@ def _own_table(dataset: str, classes: list[str], by_split: Splits) -> str:
             (
                 name,
                 len(results),
-                None if ours is None else str(ours),
+                shown_or_none(ours),
                 None if theirs is None else shown(theirs.mean, theirs.deviation),
-                difference(ours and ours.mean, theirs and theirs.mean),
+                difference(ours, theirs.mean if theirs else None),
                 _mean_of(results, "auc_reconstruction"),
                 _mean_of(results, "auc_center"),
                 _gamma(results),
@@ -103,8 +113,10 @@ def _own_table(dataset: str, classes: list[str], by_split: Splits) -> str:
         whole = class_means([by_split[dataset, name]["dasvdd"] for name in classes])
         theirs_mean = paper_mean(dataset, classes, "DASVDD")
         rows.append(
-            ("mean", None, whole and str(whole), shown(theirs_mean), difference(whole and whole.mean, theirs_mean))
-            + (None, None, None)
+            (
+                *("mean", None, shown_or_none(whole), shown(theirs_mean), difference(whole, theirs_mean)),
+                *[None] * 3,
+            )
         )
     header = ("class", "runs", "DASVDD here", "paper", "difference", "reconstruction alone", "distance alone")
     gamma = f"gamma, per feature (paper {ENTRIES[dataset].paper_gamma:g})"
@@ -122,7 +134,7 @@ def _competitors(dataset: str, classes: list[str], by_split: Splits) -> str:
             source = f"paper's figure only: {PAPER_ONLY[title]}"
         else:
             source = METHODS[name].origin if ours else "not run here"
-        rows.append((title, ours and str(ours), shown(theirs), difference(ours and ours.mean, theirs), source))
+        rows.append((title, shown_or_none(ours), shown(theirs), difference(ours, theirs), source))
     which = "all classes" if len(classes) != 1 else f"class {classes[0]}"
     return f"Mean over {which}:\n\n" + markdown_table(("method", "here", "paper", "difference", "code"), rows)
 

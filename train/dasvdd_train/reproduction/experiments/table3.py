@@ -9,7 +9,7 @@ from ..cells import Cell
 from ..plots import OURS, PAPER, figure, write_png
 from ..runner import Library
 from ..settings import ENTRIES
-from ..tables import Row, Summary, difference, markdown_table, shown, write_csv, write_markdown
+from ..tables import Row, Summary, difference, markdown_table, shown, shown_or_none, write_csv, write_markdown
 from .common import Context, Experiment, Plan, cells_of, splits_of
 from .table2 import class_means
 
@@ -46,9 +46,9 @@ def report(context: Context, out: Path) -> list[Path]:
             classes = "all" if every else ", ".join(names)
             lines.append(
                 (
-                    *(ENTRIES[dataset].title, center, classes, whole and str(whole)),
+                    *(ENTRIES[dataset].title, center, classes, shown_or_none(whole)),
                     None if theirs is None else shown(theirs),
-                    difference(whole and whole.mean, theirs),
+                    difference(whole, theirs),
                     None,
                 )
             )
