@@ -1,0 +1,90 @@
+"""One experiment from the command line's words to the files that it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dasvdd_runtime.errors import ConfigError, DataError, InputMissing, nearest
+from dasvdd_runtime.extras import require
+from dasvdd_runtime.files import require_writable
+
+from ..config import parse_assignment
+from ..trainer import choose_device
+from .experiments import EXPERIMENTS, Context, Plan
+from .methods import METHODS
+from .progress import Reporter
+from .results import FILE, Results
+from .runner import Library, run_cells
+from .settings import ENTRIES, settings_for
+
+
+def reproduce(
+    name: str,
+    *,
+    data_dir: Path,
+    datasets: str | None,
+    classes: str | None,
+    seeds: int | None,
+    epochs: int | None,
+    methods: str,
+    assignments: tuple[str, ...],
+    device: str,
+    out: Path,
+) -> list[Path]:
+    """Run the experiment `name` and return the files written into `out`.
+
+    Raises ConfigError for a name that is not known, InputMissing if none of the data sets is there, and DataError if
+    no cell could be run.
+    """
+    experiment = EXPERIMENTS[name]
+    changes = dict(map(parse_assignment, assignments)) | ({} if epochs is None else {"epochs": epochs})
+    plan = Plan(
+        datasets=_known(datasets, experiment.datasets, tuple(ENTRIES), "--datasets"),
+        classes=experiment.classes if classes is None else _words(classes),
+        seeds=seeds or experiment.seeds,
+        changes=changes,
+        methods=tuple(METHODS) if methods == "all" else _known(methods, (), tuple(METHODS), "--methods"),
+    )
+    if name != "table2" and plan.methods != ("dasvdd",):
+        raise ConfigError(f"--methods {methods}: only table2 compares methods")
+    if {"vae", "dsvdd", "anogan"} & set(plan.methods):
+        require("--methods vae, dsvdd and anogan", "baselines", ("pyod", "tqdm"))
+    for dataset in plan.datasets:
+        settings_for(dataset, changes)
+    place = choose_device(device).type
+    require_writable(out / FILE)
+    results = Results(out)
+    library = Library(data_dir)
+    with Reporter() as reporter:
+        if results.damaged_lines:
+            reporter.say(
+                f"warning: {out / FILE}: {results.damaged_lines} line(s) cannot be read; their cells run again"
+            )
+        cells = experiment.cells(plan, library)
+        for reason in library.missing.values():
+            reporter.say(f"warning: {reason}")
+        if not library.loaded:
+            raise InputMissing("none of the data sets can be read: see above")
+        failed = run_cells(cells, library, results, reporter, device=place)
+    files = experiment.report(Context(plan, library, results, failed), out)
+    if cells and len(failed) == len({cell.key for cell in cells}):
+        raise DataError(f"no cell could be run: {next(iter(failed.values()))}")
+    return files
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _known(text: str | None, default: tuple[str, ...], known: tuple[str, ...], option: str) -> tuple[str, ...]:
+    """The words of `text`, or `default`. Raises ConfigError for one that is not `known`."""
+    if text is None:
+        return default
+    words: Any = _words(text)
+    for word in words:
+        if word not in known:
+            raise ConfigError(f"{option}: '{word}' is unknown.{nearest(word, list(known))} Known: {', '.join(known)}")
+    if not words:
+        raise ConfigError(f"{option}: names are expected, for instance {option} {known[0]}")
+    return tuple(words)

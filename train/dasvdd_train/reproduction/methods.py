@@ -1,0 +1,96 @@
+"""The methods of table 2 that can be run here: how each turns a split into scores, and whose code it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import baselines
+from .baselines import Rows, Scores
+from .settings import CellSettings
+from .training import fit
+
+ALL_SETTINGS = frozenset(CellSettings.model_fields)
+NETWORK_SETTINGS = ALL_SETTINGS - {"kappa", "gamma", "gamma_initialisations", "center"}
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Scores of test rows, each [m]; higher means anomalous."""
+
+    score: Scores
+    reconstruction_error: Scores | None = None
+    center_distance: Scores | None = None
+    """Not yet times gamma."""
+    gamma: float | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A column of table 2."""
+
+    title: str
+    """As the paper writes it."""
+    score: Callable[[Rows, Rows, CellSettings, int, str], RowScores]
+    """(training rows, test rows, settings, seed, device) -> scores of the test rows."""
+    settings_used: frozenset[str]
+    """The settings that change its result."""
+    origin: str
+    """Whose code it is."""
+    seeded: bool = True
+    """False: the same rows always give the same scores."""
+
+
+def _dasvdd(train: Rows, test: Rows, settings: CellSettings, seed: int, device: str) -> RowScores:
+    fitted = fit(train, settings, seed=seed, device=device)
+    error, distance = fitted.terms(test)
+    return RowScores(error + fitted.gamma * distance, error, distance, fitted.gamma)
+
+
+def _autoencoder(train: Rows, test: Rows, settings: CellSettings, seed: int, device: str) -> RowScores:
+    """DASVDD's network, reconstruction alone."""
+    alone = settings.model_copy(update={"gamma": 0.0, "center": "trainable"})
+    error, _ = fit(train, alone, seed=seed, device=device).terms(test)
+    return RowScores(error)
+
+
+def _plain(
+    score: Callable[[Rows, Rows, CellSettings, int, str], Scores],
+) -> Callable[[Rows, Rows, CellSettings, int, str], RowScores]:
+    return lambda *arguments: RowScores(score(*arguments))
+
+
+_FROM_PYOD = frozenset({"widths", "latent", "preprocessing", "epochs", "batch_rows", "learning_rate", "weight_decay"})
+_ROWS_ALONE = frozenset({"preprocessing"})
+
+METHODS = {
+    "dasvdd": Method("DASVDD", _dasvdd, ALL_SETTINGS, "this project"),
+    "ocsvm": Method("OCSVM", _plain(baselines.ocsvm), _ROWS_ALONE, "scikit-learn", seeded=False),
+    "kde": Method("KDE", _plain(baselines.kde), _ROWS_ALONE, "scikit-learn", seeded=False),
+    "if": Method("IF", _plain(baselines.isolation_forest), _ROWS_ALONE, "scikit-learn"),
+    "ae": Method("AE", _autoencoder, NETWORK_SETTINGS, "this project, DASVDD's network with gamma = 0"),
+    "vae": Method("VAE", _plain(baselines.vae), _FROM_PYOD, "PyOD"),
+    "dsvdd": Method("DSVDD", _plain(baselines.deep_svdd), _FROM_PYOD, "PyOD"),
+    "anogan": Method("AnoGAN", _plain(baselines.anogan), _FROM_PYOD, "PyOD"),
+}
+"""Name on the command line -> method."""
+
+PAPER_ONLY = {
+    "DAGMM": "no maintained library has it",
+    "PixCNN": "no maintained library has it as an anomaly detector",
+    "AND": "no maintained library has it",
+    "OCGAN": "no maintained library has it",
+}
+"""Columns of table 2 for which the table carries the paper's figure, and why."""
+
+
+def item_auc(labels: NDArray[np.bool_], scores: Scores) -> float:
+    """AUC in percent; NaN scores raise ValueError, since a sample without a score counts as neither."""
+    from .auc import auc_percent
+
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite")
+    return auc_percent(labels, scores)
