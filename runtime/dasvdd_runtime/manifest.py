@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -90,6 +90,33 @@ def find_segments(data: str | Path, *, role: Role = "train") -> list[Segment]:
     if is_audio(data) or is_table(data):
         return [Segment(data, role=role)]
     raise RecordingError(data, f"this is neither a recording ({_suffixes()}) nor a manifest nor a folder of recordings")
+
+
+def check_apart(segments: Sequence[Segment]) -> None:
+    """Raises DataError where the same samples have two roles: what was trained on can neither test nor calibrate."""
+    furthest: dict[tuple[Path, Role], Segment] = {}  # of the parts so far, the one that ends last
+    for segment in sorted(segments, key=lambda part: part.start_seconds):
+        path = segment.path.resolve()
+        for role in get_args(Role):
+            other = furthest.get((path, role))
+            if other is not None and role != segment.role and segment.start_seconds < _end_seconds(other):
+                raise DataError(
+                    f"{segment.path}: {_place(other)} has the role {other.role} and {_place(segment)} the role "
+                    f"{segment.role}. What was trained on can neither test a model nor set its threshold: give each "
+                    "part one role."
+                )
+        before = furthest.get((path, segment.role))
+        if before is None or _end_seconds(segment) > _end_seconds(before):
+            furthest[path, segment.role] = segment
+
+
+def _end_seconds(segment: Segment) -> float:
+    return math.inf if segment.end_seconds is None else segment.end_seconds
+
+
+def _place(segment: Segment) -> str:
+    end = "the end" if segment.end_seconds is None else f"{segment.end_seconds:g} s"
+    return f"the part from {segment.start_seconds:g} s to {end}"
 
 
 def _suffixes() -> str:

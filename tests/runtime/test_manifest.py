@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from dasvdd_runtime.errors import EXIT_DATA, EXIT_NO_INPUT, DasvddError, DataError, InputMissing
-from dasvdd_runtime.manifest import Segment, find_segments, is_manifest, read_manifest
+from dasvdd_runtime.manifest import Segment, check_apart, find_segments, is_manifest, read_manifest
 
 
 @pytest.fixture
@@ -174,3 +174,15 @@ class TestFindSegments:
         (tmp_path / "x.mp3").touch()
         with pytest.raises(DataError, match="neither a recording"):
             find_segments(tmp_path / "x.mp3")
+
+
+def test_samples_with_two_roles_are_refused(tmp_path: Path) -> None:
+    """Parts of one file may touch; where a test or held-out part overlaps a training part, both are named."""
+    path = tmp_path / "a.wav"
+    train = Segment(path, 0.0, 6.0, role="train")
+    check_apart([train, Segment(path, 6.0, None, role="test_normal"), Segment(path, 2.0, 3.0, role="train")])
+    check_apart([train, Segment(tmp_path / "b.wav", 0.0, 6.0, role="holdout")])
+    with pytest.raises(DataError, match=r"from 0 s to 6 s has the role train and the part from 5.5 s to the end"):
+        check_apart([train, Segment(path, 5.5, None, role="test_anomalous")])
+    with pytest.raises(DataError, match="role holdout"):
+        check_apart([Segment(tmp_path / "x" / ".." / "a.wav", role="holdout"), train])

@@ -83,7 +83,7 @@ def main(
     # program wants a core, and gain nothing measurable where none does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
-    from dasvdd_runtime.manifest import find_segments
+    from dasvdd_runtime.manifest import check_apart, find_segments
 
     from .checkpoint import CHECKPOINT_NAME
     from .config import load_config, parse_assignment
@@ -100,6 +100,7 @@ def main(
         segments += find_segments(test_normal, role="test_normal")
     if test_anomalous:
         segments += find_segments(test_anomalous, role="test_anomalous")
+    check_apart(segments)
     if dry_run or out is None:
         _show_plan(segments, settings)
         return
