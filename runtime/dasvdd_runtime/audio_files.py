@@ -19,6 +19,9 @@ UNKNOWN_FRAMES = 2**62
 SEARCH_FRAMES = 4096
 """Step in which a damaged file is read to find out how much it holds."""
 
+ENDS_CHECKED = ("FLAC", "OGG")
+"""Formats, beside WAV, of which a missing end is found. libsndfile shortens AIFF and W64 without a word."""
+
 
 @dataclass(frozen=True)
 class AudioHeader:
@@ -41,6 +44,8 @@ def read_audio_header(path: Path) -> AudioHeader:
     Raises RecordingError if the file is truncated, empty or not audio.
     """
     with operating_system_faults(path), _open(path) as audio:
+        if audio.frames == 0 and audio.format == "OGG":
+            raise RecordingError(path, "truncated or empty: the file ends without the page that says how long it is")
         if audio.frames == 0:
             raise RecordingError(path, "empty: the file holds no samples")
         if audio.frames >= UNKNOWN_FRAMES:
@@ -73,17 +78,30 @@ def audio_blocks(path: Path, *, first_frame: int, end_frame: int, block_frames: 
 @contextmanager
 def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     """The file, open; a failure to open or decode it is a RecordingError."""
-    size_position = check_wav_is_whole(path) if path.suffix.lower() == ".wav" else None
+    is_wav = path.suffix.lower() == ".wav" or _begins_like_wav(path)
+    size_position = check_wav_is_whole(path) if is_wav else None
     with ExitStack() as stack:
         try:
             if size_position is None:
-                yield stack.enter_context(soundfile.SoundFile(str(path)))
+                audio = stack.enter_context(soundfile.SoundFile(str(path)))
             else:
                 patched = stack.enter_context(DataSizeFilledIn(path, size_position))
-                yield stack.enter_context(soundfile.SoundFile(patched))
+                audio = stack.enter_context(soundfile.SoundFile(patched))
+            if not is_wav and audio.format not in ENDS_CHECKED:
+                raise RecordingError(
+                    path,
+                    f"unreadable: it is {audio.format}, not {path.suffix[1:].upper()}, and nothing would show that its "
+                    "end is missing. Convert it, for instance: ffmpeg -i OLD NEW.wav",
+                )
+            yield audio
         except soundfile.SoundFileError as error:
             text = getattr(error, "error_string", str(error)) or "the audio data cannot be decoded"
             raise RecordingError(path, f"unreadable: {text}") from error
+
+
+def _begins_like_wav(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"RIFF", b"RIFX", b"RF64")
 
 
 def _check_finite(path: Path, block: NDArray[np.float32], position: int, sample_rate_hz: float) -> None:
