@@ -25,6 +25,8 @@ WAITING_BLOCKS = 4
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 JOIN_SECONDS = 3.0
+ALIVE_SECONDS = 60.0
+"""A thread that does not come round for this long hangs in its driver. Above LAST_RETRY_SECONDS."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ class Capture:
         self._waiting_since: float | None = None
         self._reopened = False
         self._heard = False
+        self._came_round_seconds = clock()
 
     def start(self) -> None:
         """Start the thread."""
@@ -170,6 +173,21 @@ class Capture:
         since = self._waiting_since
         return 0.0 if since is None else max(0.0, self._clock() - since)
 
+    @property
+    def live(self) -> bool:
+        """Samples come by the clock, whether or not they are read."""
+        return self._source.live
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """By how much the device's clock is faster than this machine's; None until it is known."""
+        return self._loss.drift_ppm
+
+    @property
+    def alive(self) -> bool:
+        """The thread goes on: it has come round within ALIVE_SECONDS, or waits before it opens the device again."""
+        return self._clock() - self._came_round_seconds < ALIVE_SECONDS
+
     def _run(self) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
         while not self._stop.is_set():
@@ -189,7 +207,7 @@ class Capture:
 
     def _session(self) -> DasvddError | None:
         """From open to close; returns the fault that ended it."""
-        self._waiting_since = self._clock()
+        self._waiting_since = self._came_round_seconds = self._clock()
         try:
             self._source.open()
             self._read_to_end()
@@ -214,7 +232,7 @@ class Capture:
         while not self._stop.is_set():
             self._waiting_since = waiting_since
             block = self._source.read()
-            now = self._clock()
+            now = self._came_round_seconds = self._clock()
             if block is None:
                 return
             if len(block.samples):

@@ -1,14 +1,15 @@
 """What the monitor reports: event records, one JSON object each, under a schema of their own.
 
-Every event has `schema`, `event`, `time` (UTC, ISO 8601 with milliseconds: when it was written) and, except for
-`started` and `stopped`, `source` and `stream_seconds`. Times in seconds count the stream's samples, lost ones included,
-from its first; that of a window is its end, when its score is known first.
+Every event has `schema`, `event`, `id` (a random UUID), `time` (UTC, ISO 8601 with milliseconds: when it was written)
+and, except for those of the whole monitor, `source` and `stream_seconds`. Times in seconds count the stream's samples,
+lost ones included, from its first; that of a window is its end, when its score is known first.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -145,6 +146,11 @@ def carrying_bands(
     ratios = [value / usual if usual > 0 else 0.0 for value, usual in zip(residual, baseline, strict=True)]
     order = sorted(range(len(ratios)), key=lambda i: ratios[i], reverse=True)
     return [{"name": names[i], "ratio": ratios[i]} for i in order[:most]]
+
+
+def with_id(event: Event) -> Event:
+    """`event` with a random UUID as its `id`, by which a receiver knows it again."""
+    return {"event": event["event"], "id": str(uuid.uuid4()), **event}
 
 
 def to_json(event: Event, *, now: datetime) -> str:

@@ -1,8 +1,9 @@
-"""How many samples of a live source never arrived? Pure: told of arrivals, it keeps no clock."""
+"""Samples of a live source that never arrived, and its clock's drift. Pure: told of arrivals, it keeps no clock."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 
 class LossMeter:
@@ -10,11 +11,15 @@ class LossMeter:
 
     A block may come late, but never early: over a few seconds the smallest lateness is the true one. If that has
     grown by more than TOLERANCE_SECONDS since the stretch before, samples were lost. Slow drift between the device's
-    clock and this machine's, some 100 ppm, stays far below.
+    clock and this machine's, some 100 ppm, stays far below; it is the slope of the smallest lateness over time.
     """
 
     STRETCH_SECONDS = 5.0
     TOLERANCE_SECONDS = 0.2
+    DRIFT_STRETCHES = 720
+    """Stretches over which drift is fitted at most: an hour."""
+    LEAST_DRIFT_STRETCHES = 24
+    """Stretches without a loss below which drift is not stated: two minutes."""
 
     def __init__(self, sample_rate_hz: float) -> None:
         self._sample_rate_hz = sample_rate_hz
@@ -24,6 +29,20 @@ class LossMeter:
         self._smallest_seconds = math.inf
         self._stretch_end_seconds = 0.0
         self._reopened = False
+        self._lateness: deque[tuple[float, float]] = deque(maxlen=self.DRIFT_STRETCHES)
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """By how many millionths the device's clock is faster than the monotonic one; None before it is known.
+
+        Fitted over the last hour, from the last loss on, since only a stretch without loss measures the clock.
+        """
+        points = list(self._lateness)
+        if len(points) < self.LEAST_DRIFT_STRETCHES:
+            return None
+        middle = math.fsum(time for time, _ in points) / len(points)
+        slope = math.fsum((time - middle) * late for time, late in points)
+        return -1e6 * slope / math.fsum((time - middle) ** 2 for time, _ in points)
 
     def reopened(self) -> None:
         """The device was closed and opened again: all lateness of the next block is loss."""
@@ -39,6 +58,7 @@ class LossMeter:
         late_seconds = now_seconds - self._origin_seconds - self._counted / self._sample_rate_hz
         if self._reopened:
             self._reopened = False
+            self._lateness.clear()
             usual_seconds = min(self._usual_seconds, self._smallest_seconds)
             return self._end_stretch(now_seconds, late_seconds - usual_seconds)
         self._smallest_seconds = min(self._smallest_seconds, late_seconds)
@@ -46,7 +66,9 @@ class LossMeter:
             return 0
         grown_seconds = self._smallest_seconds - self._usual_seconds  # -inf after the first stretch
         if grown_seconds > self.TOLERANCE_SECONDS:
+            self._lateness.clear()
             return self._end_stretch(now_seconds, grown_seconds)
+        self._lateness.append((now_seconds, self._smallest_seconds))
         self._usual_seconds = self._smallest_seconds
         return self._end_stretch(now_seconds, 0.0)
 

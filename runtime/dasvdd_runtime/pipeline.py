@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from .events import Counts, Event
 from .health import SourceHealth, State, StateChange
 from .scorer import Scores
 from .silence import has_silent_edge
+from .snapshot import SourceSnapshot
 from .windows import Window, Windower
 
 
@@ -74,6 +75,7 @@ class Pipeline:
             usual_score=rule.usual_score,
         )
         self._next_sample = 0
+        self._last_decision: Decision | None = None
 
     @property
     def state(self) -> State:
@@ -138,6 +140,26 @@ class Pipeline:
         """The counts so far."""
         return self._placed(events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm))
 
+    def snapshot(self, *, waiting_seconds: float, drift_ppm: float | None, live: bool, ended: bool) -> SourceSnapshot:
+        """The source as it is now; what the capture knows of it is given."""
+        last = self._last_decision
+        return SourceSnapshot(
+            name=self.name,
+            model=self._metadata.name,
+            model_fingerprint=self._metadata.model_fingerprint,
+            state=self.state,
+            score=None if last is None else last.score,
+            smoothed_score=None if last is None else last.smoothed_score,
+            threshold=self._threshold,
+            in_alarm=self.in_alarm,
+            counts=replace(self.counts),
+            drift_ppm=drift_ppm,
+            level_dbfs=None,
+            waiting_seconds=waiting_seconds,
+            live=live,
+            ended=ended,
+        )
+
     def _is_fit(self, window: Window) -> bool:
         """False for a window of which nothing can be said: silence is not an anomaly, and NaN is not normal."""
         if not np.isfinite(window.samples).all() or self.state is State.SILENT:
@@ -155,7 +177,7 @@ class Pipeline:
     def _decide(self, window: Window, score: float, residual: NDArray[np.float64]) -> list[Event]:
         end_sample = window.first_sample + self._metadata.window_samples
         end_seconds = end_sample / self._metadata.sample_rate_hz
-        decision = self._detector.update(end_seconds, score, residual.tolist())
+        decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
         self.counts.windows_scored += 1
         caused: list[Event] = []
         if self._report_scores:

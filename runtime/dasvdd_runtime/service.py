@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 from .capture import Capture, Ended, Message, Missing
 from .errors import DasvddError, DataError
-from .events import Event, stopped, to_json
+from .events import Event, stopped, to_json, with_id
 from .health import State
 from .pipeline import Pipeline
 from .sinks.jsonl import Sink
+from .snapshot import SourceSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,18 @@ class Service:
         sinks: Sequence[Sink],
         *,
         wake: threading.Event,
+        heartbeat: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`wake` is the event that the channels' captures set. Sinks get each event in the order given."""
+        """`wake` is the event that the channels' captures set. Sinks get each event in the order given.
+
+        `heartbeat` is called once a turn as long as scoring and every live capture go on, to feed a watchdog.
+        """
         self._channels = list(channels)
         self._sinks = list(sinks)
         self._wake = wake
+        self._heartbeat = heartbeat
         self._clock = clock
         self._now = now
         self._stop_reason: str | None = None
@@ -57,6 +63,18 @@ class Service:
         """Ask `run` to score what waits and return, within POLL_SECONDS. May be called from a signal handler."""
         # Not self._wake.set(): the handler may have interrupted a method that holds that event's lock.
         self._stop_reason = self._stop_reason or reason
+
+    def snapshot(self) -> tuple[SourceSnapshot, ...]:
+        """Every source as it is now, in the order of the configuration. May be called from any thread."""
+        return tuple(
+            channel.pipeline.snapshot(
+                waiting_seconds=channel.capture.waiting_seconds(),
+                drift_ppm=channel.capture.drift_ppm,
+                live=channel.capture.live,
+                ended=channel.ended,
+            )
+            for channel in list(self._channels)
+        )
 
     def run(self, started: Event, *, max_seconds: float | None = None) -> bool:
         """Watch until the end; True if every capture thread could be ended, False if a device holds one.
@@ -89,6 +107,8 @@ class Service:
             self._wake.clear()
             for channel in self._channels:
                 self._serve(channel)
+            if self._heartbeat is not None and all(map(_progresses, self._channels)):
+                self._heartbeat()
             if all(channel.ended for channel in self._channels):
                 self._stop_reason = "all sources have ended"
             elif max_seconds is not None and self._clock() - begin_seconds >= max_seconds:
@@ -149,10 +169,14 @@ class Service:
 
     def _emit(self, caused: list[Event]) -> None:
         for event in caused:
-            line = to_json(event, now=self._now())
+            line = to_json(with_id(event), now=self._now())
             for sink in self._sinks:
                 sink.write(line, durable=event["event"] != "score")
             _log_for_people(event)
+
+
+def _progresses(channel: Channel) -> bool:
+    return channel.ended or not channel.capture.live or channel.capture.alive
 
 
 def _nothing_judged(pipeline: Pipeline) -> DasvddError | None:

@@ -61,3 +61,22 @@ def test_a_device_that_was_never_there_lost_nothing() -> None:
     meter = LossMeter(RATE_HZ)
     meter.reopened()
     assert feed(meter, steady(1000, 30)) == 0
+
+
+@pytest.mark.parametrize("drift_ppm", [-120.0, 0.0, 45.0])
+def test_drift_is_measured_through_jitter(drift_ppm: float) -> None:
+    """Ten minutes with 50 ms of jitter give the device's clock to a few ppm."""
+    meter = LossMeter(RATE_HZ)
+    feed(meter, steady(0, 600, rate_hz=RATE_HZ * (1 + drift_ppm * 1e-6), jitter=0.05))
+    assert meter.drift_ppm == pytest.approx(drift_ppm, abs=5)
+
+
+def test_drift_is_not_stated_before_it_is_known_nor_over_a_loss() -> None:
+    """A minute is too short, and the fit begins anew after samples were lost."""
+    meter = LossMeter(RATE_HZ)
+    feed(meter, steady(0, 60))
+    assert meter.drift_ppm is None
+    feed(meter, steady(60, 240))
+    assert meter.drift_ppm == pytest.approx(0.0, abs=1e-3)
+    feed(meter, steady(302, 30))
+    assert meter.drift_ppm is None

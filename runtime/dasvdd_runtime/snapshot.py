@@ -1,0 +1,35 @@
+"""What a monitor knows of a source at one moment, for metrics and pages. Read-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .events import Counts
+from .health import State
+
+
+@dataclass(frozen=True)
+class SourceSnapshot:
+    """One source, as `Service.snapshot` finds it."""
+
+    name: str
+    model: str
+    """The configuration's name of its model, or the model's own where the configuration gives none."""
+    model_fingerprint: str
+    state: State
+    score: float | None
+    """Score of the newest window that was judged; None before the first."""
+    smoothed_score: float | None
+    threshold: float
+    in_alarm: bool
+    counts: Counts
+    """A copy: windows, gaps, lost and dropped seconds, running hours, episodes."""
+    drift_ppm: float | None
+    """By how much the device's clock is faster than this machine's; None until it is known, or without a device."""
+    level_dbfs: float | None
+    """Level of the channels that the model uses over the newest second; None before the first."""
+    waiting_seconds: float
+    """For how long the open source has given no samples."""
+    live: bool
+    """It gives samples by the clock; False for a file or a pipe."""
+    ended: bool
