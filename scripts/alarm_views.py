@@ -59,13 +59,13 @@ def replays_of(events: list[dict[str, Any]], onset_seconds: float | None = None)
     if started is None:
         raise ValueError("no event 'started'")
     replays = {}
-    for name in started["sources"]:
+    for name, model in started["sources"].items():
         own = [event for event in events if event.get("source") == name]
         scores = [event for event in own if event["event"] == "score"]
         raised = [event for event in own if event["event"] == "alarm_raised"]
         replays[name] = Replay(
             name=name,
-            threshold=started["threshold"],
+            threshold=started["models"][model]["threshold"],
             times=np.array([event["stream_seconds"] for event in scores], np.float64),
             smoothed_scores=np.array([event["smoothed_score"] for event in scores], np.float64),
             alarms=[event["stream_seconds"] for event in raised],

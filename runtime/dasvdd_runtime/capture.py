@@ -19,11 +19,13 @@ from .sources.base import Source, SourceLost
 log = logging.getLogger(__name__)
 
 QUEUE_SECONDS = 10.0
-"""Samples of a live source that may wait; beyond that the oldest are dropped."""
+"""Samples of a live source that may wait, or three windows if that is more; beyond that the oldest are dropped."""
 WAITING_BLOCKS = 4
 """Blocks of a source that is not live that may wait; beyond that it is read no further."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
+STEADY_SECONDS = 30.0
+"""A device that gave this much is retried after FIRST_RETRY_SECONDS again; one that flaps is retried ever later."""
 JOIN_SECONDS = 3.0
 ALIVE_SECONDS = 60.0
 """A thread that does not come round for this long hangs in its driver. Above LAST_RETRY_SECONDS."""
@@ -63,38 +65,55 @@ Message = Samples | Missing | Ended
 class MessageQueue:
     """What a capture thread hands over, in order.
 
-    With `live`, it holds QUEUE_SECONDS of samples and drops the oldest beyond; else `put` waits while WAITING_BLOCKS
+    With `live`, it holds `queue_seconds` of samples and drops the oldest beyond; else `put` waits while WAITING_BLOCKS
     are there. Messages other than samples are never dropped.
     """
 
-    def __init__(self, *, sample_rate_hz: float, live: bool, wake: threading.Event) -> None:
+    def __init__(
+        self, *, sample_rate_hz: float, live: bool, wake: threading.Event, queue_seconds: float = QUEUE_SECONDS
+    ) -> None:
         self._live = live
-        self._most_samples = round(QUEUE_SECONDS * sample_rate_hz)
+        self._most_samples = round(queue_seconds * sample_rate_hz)
         self._messages: deque[Message] = deque()
         self._samples = 0
+        self._others = 0
+        self._due_samples = 1
         self._changed = threading.Condition()
         self._closed = False
         self._wake = wake
 
     def put(self, message: Message) -> None:
-        """Add `message` and set `wake`."""
+        """Add `message`, and set `wake` if that is worth it (see `wake_at`)."""
         with self._changed:
             if not self._live:
                 self._changed.wait_for(lambda: self._closed or len(self._messages) < WAITING_BLOCKS)
             self._messages.append(message)
             if isinstance(message, Samples):
                 self._samples += len(message.samples)
+            else:
+                self._others += 1
             while self._live and self._samples > self._most_samples and self._drop_oldest():
                 pass
-        self._wake.set()
+        if self.is_due():
+            self._wake.set()
 
     def take_all(self) -> list[Message]:
         """Everything that waits."""
         with self._changed:
             messages, self._messages = list(self._messages), deque()
-            self._samples = 0
+            self._samples = self._others = 0
             self._changed.notify_all()
         return messages
+
+    def is_due(self) -> bool:
+        """As many samples wait as were asked for, or a message of another kind does, or the source waits for room."""
+        return self._samples >= self._due_samples or self._others > 0 or (not self._live and bool(self._messages))
+
+    def wake_at(self, samples: int) -> None:
+        """Set `wake` only once `samples` wait, or a message of another kind."""
+        self._due_samples = max(1, samples)
+        if self.is_due():
+            self._wake.set()
 
     def close(self) -> None:
         """Let `put` wait no longer."""
@@ -130,23 +149,27 @@ class Capture:
         name: str,
         stall_seconds: float,
         wake: threading.Event,
+        queue_seconds: float = QUEUE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`wake` is set whenever something arrives.
+        """`wake` is set whenever something arrives; `queue_seconds` of a live source's samples may wait.
 
         A live source that gives no samples for twice `stall_seconds` is opened again.
         """
         self.name = name
+        self.sample_rate_hz = source.sample_rate_hz
         self._source = source
         self._give_up_seconds = 2 * stall_seconds
         self._clock = clock
         self._loss = LossMeter(source.sample_rate_hz)
         self._stop = threading.Event()
-        self._queue = MessageQueue(sample_rate_hz=source.sample_rate_hz, live=source.live, wake=wake)
+        self._queue = MessageQueue(
+            sample_rate_hz=source.sample_rate_hz, live=source.live, wake=wake, queue_seconds=queue_seconds
+        )
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
         self._waiting_since: float | None = None
         self._reopened = False
-        self._heard = False
+        self._heard_seconds = 0.0
         self._came_round_seconds = clock()
 
     def start(self) -> None:
@@ -167,6 +190,14 @@ class Capture:
     def take_all(self) -> list[Message]:
         """What has arrived since the last call."""
         return self._queue.take_all()
+
+    def is_due(self) -> bool:
+        """It is worth taking what has arrived (see `wake_at`)."""
+        return self._queue.is_due()
+
+    def wake_at(self, samples: int) -> None:
+        """Set `wake` only once `samples` have arrived, or news of another kind."""
+        self._queue.wake_at(samples)
 
     def waiting_seconds(self) -> float:
         """For how long the open source has given no samples; 0 while it is closed or its queue is full."""
@@ -191,14 +222,14 @@ class Capture:
     def _run(self) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
         while not self._stop.is_set():
-            self._heard = False
+            self._heard_seconds = 0.0
             fault = self._session()
             if self._stop.is_set():
                 return
             if not self._source.live:
                 self._queue.put(Ended(fault))
                 return
-            if self._heard:
+            if self._heard_seconds >= STEADY_SECONDS:
                 retry_seconds = FIRST_RETRY_SECONDS
             self._queue.put(Missing(str(fault) if fault else "the device gives no samples; opening it again"))
             self._stop.wait(retry_seconds)
@@ -240,6 +271,7 @@ class Capture:
                 lost = self._loss.arrived(now, len(block.samples)) if self._source.live else 0
                 gap = reopened or block.overflowed or lost > 0
                 self._queue.put(Samples(block.samples, gap=gap, lost=lost))
-                reopened, self._heard, waiting_since = False, True, self._clock()
+                reopened, waiting_since = False, self._clock()
+                self._heard_seconds += len(block.samples) / self._source.sample_rate_hz
             elif self._source.live and now - waiting_since >= self._give_up_seconds:
                 return

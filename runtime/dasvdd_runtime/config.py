@@ -6,19 +6,74 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .detector import DecisionSettings
 from .errors import ConfigError, InputMissing
 from .strict_config import StrictModel, read_toml, validate
 
 
+class DecisionTable(StrictModel):
+    """`[decision]`, `[model.decision]`: values that replace the model's own. The calibrated rate then is void."""
+
+    threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    smoothing_seconds: float | None = None
+    k: int | None = None
+    n: int | None = None
+    clear_ratio: float | None = None
+    minimum_duration_seconds: float | None = None
+
+    def overrides(self) -> dict[str, float]:
+        """The values that are set, by name."""
+        return self.model_dump(exclude_none=True)
+
+    def apply(self, settings: DecisionSettings, threshold: float) -> tuple[DecisionSettings, float]:
+        """The model's `settings` and `threshold` with this table's values in their place.
+
+        Raises ConfigError where the result cannot work, for instance k above n.
+        """
+        values = self.overrides()
+        chosen_threshold = float(values.pop("threshold", threshold))
+        try:
+            return DecisionSettings(**{**asdict(settings), **values}), chosen_threshold
+        except ValueError as error:
+            raise ConfigError(f"[decision]: {error}; the model's own settings are {settings}") from error
+
+
 class ModelTable(StrictModel):
-    """`[model]`: which model, and on what it runs."""
+    """`[model]`, or one of several `[[model]]`: which model, and on what it runs."""
 
     path: Path
     """The exported model; relative to the TOML file."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
+    name: str = Field(default="model", min_length=1)
+    """What sources call it."""
+    decision: DecisionTable = DecisionTable()
+    """For this model alone; beats `[decision]`."""
+
+
+class RunningTable(StrictModel):
+    """`[source.running]`: when the machine stands still, so that it is not judged."""
+
+    stop_level: float | None = Field(default=None, allow_inf_nan=False)
+    """Below it the machine stands still; dBFS, or the unit of `signal_channel`. Default: 10 dB below the quietest
+    twentieth of the training recordings."""
+    start_level: float | None = Field(default=None, allow_inf_nan=False)
+    """Above it the machine runs. Default: 3 dB above `stop_level`; with a signal, `stop_level` itself."""
+    signal_channel: Annotated[int, Field(ge=0)] | str | None = None
+    """The source's channel that carries an external signal, counted from 0 or by its name in a table."""
+    hold_seconds: float = Field(default=3.0, ge=0)
+    settle_seconds: float = Field(default=5.0, ge=0)
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> RunningTable:
+        if self.signal_channel is not None and self.stop_level is None:
+            raise ValueError("a signal_channel needs a stop_level in the signal's unit: no training tells it")
+        if self.stop_level is not None and self.start_level is not None and self.start_level < self.stop_level:
+            raise ValueError(f"start_level {self.start_level:g} lies below stop_level {self.stop_level:g}: swap them")
+        if self.start_level is not None and self.stop_level is None:
+            raise ValueError("start_level needs stop_level beside it")
+        return self
 
 
 class _SourceTable(StrictModel):
@@ -28,6 +83,11 @@ class _SourceTable(StrictModel):
     """Without samples for this long, the source is STALLED."""
     silent_seconds: float = Field(default=10.0, gt=0)
     """Silent (sensors: no channel changes) for this long, the source is SILENT."""
+    model: str = ""
+    """The name of its model; needed only where there are several."""
+    channels: list[Annotated[int, Field(ge=0)] | str] | None = Field(default=None, min_length=1)
+    """The source's channels that are the model's, in the model's order: counted from 0, or names in a table."""
+    running: RunningTable | None = None
 
 
 class MicrophoneTable(_SourceTable):
@@ -58,33 +118,6 @@ class StdinTable(_SourceTable):
 SourceTable = Annotated[MicrophoneTable | FileTable | StdinTable, Field(discriminator="kind")]
 
 
-class DecisionTable(StrictModel):
-    """`[decision]`: values that replace the model's own. The calibrated false-alarm rate then holds no longer."""
-
-    threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    smoothing_seconds: float | None = None
-    k: int | None = None
-    n: int | None = None
-    clear_ratio: float | None = None
-    minimum_duration_seconds: float | None = None
-
-    def overrides(self) -> dict[str, float]:
-        """The values that are set, by name."""
-        return self.model_dump(exclude_none=True)
-
-    def apply(self, settings: DecisionSettings, threshold: float) -> tuple[DecisionSettings, float]:
-        """The model's `settings` and `threshold` with this table's values in their place.
-
-        Raises ConfigError where the result cannot work, for instance k above n.
-        """
-        values = self.overrides()
-        chosen_threshold = float(values.pop("threshold", threshold))
-        try:
-            return DecisionSettings(**{**asdict(settings), **values}), chosen_threshold
-        except ValueError as error:
-            raise ConfigError(f"[decision]: {error}; the model's own settings are {settings}") from error
-
-
 class EventsTable(StrictModel):
     """`[events]`: where events go besides standard output."""
 
@@ -97,10 +130,16 @@ class EventsTable(StrictModel):
     """Also write one event per window."""
 
 
+def _as_list(tables: Any) -> Any:
+    """A lone `[model]` as a list of one."""
+    return [tables] if isinstance(tables, dict) else tables
+
+
 class MonitorConfig(StrictModel):
     """What `dasvdd-monitor run` and `check` read. All paths are absolute or relative to the working folder."""
 
-    model: ModelTable
+    model: Annotated[list[ModelTable], BeforeValidator(_as_list)] = Field(min_length=1)
+    """In the TOML file `[model]`, or several `[[model]]`."""
     source: list[SourceTable] = Field(min_length=1)
     """In the TOML file, each is a table `[[source]]`."""
     decision: DecisionTable = DecisionTable()
@@ -110,6 +149,40 @@ class MonitorConfig(StrictModel):
     def sources(self) -> list[SourceTable]:
         """Every source, in the order of the file."""
         return self.source
+
+    @property
+    def models(self) -> list[ModelTable]:
+        """Every model, in the order of the file."""
+        return self.model
+
+    def model_of(self, source: SourceTable) -> ModelTable:
+        """The model that judges `source`."""
+        return next(table for table in self.model if source.model in ("", table.name))
+
+    def overrides_of(self, model: ModelTable) -> DecisionTable:
+        """What replaces the decision values of `model`: `[decision]`, and over it the model's own table."""
+        return DecisionTable.model_validate(self.decision.overrides() | model.decision.overrides())
+
+    @model_validator(mode="after")
+    def _models_and_sources_fit(self) -> MonitorConfig:
+        names = [table.name for table in self.model]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two models are named '{name}'; give each [[model]] a name of its own")
+        for source in self.source:
+            if source.model and source.model not in names:
+                raise ValueError(f"source '{source.name}': no [[model]] is named '{source.model}', but {names}")
+            if not source.model and len(names) > 1:
+                raise ValueError(f"source '{source.name}' names no model, but there are {len(names)}: {names}")
+        idle = sorted(set(names) - {self.model_of(source).name for source in self.source})
+        if idle:
+            raise ValueError(f"no source uses the model '{idle[0]}': remove it, or name it in a [[source]]")
+        if len(names) > 1 and self.decision.threshold is not None:
+            raise ValueError(
+                "[decision] sets one threshold for several models, whose scores are on different scales. "
+                "Put it into [model.decision] below each [[model]]."
+            )
+        return self
 
     @model_validator(mode="after")
     def _sources_can_share_a_process(self) -> MonitorConfig:
@@ -143,7 +216,8 @@ def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
     """Raise ConfigError if events would be written into a file that the monitor reads."""
     if config.events.path is None:
         return
-    inputs = [path, config.model.path, *(source.path for source in config.sources if isinstance(source, FileTable))]
+    recordings = [source.path for source in config.sources if isinstance(source, FileTable)]
+    inputs = [path, *(model.path for model in config.models), *recordings]
     for file in inputs:
         if config.events.path.resolve() == file.resolve():
             raise ConfigError(
@@ -161,7 +235,7 @@ def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
 
     return config.model_copy(
         update={
-            "model": joined(config.model),
+            "model": [joined(model) for model in config.models],
             "source": [joined(source) for source in config.sources],
             "events": joined(config.events),
         }

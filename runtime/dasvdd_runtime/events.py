@@ -33,6 +33,12 @@ class Counts:
     windows_scored: int = 0
     windows_withheld: int = 0
     """Windows that were silent or held values that are not finite, and so were not judged."""
+    windows_idle: int = 0
+    """Windows that were not judged because the machine stood still."""
+    running_seconds: float = 0.0
+    """Time that was judged: a window hop for each window scored. False-alarm rates are per day of this."""
+    idle_seconds: float = 0.0
+    """Time that the machine stood still: a window hop for each idle window."""
     gaps: int = 0
     lost_seconds: float = 0.0
     """Time of which no samples arrived: device away, overflow, lost by the sound system."""
@@ -41,29 +47,58 @@ class Counts:
     episodes: int = 0
 
 
-def started(
-    metadata: ModelMetadata,
-    *,
-    threshold: float,
-    settings: DecisionSettings,
-    overrides: dict[str, float],
-    provider: str,
-    sources: Sequence[str],
-    versions: dict[str, str],
-) -> Event:
-    """Monitoring begins. `overrides`: decision values that the configuration puts in the place of the model's."""
+@dataclass(frozen=True)
+class ModelInForce:
+    """A model as the monitor uses it."""
+
+    name: str
+    metadata: ModelMetadata
+    threshold: float
+    settings: DecisionSettings
+    overrides: dict[str, float]
+    """Decision values that the configuration puts in the place of the model's."""
+    provider: str
+
+
+def started(models: Sequence[ModelInForce], *, sources: dict[str, str], versions: dict[str, str]) -> Event:
+    """Monitoring begins. `sources`: the name of its model, by source; `versions`: of the software."""
     return {
         "event": "started",
-        "model": metadata.name,
-        "model_fingerprint": metadata.model_fingerprint,
-        "sources": list(sources),
-        "threshold": threshold,
-        "decision": asdict(settings),
-        "overrides": overrides,
-        "false_alarms_per_day": None if overrides else metadata.calibration.false_alarms_per_day,
-        "provider": provider,
+        "models": {model.name: _described(model) for model in models},
+        "sources": sources,
         "versions": versions,
     }
+
+
+def _described(model: ModelInForce) -> dict[str, Any]:
+    return {
+        "model": model.metadata.name,
+        "model_fingerprint": model.metadata.model_fingerprint,
+        "threshold": model.threshold,
+        "decision": asdict(model.settings),
+        "overrides": model.overrides,
+        "false_alarms_per_day": None if model.overrides else model.metadata.calibration.false_alarms_per_day,
+        "provider": model.provider,
+    }
+
+
+def reloaded(
+    models: Sequence[ModelInForce], *, sources: dict[str, str], added: list[str], removed: list[str], kept: list[str]
+) -> Event:
+    """A new configuration is in force. `kept`: sources whose capture went on."""
+    return {
+        "event": "reloaded",
+        "models": {model.name: _described(model) for model in models},
+        "sources": sources,
+        "added": added,
+        "removed": removed,
+        "kept": kept,
+    }
+
+
+def reload_refused(reason: str) -> Event:
+    """The new configuration or model cannot be used; everything goes on as before."""
+    return {"event": "reload_refused", "reason": reason}
 
 
 def source_state(change: StateChange) -> Event:
@@ -126,9 +161,19 @@ def alarm_open(number: int, episode: Episode, bands: list[dict[str, Any]]) -> Ev
     }
 
 
-def summary(counts: Counts, *, state: str, in_alarm: bool) -> Event:
-    """The counts of one source: every hour, and when it ends."""
-    return {"event": "summary", "state": state, "in_alarm": in_alarm, **asdict(counts)}
+def summary(counts: Counts, *, state: str, in_alarm: bool, drift_ppm: float | None) -> Event:
+    """The counts of one source: every hour, and when it ends. `drift_ppm`: of the device's clock, where it is known."""
+    return {"event": "summary", "state": state, "in_alarm": in_alarm, **asdict(counts), "drift_ppm": drift_ppm}
+
+
+def overload(dropped_seconds: dict[str, float]) -> Event:
+    """Scoring fell behind and samples were dropped. `dropped_seconds`: by source, since the event before."""
+    return {"event": "overload", "dropped_seconds": dropped_seconds}
+
+
+def clock_jump(seconds: float) -> Event:
+    """The wall clock was set: `time` of the events from here on is later by `seconds` than of those before."""
+    return {"event": "clock_jump", "seconds": seconds}
 
 
 def stopped(*, reason: str, alarms_open: list[str], failed: dict[str, str]) -> Event:

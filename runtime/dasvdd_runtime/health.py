@@ -25,6 +25,8 @@ class State(StrEnum):
 
     STARTING = "STARTING"
     OK = "OK"
+    IDLE = "IDLE"
+    """The machine stands still, as the running gate says; not judged."""
     STALLED = "STALLED"
     """The device is open, but no samples arrive."""
     MISSING = "MISSING"
@@ -75,8 +77,8 @@ class SourceHealth:
         self._clip_weight = 0.0
         self._clipped_share = 0.0
 
-    def samples(self, samples: NDArray[np.float32]) -> StateChange | None:
-        """`samples` [samples, channels] arrived."""
+    def samples(self, samples: NDArray[np.float32], *, idle: str | None = None) -> StateChange | None:
+        """`samples` [samples, channels] arrived. `idle`: why the machine is taken to stand still, if it is."""
         if not len(samples):
             return None
         seconds = len(samples) / self._sample_rate_hz
@@ -87,7 +89,7 @@ class SourceHealth:
         used = samples[:, self._used_channels]
         self._silence.add(used)
         self._count_clipped(used)
-        return self._judge()
+        return self._judge(idle)
 
     def fault(self, reason: str) -> StateChange | None:
         """Something that is not finite: samples, or a score."""
@@ -105,12 +107,14 @@ class SourceHealth:
         self._silence = SilentRun(self._kind)
         return self._change(State.MISSING, reason)
 
-    def _judge(self) -> StateChange | None:
+    def _judge(self, idle: str | None) -> StateChange | None:
         silent_seconds = self._silence.samples / self._sample_rate_hz
         if self._since_fault_seconds < RECOVERY_SECONDS:
             return self._change(State.FAULT, "values that are not finite")
         if silent_seconds >= self._silent_seconds:
             return self._change(State.SILENT, self._silent_reason(silent_seconds))
+        if idle is not None:
+            return self._change(State.IDLE, idle)
         if self._since_clipped_seconds < RECOVERY_SECONDS:
             share, limit = 100 * self._clipped_share, 100 * CLIPPED_SHARE
             return self._change(State.CLIPPED, f"{share:.2g} % of samples at full scale (limit {limit:g} %)")

@@ -1,7 +1,13 @@
-"""One source's samples -> events: health, windows, scores, decisions. Knows no clock, thread or file."""
+"""One source's samples -> events: health, windows, decisions. Knows no clock, thread or file.
+
+`cut` turns samples into windows fit to judge, `decide` turns their scores into events; what scores them in between may
+batch the windows of many sources (see `scoring`).
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,6 +19,7 @@ from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Detector
 from .events import Counts, Event
 from .health import SourceHealth, State, StateChange
+from .running_gate import STEP_SECONDS, GateSettings, LevelMeter, RunningGate
 from .scorer import Scores
 from .silence import has_silent_edge
 from .snapshot import SourceSnapshot
@@ -20,7 +27,7 @@ from .windows import Window, Windower
 
 
 class WindowScorer(Protocol):
-    """What the pipeline needs of a Scorer."""
+    """What a pipeline needs of a Scorer."""
 
     def score_windows(self, windows: NDArray[np.float32]) -> Scores:
         """Scores of `windows` [windows, window_samples, channels]."""
@@ -36,8 +43,33 @@ class DecisionRule:
     """The model's usual score, towards which an alarm clears."""
 
 
+@dataclass(frozen=True)
+class Intake:
+    """What a pipeline takes of its source's samples. By default all channels are the model's, and no gate rules."""
+
+    channels: tuple[int, ...] | None = None
+    """The source's channels that are the model's, in the model's order; None: all."""
+    gate: GateSettings | None = None
+    gate_channel: int | None = None
+    """The source's channel whose mean is the external signal of the gate; None: the level of the used channels."""
+    silent_seconds: float = 10.0
+    stall_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class _Break:
+    """Windows that were not judged: the decision chain restarts."""
+
+    withheld: int = 0
+    idle: int = 0
+
+
 class Pipeline:
-    """Everything that happens to one source's samples, in order. Each method returns the events that it caused."""
+    """Everything that happens to one source's samples, in order.
+
+    Of samples, gaps and faults it is told as they come; `events_due` gives the events up to the first window that waits
+    for its score.
+    """
 
     def __init__(
         self,
@@ -46,36 +78,50 @@ class Pipeline:
         metadata: ModelMetadata,
         scorer: WindowScorer,
         rule: DecisionRule,
-        silent_seconds: float,
-        stall_seconds: float,
         report_scores: bool,
+        intake: Intake = Intake(),
+        model_name: str = "model",
     ) -> None:
         self.name = name
         self.counts = Counts()
-        self._metadata = metadata
-        self._scorer = scorer
-        self._threshold = rule.threshold
-        self._report_scores = report_scores
+        self._intake = intake
+        self._gate = None if intake.gate is None else RunningGate(intake.gate)
+        self._next_sample = 0
+        self._steps: deque[Window | _Break | Event] = deque()
+        self._last_decision: Decision | None = None
+        self._last_unjudged_sample = 0
+        self.use_model(model_name, metadata, scorer, rule, report_scores=report_scores)
+        self._level = LevelMeter(metadata.sample_rate_hz)
         self._health = SourceHealth(
             kind=metadata.kind,
             used_channels=metadata.used_channels,
             sample_rate_hz=metadata.sample_rate_hz,
-            silent_seconds=silent_seconds,
-            stall_seconds=stall_seconds,
+            silent_seconds=intake.silent_seconds,
+            stall_seconds=intake.stall_seconds,
         )
+
+    def use_model(
+        self, name: str, metadata: ModelMetadata, scorer: WindowScorer, rule: DecisionRule, *, report_scores: bool
+    ) -> None:
+        """Judge by this model from the next sample on. Its rate and channels must be those of the one before.
+
+        No window may wait for its score. The decision chain begins anew; see `close_alarm`.
+        """
+        self.model_name, self.scorer, self._metadata = name, scorer, metadata
+        self._threshold = rule.threshold
+        self._report_scores = report_scores
         self._windower = Windower(
             window_samples=metadata.window_samples,
             hop_samples=metadata.window_hop_samples,
             channels=metadata.channels,
         )
+        self._windower.restart(self._next_sample)
         self._detector = Detector(
             threshold=rule.threshold,
             settings=rule.settings,
             window_hop_seconds=metadata.window_hop_seconds,
             usual_score=rule.usual_score,
         )
-        self._next_sample = 0
-        self._last_decision: Decision | None = None
 
     @property
     def state(self) -> State:
@@ -87,65 +133,102 @@ class Pipeline:
         """An alarm lasts."""
         return self._detector.finish() is not None
 
+    @property
+    def needed_samples(self) -> int:
+        """Samples that complete the next window."""
+        return self._windower.needed_samples
+
     def samples(self, samples: NDArray[np.float32]) -> list[Event]:
-        """`samples` [samples, channels], which follow those before: judge, cut, score, decide."""
-        self._next_sample += len(samples)
-        caused = self._state_events(self._health.samples(samples))
-        windows = self._windower.push(samples)
-        fit = [window for window in windows if self._is_fit(window)]
-        if not fit:
-            self._withhold(len(windows))
-            return caused
-        scores = self._scorer.score_windows(np.stack([window.samples for window in fit]))
-        row_of = {window.first_sample: row for row, window in enumerate(fit)}
-        for window in windows:
-            row = row_of.get(window.first_sample)
-            if row is None:
-                self._withhold(1)
-            elif not np.isfinite(scores.score[row]):
-                self._withhold(1)
-                fault = self._health.fault(f"the score of a window is {scores.score[row]}")
-                caused += self._state_events(fault)
+        """Cut `samples` [samples, channels], score them alone and decide: the events that they caused."""
+        self.cut(samples)
+        caused = self.events_due()
+        windows = self.windows()
+        if windows:
+            caused += self.decide(self.scorer.score_windows(np.stack(windows)))
+        return caused
+
+    def cut(self, samples: NDArray[np.float32]) -> None:
+        """`samples` [samples, channels], which follow those before: judge the source and cut windows."""
+        if self._gate is None:
+            self._cut_step(samples, idle=None)
+            return
+        step = max(1, round(STEP_SECONDS * self._metadata.sample_rate_hz))
+        for start in range(0, len(samples), step):
+            part = samples[start : start + step]
+            self._cut_step(part, idle=self._gated(part))
+
+    def windows(self) -> list[NDArray[np.float32]]:
+        """The windows that wait for their scores, oldest first, each [window_samples, channels]."""
+        return [step.samples for step in self._steps if isinstance(step, Window)]
+
+    def decide(self, scores: Scores) -> list[Event]:
+        """The scores of the oldest windows that wait, in order; the events up to the next window that waits."""
+        caused: list[Event] = []
+        for score, residual in zip(scores.score.tolist(), scores.residual, strict=True):
+            caused += self.events_due()
+            window = self._steps.popleft()
+            assert isinstance(window, Window)
+            if np.isfinite(score):
+                caused += self._decide(window, score, residual)
             else:
-                caused += self._decide(window, float(scores.score[row]), scores.residual[row])
+                self._pass_over(_Break(withheld=1))
+                caused += self._state_events(self._health.fault(f"the score of a window is {score}"))
+        return caused + self.events_due()
+
+    def events_due(self) -> list[Event]:
+        """The events before the first window that waits."""
+        caused: list[Event] = []
+        while self._steps and not isinstance(self._steps[0], Window):
+            step = self._steps.popleft()
+            if isinstance(step, _Break):
+                self._pass_over(step)
+            elif not isinstance(step, Window):
+                caused.append(step)
         return caused
 
     def gap(self, *, lost: int = 0, dropped: int = 0) -> None:
         """The next samples do not follow those before: `lost` never arrived and `dropped` were thrown away."""
         self._next_sample += lost + dropped
         self._windower.restart(self._next_sample)
-        self._detector.gap()
+        self._level.restart()
+        if self._gate is not None:
+            self._gate.gap()
+        self._steps.append(_Break())
         self.counts.gaps += 1
         self.counts.lost_seconds += lost / self._metadata.sample_rate_hz
         self.counts.dropped_seconds += dropped / self._metadata.sample_rate_hz
 
-    def waiting(self, seconds: float) -> list[Event]:
+    def waiting(self, seconds: float) -> None:
         """The open source has given no samples for `seconds`."""
-        return self._state_events(self._health.waiting(seconds))
+        self._steps.extend(self._state_events(self._health.waiting(seconds)))
 
-    def missing(self, reason: str) -> list[Event]:
+    def missing(self, reason: str) -> None:
         """The device went away or cannot be opened."""
-        return self._state_events(self._health.missing(reason))
+        self._steps.extend(self._state_events(self._health.missing(reason)))
 
-    def finish(self) -> list[Event]:
-        """The stream ends: the alarm that lasts, if one does, and the summary."""
+    def finish(self, *, drift_ppm: float | None = None) -> list[Event]:
+        """The stream ends: the alarm that lasts, if one does, and the summary. No window may wait for its score."""
+        return [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
+
+    def close_alarm(self) -> list[Event]:
+        """The alarm that lasts, if one does, of which nothing more will be known."""
         episode = self._detector.finish()
-        caused = [self.summary()]
-        if episode is not None:
-            still_open = events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual))
-            caused.insert(0, self._placed(still_open))
-        return caused
+        if episode is None:
+            return []
+        return [self._placed(events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual)))]
 
-    def summary(self) -> Event:
-        """The counts so far."""
-        return self._placed(events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm))
+    def summary(self, *, drift_ppm: float | None = None) -> Event:
+        """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
+        return self._placed(
+            events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm, drift_ppm=drift_ppm)
+        )
 
     def snapshot(self, *, waiting_seconds: float, drift_ppm: float | None, live: bool, ended: bool) -> SourceSnapshot:
         """The source as it is now; what the capture knows of it is given."""
         last = self._last_decision
         return SourceSnapshot(
             name=self.name,
-            model=self._metadata.name,
+            model=self.model_name,
             model_fingerprint=self._metadata.model_fingerprint,
             state=self.state,
             score=None if last is None else last.score,
@@ -154,11 +237,47 @@ class Pipeline:
             in_alarm=self.in_alarm,
             counts=replace(self.counts),
             drift_ppm=drift_ppm,
-            level_dbfs=None,
+            level_dbfs=self._level.level_dbfs,
             waiting_seconds=waiting_seconds,
             live=live,
             ended=ended,
         )
+
+    def _gated(self, samples: NDArray[np.float32]) -> str | None:
+        """Feed the gate with `samples`; why the machine is taken to stand still, or None."""
+        assert self._gate is not None
+        settings = self._gate.settings
+        if self._intake.gate_channel is None:
+            self._level.add(self._used(samples))
+            value, words = self._level.level_dbfs, "level"
+        else:
+            value, words = float(samples[:, self._intake.gate_channel].mean()), "running signal"
+        assert value is not None
+        if not self._gate.update(value, len(samples) / self._metadata.sample_rate_hz):
+            self._last_unjudged_sample = self._next_sample + len(samples)
+        if not self._gate.idle:
+            return None
+        return f"the machine stands still or settles: {words} {value:.4g}, it runs above {settings.start_level:.4g}"
+
+    def _cut_step(self, samples: NDArray[np.float32], *, idle: str | None) -> None:
+        if self._gate is None or self._intake.gate_channel is not None:
+            self._level.add(self._used(samples))
+        self._next_sample += len(samples)
+        if self._intake.channels is not None:
+            samples = samples[:, self._intake.channels]
+        self._steps.extend(self._state_events(self._health.samples(samples, idle=idle)))
+        for window in self._windower.push(samples):
+            if window.first_sample < self._last_unjudged_sample:
+                self._steps.append(_Break(idle=1))
+            else:
+                self._steps.append(window if self._is_fit(window) else _Break(withheld=1))
+
+    def _used(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The channels of the source that the model listens to."""
+        used: Sequence[int] = self._metadata.used_channels
+        if self._intake.channels is not None:
+            used = [self._intake.channels[i] for i in used]
+        return samples if len(used) == samples.shape[1] else samples[:, used]
 
     def _is_fit(self, window: Window) -> bool:
         """False for a window of which nothing can be said: silence is not an anomaly, and NaN is not normal."""
@@ -169,16 +288,18 @@ class Pipeline:
         used = window.samples[:, self._metadata.used_channels]
         return not has_silent_edge(used, sample_rate_hz=self._metadata.sample_rate_hz)
 
-    def _withhold(self, windows: int) -> None:
-        if windows:
-            self.counts.windows_withheld += windows
-            self._detector.gap()
+    def _pass_over(self, passed: _Break) -> None:
+        self.counts.windows_withheld += passed.withheld
+        self.counts.windows_idle += passed.idle
+        self.counts.idle_seconds += passed.idle * self._metadata.window_hop_seconds
+        self._detector.gap()
 
     def _decide(self, window: Window, score: float, residual: NDArray[np.float64]) -> list[Event]:
         end_sample = window.first_sample + self._metadata.window_samples
         end_seconds = end_sample / self._metadata.sample_rate_hz
         decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
         self.counts.windows_scored += 1
+        self.counts.running_seconds += self._metadata.window_hop_seconds
         caused: list[Event] = []
         if self._report_scores:
             start_seconds = window.first_sample / self._metadata.sample_rate_hz

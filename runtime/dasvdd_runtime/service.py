@@ -1,19 +1,23 @@
-"""The life of a monitor: threads, clocks, start and stop. What is decided is decided in `pipeline`."""
+"""The life of a monitor: threads, clocks, start, reload and stop. What is decided is decided in `pipeline`."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from .capture import Capture, Ended, Message, Missing
+import numpy as np
+
+from .capture import Capture, Ended, Message, Missing, Samples
+from .clock_watch import ClockWatch
 from .errors import DasvddError, DataError
-from .events import Event, stopped, to_json, with_id
+from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
 from .health import State
 from .pipeline import Pipeline
+from .scoring import score_waiting
 from .sinks.jsonl import Sink
 from .snapshot import SourceSnapshot
 
@@ -21,7 +25,11 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 """How often sources from which nothing arrives are looked at."""
+STATE_SECONDS = 0.5
+"""Samples are looked at this often even where they complete no window: so late may a change of state be told."""
 SUMMARY_SECONDS = 3600.0
+OVERLOAD_SECONDS = 60.0
+"""Least time between two events that tell of overload."""
 
 
 @dataclass
@@ -34,6 +42,17 @@ class Channel:
     error: DasvddError | None = None
 
 
+@dataclass(frozen=True)
+class ReloadPlan:
+    """What a new configuration changes. Everything that can fail was done before it was made."""
+
+    channels: list[Channel]
+    """The channels from now on; those that stay are the same objects."""
+    event: Event
+    new_models: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """By the source's name: give its pipeline, which stays, the new model."""
+
+
 class Service:
     """Runs channels until all have ended or a stop is asked for, and writes their events to the sinks."""
 
@@ -44,25 +63,36 @@ class Service:
         *,
         wake: threading.Event,
         heartbeat: Callable[[], None] | None = None,
+        reload: Callable[[Sequence[Channel]], ReloadPlan] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`wake` is the event that the channels' captures set. Sinks get each event in the order given.
 
         `heartbeat` is called once a turn as long as scoring and every live capture go on, to feed a watchdog.
+        `reload` reads the configuration anew, or raises a DasvddError that says why it cannot be used.
         """
         self._channels = list(channels)
         self._sinks = list(sinks)
         self._wake = wake
         self._heartbeat = heartbeat
+        self._reload = reload
         self._clock = clock
         self._now = now
+        self._clock_watch = ClockWatch()
         self._stop_reason: str | None = None
+        self._reload_asked = False
+        self._dropped_seconds: dict[str, float] = {}
+        self._next_overload_seconds = -float("inf")
 
     def request_stop(self, reason: str) -> None:
         """Ask `run` to score what waits and return, within POLL_SECONDS. May be called from a signal handler."""
         # Not self._wake.set(): the handler may have interrupted a method that holds that event's lock.
         self._stop_reason = self._stop_reason or reason
+
+    def request_reload(self) -> None:
+        """Ask `run` to read the configuration anew, within POLL_SECONDS. May be called from a signal handler."""
+        self._reload_asked = True
 
     def snapshot(self) -> tuple[SourceSnapshot, ...]:
         """Every source as it is now, in the order of the configuration. May be called from any thread."""
@@ -73,7 +103,7 @@ class Service:
                 live=channel.capture.live,
                 ended=channel.ended,
             )
-            for channel in list(self._channels)
+            for channel in self._channels
         )
 
     def run(self, started: Event, *, max_seconds: float | None = None) -> bool:
@@ -86,10 +116,10 @@ class Service:
             channel.capture.start()
         try:
             reason = self._watch(max_seconds)
-            all_joined = self._stop_captures()
-            self._drain()
+            all_joined = _stop_captures(self._channels)
+            self._finish(self._channels)
         except DasvddError as error:  # scoring itself failed: nothing can be judged any more
-            self._stop_captures()
+            _stop_captures(self._channels)
             self._close(reason=str(error))
             raise
         self._close(reason=reason)
@@ -105,62 +135,123 @@ class Service:
         while self._stop_reason is None:
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
-            for channel in self._channels:
-                self._serve(channel)
-            if self._heartbeat is not None and all(map(_progresses, self._channels)):
-                self._heartbeat()
+            self._look_at_clock()
+            self._turn([channel for channel in self._channels if channel.capture.is_due()])
+            self._look_at_waiting()
+            self._tell_overload()
+            self._beat()
+            if self._reload_asked:
+                self._reload_asked = False
+                self._take_new_configuration()
             if all(channel.ended for channel in self._channels):
                 self._stop_reason = "all sources have ended"
             elif max_seconds is not None and self._clock() - begin_seconds >= max_seconds:
                 self._stop_reason = f"{max_seconds:g} s are over"
             elif self._clock() >= next_summary_seconds:
                 next_summary_seconds += SUMMARY_SECONDS
-                self._emit([channel.pipeline.summary() for channel in self._channels if not channel.ended])
+                self._emit([_summary(channel) for channel in self._channels if not channel.ended])
         return self._stop_reason
 
-    def _serve(self, channel: Channel) -> None:
-        for message in channel.capture.take_all():
-            self._handle(channel, message)
-        if not channel.ended:
-            self._emit(channel.pipeline.waiting(channel.capture.waiting_seconds()))
+    def _turn(self, due: Iterable[Channel]) -> None:
+        """Take all that has arrived from the channels `due`, score it in batches and decide.
 
-    def _handle(self, channel: Channel, message: Message) -> None:
+        Each gives all that it has, so that where scoring is too slow, the queues of all overflow alike, and what is
+        left of each stream between two losses is as long as its queue.
+        """
+        at_end: list[tuple[Channel, Ended]] = []
+        turn = list(due)
+        for channel in turn:
+            for message in _joined(channel.capture.take_all()):
+                if isinstance(message, Ended):
+                    at_end.append((channel, message))
+                else:
+                    self._take(channel, message)
+            state_samples = round(STATE_SECONDS * channel.capture.sample_rate_hz)
+            channel.capture.wake_at(min(channel.pipeline.needed_samples, state_samples))
+        score_waiting((channel.pipeline for channel in turn), self._emit, scored=self._beat)
+        for channel, message in at_end:
+            self._end(channel, message)
+
+    def _take(self, channel: Channel, message: Samples | Missing) -> None:
         pipeline = channel.pipeline
         if isinstance(message, Missing):
-            self._emit(pipeline.missing(message.reason))
-        elif isinstance(message, Ended):
-            channel.ended, channel.error = True, message.error or _nothing_judged(pipeline)
-            if message.error is not None:
-                self._emit(pipeline.missing(str(message.error)))
-            self._emit(pipeline.finish())
-        else:
-            if message.gap:
-                pipeline.gap(lost=message.lost, dropped=message.dropped)
-                log.warning(
-                    "source '%s': a gap; %d samples never arrived, %d were dropped",
-                    channel.capture.name,
-                    message.lost,
-                    message.dropped,
-                )
-            self._emit(pipeline.samples(message.samples))
+            pipeline.missing(message.reason)
+            return
+        if message.gap:
+            pipeline.gap(lost=message.lost, dropped=message.dropped)
+            log.warning(
+                "source '%s': a gap; %d samples never arrived, %d were dropped",
+                channel.capture.name,
+                message.lost,
+                message.dropped,
+            )
+        if message.dropped:
+            dropped_seconds = message.dropped / channel.capture.sample_rate_hz
+            name = channel.capture.name
+            self._dropped_seconds[name] = self._dropped_seconds.get(name, 0.0) + dropped_seconds
+        pipeline.cut(message.samples)
 
-    def _stop_captures(self) -> bool:
-        """End the capture threads; False if one does not end."""
-        for channel in self._channels:
-            channel.capture.request_stop()
-        joined = [channel.capture.join() for channel in self._channels]
-        return all(joined)
+    def _end(self, channel: Channel, message: Ended) -> None:
+        pipeline = channel.pipeline
+        channel.ended, channel.error = True, message.error or _nothing_judged(pipeline)
+        if message.error is not None:
+            pipeline.missing(str(message.error))
+        self._emit([*pipeline.events_due(), *pipeline.finish(drift_ppm=channel.capture.drift_ppm)])
 
-    def _drain(self) -> None:
-        """Judge what has arrived but not been judged yet."""
+    def _look_at_waiting(self) -> None:
         for channel in self._channels:
-            for message in channel.capture.take_all():
-                self._handle(channel, message)
             if not channel.ended:
-                self._emit(channel.pipeline.finish())
+                channel.pipeline.waiting(channel.capture.waiting_seconds())
+                self._emit(channel.pipeline.events_due())
+
+    def _look_at_clock(self) -> None:
+        jump_seconds = self._clock_watch.look(self._now().timestamp(), self._clock())
+        if jump_seconds is not None:
+            self._emit([clock_jump(jump_seconds)])
+
+    def _tell_overload(self) -> None:
+        if self._dropped_seconds and self._clock() >= self._next_overload_seconds:
+            self._next_overload_seconds = self._clock() + OVERLOAD_SECONDS
+            self._emit([overload(self._dropped_seconds)])
+            self._dropped_seconds = {}
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None and all(map(_progresses, self._channels)):
+            self._heartbeat()
+
+    def _take_new_configuration(self) -> None:
+        """Go on with a new configuration; where it cannot be used, with the old one."""
+        if self._reload is None:
+            return
+        try:
+            plan = self._reload(self._channels)
+        except DasvddError as error:
+            self._emit([reload_refused(str(error))])
+            return
+        removed = [channel for channel in self._channels if channel not in plan.channels]
+        added = [channel for channel in plan.channels if channel not in self._channels]
+        _stop_captures(removed)
+        self._finish(removed)
+        for channel in plan.channels:
+            if channel.pipeline.name in plan.new_models and channel not in added:
+                self._emit(channel.pipeline.close_alarm())
+                plan.new_models[channel.pipeline.name]()
+        self._channels = list(plan.channels)
+        self._emit([plan.event])
+        for channel in added:
+            channel.capture.start()
+
+    def _finish(self, channels: Sequence[Channel]) -> None:
+        """Judge what has arrived from `channels`, which have been stopped, but was not judged yet."""
+        self._turn(channel for channel in channels if not channel.ended)
+        for channel in channels:
+            if not channel.ended:
+                self._emit(channel.pipeline.finish(drift_ppm=channel.capture.drift_ppm))
 
     def _close(self, *, reason: str) -> None:
         """Write the last event and close the sinks."""
+        if self._dropped_seconds:
+            self._emit([overload(self._dropped_seconds)])
         alarms_open = [channel.capture.name for channel in self._channels if channel.pipeline.in_alarm]
         failed = {channel.capture.name: str(channel.error) for channel in self._channels if channel.error is not None}
         self._emit([stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
@@ -175,16 +266,46 @@ class Service:
             _log_for_people(event)
 
 
+def _joined(messages: list[Message]) -> list[Message]:
+    """`messages` with samples that follow each other in one piece."""
+    joined: list[Message] = []
+    run: list[Samples] = []
+    for message in [*messages, None]:
+        if run and not (isinstance(message, Samples) and not message.gap):
+            first = run[0]
+            whole = first.samples if len(run) == 1 else np.concatenate([part.samples for part in run])
+            joined.append(Samples(whole, gap=first.gap, lost=first.lost, dropped=first.dropped))
+            run = []
+        if isinstance(message, Samples):
+            run.append(message)
+        elif message is not None:
+            joined.append(message)
+    return joined
+
+
+def _stop_captures(channels: Sequence[Channel]) -> bool:
+    """End the capture threads; False if one does not end."""
+    for channel in channels:
+        channel.capture.request_stop()
+    joined = [channel.capture.join() for channel in channels]
+    return all(joined)
+
+
+def _summary(channel: Channel) -> Event:
+    return channel.pipeline.summary(drift_ppm=channel.capture.drift_ppm)
+
+
 def _progresses(channel: Channel) -> bool:
     return channel.ended or not channel.capture.live or channel.capture.alive
 
 
 def _nothing_judged(pipeline: Pipeline) -> DasvddError | None:
     """The fault of a source that came to its end without a single window that could be judged, or None."""
-    if pipeline.counts.windows_scored:
+    counts = pipeline.counts
+    if counts.windows_scored or counts.windows_idle:
         return None
     return DataError(
-        f"source '{pipeline.name}' ended before a window could be judged: {pipeline.counts.windows_withheld} windows "
+        f"source '{pipeline.name}' ended before a window could be judged: {counts.windows_withheld} windows "
         f"were withheld as silent or not finite, and its last state was {pipeline.state}. Does what feeds it work?"
     )
 
@@ -194,12 +315,21 @@ def _log_for_people(event: Event) -> None:
     source, seconds = event.get("source"), event.get("stream_seconds")
     kind = event["event"]
     if kind == "source_state":
-        level = logging.INFO if event["state"] == State.OK else logging.WARNING
+        level = logging.INFO if event["state"] in (State.OK, State.IDLE) else logging.WARNING
         log.log(level, "source '%s': %s -> %s: %s", source, event["previous"], event["state"], event["reason"])
     elif kind == "alarm_raised":
         bands = ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in event["bands"])
         log.warning("source '%s': ALARM at %.1f s, carried by %s", source, seconds, bands)
     elif kind == "alarm_cleared":
         log.warning("source '%s': alarm cleared after %.1f s", source, event["duration_seconds"])
+    elif kind == "overload":
+        dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())
+        log.error("scoring is slower than the sources: dropped %s. Use fewer sources or a longer window hop.", dropped)
+    elif kind == "clock_jump":
+        log.warning("the wall clock was set by %+.1f s; durations are not affected", event["seconds"])
+    elif kind == "reload_refused":
+        log.error("the new configuration is not taken, the old one stays: %s", event["reason"])
+    elif kind == "reloaded":
+        log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
     elif kind == "stopped":
         log.info("stopped: %s", event["reason"])

@@ -36,12 +36,12 @@ def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> S
     try:
         return settings.model_validate(raw)
     except ValidationError as error:
-        faults = [_describe(settings, dict(fault)) for fault in error.errors()]
+        faults = [_describe(settings, raw, dict(fault)) for fault in error.errors()]
         raise ConfigError(f"{origin}: " + "\n  ".join(faults)) from error
 
 
-def _describe(settings: type[BaseModel], fault: dict[str, Any]) -> str:
-    location = [part for part in fault["loc"] if not str(part).startswith("function-")]
+def _describe(settings: type[BaseModel], raw: dict[str, Any], fault: dict[str, Any]) -> str:
+    location = _written(raw, [part for part in fault["loc"] if not str(part).startswith("function-")])
     name = ".".join(map(str, location))
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _keys_beside(settings, [str(part) for part in location])
@@ -52,6 +52,20 @@ def _describe(settings: type[BaseModel], fault: dict[str, Any]) -> str:
     given = fault.get("input")
     shown = "" if isinstance(given, dict) else f" (given: {given!r})"
     return f"{name}: {message}{shown}" if name else message
+
+
+def _written(raw: Any, location: list[Any]) -> list[Any]:
+    """`location` without the list indexes that the file does not have, where a lone table stands for a list of one."""
+    kept = []
+    for part in location:
+        if isinstance(part, int) and isinstance(raw, dict):
+            continue
+        kept.append(part)
+        if isinstance(raw, dict):
+            raw = raw.get(part)
+        elif isinstance(raw, list) and isinstance(part, int):
+            raw = raw[part]
+    return kept
 
 
 def _keys_beside(settings: type[BaseModel], location: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ class Window:
     first_sample: int
     """Index, in the stream, of the window's first sample."""
     samples: NDArray[np.float32]
-    """Shape [window_samples, channels]; a copy that the caller may keep."""
+    """Shape [window_samples, channels]; a view that overlapping windows share, not to be written to."""
 
 
 class Windower:
@@ -49,13 +49,17 @@ class Windower:
         windows = []
         start = 0
         while start + self._window_samples <= len(samples):
-            window_samples = samples[start : start + self._window_samples].copy()
-            windows.append(Window(self._next_first_sample, window_samples))
+            windows.append(Window(self._next_first_sample, samples[start : start + self._window_samples]))
             self._next_first_sample += self._hop_samples
             start += self._hop_samples
         self._skip += max(0, start - len(samples))
         self._pending = samples[start:].copy()
         return windows
+
+    @property
+    def needed_samples(self) -> int:
+        """Samples that complete the next window."""
+        return self._skip + self._window_samples - len(self._pending)
 
     def restart(self, first_sample: int) -> None:
         """Forget what is pending: the next pushed sample has index `first_sample` and starts a window (after a gap)."""

@@ -42,8 +42,8 @@ def write(folder: Path, text: str) -> Path:
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     """Relative paths are taken from the TOML file's folder, absolute ones stay, and the rest has its defaults."""
     config = load_config(write(tmp_path, GOOD))
-    assert config.model.path == tmp_path / "model.onnx"
-    assert config.model.provider == "auto"
+    assert config.models[0].path == tmp_path / "model.onnx"
+    assert config.models[0].provider == "auto"
     assert config.events.path == tmp_path / "events.jsonl"
     assert config.events.scores
     microphone, replay = config.sources

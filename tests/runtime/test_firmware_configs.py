@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "firmware_configs"
 def test_shipped_configurations_load_and_are_listed(path: Path) -> None:
     """Every shipped configuration is valid, looks for its model beside itself, and is named in the folder's README."""
     config = load_config(path)
-    assert config.model.path == FOLDER / "model.onnx"
+    assert config.models[0].path == FOLDER / "model.onnx"
     assert f"`{path.name}`" in (FOLDER / "README.md").read_text()
 
 

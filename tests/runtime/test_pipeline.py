@@ -12,7 +12,7 @@ import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.events import carrying_bands, to_json
-from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.pipeline import DecisionRule, Intake, Pipeline
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
@@ -42,8 +42,7 @@ def pipeline(tiny_model: Any) -> Callable[..., Pipeline]:
             metadata=scorer.metadata,
             scorer=scorer,
             rule=rule,
-            silent_seconds=silent_seconds,
-            stall_seconds=5.0,
+            intake=Intake(silent_seconds=silent_seconds),
             report_scores=True,
         )
 

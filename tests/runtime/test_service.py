@@ -101,9 +101,12 @@ def test_the_events_tell_the_whole_story(tiny_model: Any, tmp_path: Path) -> Non
         assert event["time"].endswith("Z")
         assert len(event["time"]) == len("2026-01-01T00:00:00.000Z")
     started, _, raised, cleared, summary, stopped = events
-    assert started["threshold"] == THRESHOLD
-    assert started["model_fingerprint"] == "f" * 64
-    assert started["provider"] == "CPUExecutionProvider"
+    assert started["sources"] == {"pump7": "model"}
+    model = started["models"]["model"]
+    assert model["threshold"] == THRESHOLD
+    assert model["model_fingerprint"] == "f" * 64
+    assert model["provider"] == "CPUExecutionProvider"
+    assert len({event["id"] for event in events}) == len(events)
     assert raised["episode"] == cleared["episode"] == 1
     assert cleared["bands"] == [{"name": "channel 0", "ratio": pytest.approx(0.25 / 3 / 0.01, rel=0.1)}]
     assert (summary["windows_scored"], summary["windows_withheld"], summary["episodes"]) == (499, 0, 1)
@@ -128,8 +131,8 @@ def test_overrides_are_said_loudly(tiny_model: Any, tmp_path: Path) -> None:
     config = write_replay(tmp_path, healthy_faulty_healthy(), "[decision]\nthreshold = 5.0")
     events, process = run_program(config)
     assert not of_kind(events, "alarm_raised")
-    assert events[0]["overrides"] == {"threshold": 5.0}
-    assert events[0]["false_alarms_per_day"] is None
+    assert events[0]["models"]["model"]["overrides"] == {"threshold": 5.0}
+    assert events[0]["models"]["model"]["false_alarms_per_day"] is None
     assert "threshold = 5" in process.stderr
 
 

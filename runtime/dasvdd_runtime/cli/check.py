@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..comparison import Verdict
-    from ..config import EventsTable, MonitorConfig, SourceTable
+    from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig, SourceTable
     from ..scorer import Scorer
     from ..sources.base import Source
 
@@ -77,11 +77,13 @@ def check(config_path: Path, seconds: float) -> None:
     """
     report = Report()
     config = check_config(config_path, report)
-    scorer = check_model(config, report) if config is not None else None
     hanging = False
-    if config is not None and scorer is not None:
+    if config is not None:
+        scorers = {model.name: check_model(config, model, report) for model in config.models}
         for table in config.sources:
-            hanging = check_source(table, scorer, seconds, report) or hanging
+            scorer = scorers[config.model_of(table).name]
+            if scorer is not None:
+                hanging = check_source(table, scorer, seconds, report) or hanging
     warnings = f"{report.warnings} warning{'s' * (report.warnings != 1)}"
     click.echo(f"{'fit to run' if report.exit_code == EXIT_OK else 'not fit to run'}, {warnings}")
     if hanging:  # a driver holds a thread; an ordinary end would wait for it for ever
@@ -122,12 +124,12 @@ def check_events(events: EventsTable, report: Report) -> None:
         report.add("ok", "events", f"{events.path} can be written")
 
 
-def check_model(config: MonitorConfig, report: Report) -> Scorer | None:
+def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Scorer | None:
     """Report on model, decision, golden windows, provider and speed; None if the model cannot score."""
     from ..scorer import Scorer
 
     try:
-        scorer = Scorer(config.model.path, provider=config.model.provider)
+        scorer = Scorer(model.path, provider=model.provider)
         metadata = scorer.metadata
         report.add(
             "ok",
@@ -138,7 +140,7 @@ def check_model(config: MonitorConfig, report: Report) -> Scorer | None:
         )
         if scorer.unknown_fields:
             report.add("warning", "model", f"fields unknown to this version: {', '.join(scorer.unknown_fields)}")
-        report.add("ok", "provider", f"{scorer.provider}, asked for {config.model.provider}")
+        report.add("ok", "provider", f"{scorer.provider}, asked for {model.provider}")
         difference = scorer.verify_golden()
     except DasvddError as error:
         report.fail("model", error)
@@ -149,16 +151,16 @@ def check_model(config: MonitorConfig, report: Report) -> Scorer | None:
         f"{len(metadata.golden.scores)} score as at the export, to {difference:.1g} relative "
         f"(allowed {metadata.golden.relative_tolerance:.1g})",
     )
-    check_decision(config, scorer, report)
-    check_speed(config, scorer, report)
+    check_decision(config.overrides_of(model), scorer, report)
+    check_speed(sum(config.model_of(source) is model for source in config.sources), scorer, report)
     return scorer
 
 
-def check_decision(config: MonitorConfig, scorer: Scorer, report: Report) -> None:
+def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> None:
     """Report on the threshold in force and what it rests on."""
     calibration = scorer.metadata.calibration
     try:
-        _, threshold = config.decision.apply(scorer.metadata.decision, calibration.threshold)
+        _, threshold = decision.apply(scorer.metadata.decision, calibration.threshold)
     except DasvddError as error:
         report.fail("decision", error)
         return
@@ -166,7 +168,7 @@ def check_decision(config: MonitorConfig, scorer: Scorer, report: Report) -> Non
         f"calibrated {calibration.threshold:.5g} for {calibration.false_alarms_per_day:g} false alarm(s) a day on "
         f"{duration(3600 * calibration.hours)} of normal running{' (extrapolated)' if calibration.extrapolates else ''}"
     )
-    overrides = config.decision.overrides()
+    overrides = decision.overrides()
     if overrides:
         changed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
         report.add("warning", "decision", f"[decision] sets {changed}, so the rate no longer holds; {rests_on}")
@@ -174,10 +176,9 @@ def check_decision(config: MonitorConfig, scorer: Scorer, report: Report) -> Non
         report.add("ok", "decision", f"threshold {threshold:.5g}, {rests_on}")
 
 
-def check_speed(config: MonitorConfig, scorer: Scorer, report: Report) -> None:
-    """Report on whether this machine scores as fast as its sources give samples."""
+def check_speed(sources: int, scorer: Scorer, report: Report) -> None:
+    """Report on whether this machine scores as fast as the model's `sources` give samples."""
     timing = measure(scorer, batch=1, seconds=SPEED_SECONDS)
-    sources = len(config.sources)
     times = timing.times_real_time / sources
     text = f"a window takes {timing.p50_milliseconds:.2g} ms: {times:.3g} times real time for {sources} source(s)"
     if times < 1:
@@ -190,14 +191,14 @@ def check_speed(config: MonitorConfig, scorer: Scorer, report: Report) -> None:
 
 def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Report) -> bool:
     """Report on one source; True if its device hangs and still holds a thread."""
+    from ..assembly import open_intake
     from ..comparison import compare_capture
-    from ..sources import make_source
 
     metadata = scorer.metadata
     if table.kind == "file":
         table = table.model_copy(update={"pace": "fast"})
     try:
-        source = make_source(table, metadata)
+        source, intake = open_intake(table, metadata)
         if table.kind == "stdin":
             report.add("ok", table.name, "standard input is not read by check")
             return False
@@ -212,6 +213,8 @@ def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Rep
             )
             return True
         samples = capture.samples()
+        if intake.channels is not None:
+            samples = samples[:, intake.channels]
     except DasvddError as error:
         report.fail(table.name, error)
         return False

@@ -36,7 +36,13 @@ def source_at(table: AnySourceTable, *, sample_rate_hz: float, channel_names: li
         from .file import FileSource
 
         real_time = table.pace == "real-time"
-        return FileSource(table.path, sample_rate_hz=sample_rate_hz, channel_names=channel_names, real_time=real_time)
+        return FileSource(
+            table.path,
+            sample_rate_hz=sample_rate_hz,
+            channel_names=channel_names,
+            real_time=real_time,
+            may_have_more=table.channels is not None,
+        )
     from .stdin import StdinSource
 
     return StdinSource(format=table.format, sample_rate_hz=sample_rate_hz, channel_names=channel_names)

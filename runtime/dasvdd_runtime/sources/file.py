@@ -25,7 +25,17 @@ class FileSource:
 
     live = False
 
-    def __init__(self, path: Path, *, sample_rate_hz: float, channel_names: list[str], real_time: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sample_rate_hz: float,
+        channel_names: list[str],
+        real_time: bool = False,
+        may_have_more: bool = False,
+    ) -> None:
+        """`may_have_more`: the file may have more channels than these first ones, which are then left out."""
+        self._may_have_more = may_have_more
         self.sample_rate_hz = sample_rate_hz
         self._path = path
         self._channel_names = channel_names
@@ -49,6 +59,8 @@ class FileSource:
         samples = next(self._blocks, None)
         if samples is None:
             return None
+        if self._may_have_more:
+            samples = samples[:, : len(self._channel_names)]
         if samples.shape[1] != len(self._channel_names):
             raise DataError(
                 f"{self._path}: {samples.shape[1]} channels, but the model takes {len(self._channel_names)}. "

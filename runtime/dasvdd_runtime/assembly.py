@@ -1,0 +1,257 @@
+"""A configuration -> what runs: models, channels, and the plan that a changed configuration makes."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from . import __version__, events
+from .capture import QUEUE_SECONDS, Capture
+from .config import ModelTable, MonitorConfig, RunningTable, SourceTable, load_config
+from .contract import ModelMetadata
+from .errors import ConfigError, ModelError
+from .onnxruntime_session import release_free_memory
+from .pipeline import DecisionRule, Intake, Pipeline
+from .running_gate import GateSettings
+from .scorer import Scorer
+from .service import Channel, ReloadPlan
+from .sources import make_source
+from .sources.base import Source
+
+log = logging.getLogger(__name__)
+
+LEVEL_MARGIN_DB = 10.0
+"""A machine stands still where its level lies this far below the quietest twentieth of the training."""
+LEVEL_HYSTERESIS_DB = 3.0
+QUEUE_WINDOWS = 3
+"""Whole windows that a live source's queue holds at least: what is left between two losses must fill some."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that has scored its golden windows, and the decision chain in force."""
+
+    name: str
+    scorer: Scorer
+    rule: DecisionRule
+    overrides: dict[str, float]
+
+    @property
+    def in_force(self) -> events.ModelInForce:
+        """What events say of it."""
+        return events.ModelInForce(
+            name=self.name,
+            metadata=self.scorer.metadata,
+            threshold=self.rule.threshold,
+            settings=self.rule.settings,
+            overrides=self.overrides,
+            provider=self.scorer.provider,
+        )
+
+    def judges_as(self, other: LoadedModel) -> bool:
+        """The same file with the same decision chain."""
+        return (self.scorer.metadata, self.rule, self.scorer.provider) == (
+            other.scorer.metadata,
+            other.rule,
+            other.scorer.provider,
+        )
+
+
+def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:
+    """Open a model and repeat its golden windows; overrides of its decision chain are said loudly.
+
+    Raises as Scorer does, and ConfigError for a decision chain that cannot work.
+    """
+    scorer = Scorer(table.path, provider=table.provider)
+    scorer.verify_golden()
+    for unknown in scorer.unknown_fields:
+        log.warning("the metadata of %s has the field '%s', which this version ignores", table.path, unknown)
+    metadata = scorer.metadata
+    decision = config.overrides_of(table)
+    settings, threshold = decision.apply(metadata.decision, metadata.calibration.threshold)
+    overrides = decision.overrides()
+    if overrides:
+        listed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
+        log.warning(
+            "[decision] replaces the model's own: %s. How often that will alarm falsely is not known: the %g false "
+            "alarms a day that the model was calibrated for hold for its own settings only.",
+            listed,
+            metadata.calibration.false_alarms_per_day,
+        )
+    rule = DecisionRule(threshold, settings, metadata.calibration.usual_score)
+    return LoadedModel(table.name, scorer, rule, overrides)
+
+
+class Assembly:
+    """What the configuration file `path` describes, as it was last read."""
+
+    def __init__(self, path: Path, *, wake: threading.Event) -> None:
+        """Read the file and load its models. Raises as load_config, load_model and make_source do."""
+        self._path = path
+        self._wake = wake
+        self.config = load_config(path)
+        self._models = _load_models(self.config)
+
+    def channels(self) -> list[Channel]:
+        """A capture and a pipeline for each source, not yet started."""
+        return [self._channel(table, self.config, self._models) for table in self.config.sources]
+
+    def started(self) -> events.Event:
+        """The first event."""
+        versions = {
+            "dasvdd": __version__,
+            "onnxruntime": _onnxruntime_version(),
+            "python": platform.python_version(),
+        }
+        in_force = [model.in_force for model in self._models.values()]
+        return events.started(in_force, sources=_models_by_source(self.config), versions=versions)
+
+    def reload(self, current: Sequence[Channel]) -> ReloadPlan:
+        """What the file says now. Raises a DasvddError and changes nothing where that cannot be run.
+
+        The capture of a source whose table is the same goes on. [events] is not read anew.
+        """
+        config = load_config(self._path)
+        models = _load_models(config)
+        for name, model in models.items():
+            if name in self._models and self._models[name].judges_as(model):
+                models[name] = self._models[name]
+        before = {table.name: table for table in self.config.sources}
+        running = {channel.pipeline.name: channel for channel in current if not channel.ended}
+        channels, new_models = [], {}
+        for table in config.sources:
+            name = table.name
+            if name not in running or before.get(name) != table:
+                channels.append(self._channel(table, config, models))
+                continue
+            channel, model = running[name], models[config.model_of(table).name]
+            old = self._models[self.config.model_of(table).name]
+            _require_same_stream(name, old.scorer.metadata, model.scorer.metadata)
+            channels.append(channel)
+            if model is not old or config.events.scores != self.config.events.scores:
+                new_models[name] = partial(
+                    channel.pipeline.use_model,
+                    model.name,
+                    model.scorer.metadata,
+                    model.scorer,
+                    model.rule,
+                    report_scores=config.events.scores,
+                )
+        if config.events != self.config.events.model_copy(update={"scores": config.events.scores}):
+            log.warning("[events] has changed; except for `scores` that takes effect at the next start")
+        kept = [channel.pipeline.name for channel in channels if channel in current]
+        event = events.reloaded(
+            [model.in_force for model in models.values()],
+            sources=_models_by_source(config),
+            added=[table.name for table in config.sources if table.name not in kept],
+            removed=[name for name in before if name not in kept],
+            kept=kept,
+        )
+        self.config, self._models = config, models
+        return ReloadPlan(channels, event, new_models)
+
+    def _channel(self, table: SourceTable, config: MonitorConfig, models: dict[str, LoadedModel]) -> Channel:
+        model = models[config.model_of(table).name]
+        metadata = model.scorer.metadata
+        source, intake = open_intake(table, metadata)
+        pipeline = Pipeline(
+            name=table.name,
+            model_name=model.name,
+            metadata=metadata,
+            scorer=model.scorer,
+            rule=model.rule,
+            intake=intake,
+            report_scores=config.events.scores,
+        )
+        capture = Capture(
+            source,
+            name=table.name,
+            stall_seconds=table.stall_seconds,
+            wake=self._wake,
+            queue_seconds=max(QUEUE_SECONDS, QUEUE_WINDOWS * metadata.window_seconds),
+        )
+        return Channel(capture, pipeline)
+
+
+def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, Intake]:
+    """The source that `table` describes with the channels that are needed, and what its pipeline takes of it.
+
+    Raises as make_source does, and ConfigError for channels that do not fit the model.
+    """
+    wanted: list[int | str] = list(range(metadata.channels)) if table.channels is None else list(table.channels)
+    if len(wanted) != metadata.channels:
+        raise ConfigError(
+            f"source '{table.name}' lists {len(wanted)} channels, but its model '{metadata.name}' takes "
+            f"{metadata.channels} ({', '.join(metadata.channel_names)})."
+        )
+    signal = None if table.running is None else table.running.signal_channel
+    gate = None if table.running is None else gate_settings(table.running, metadata)
+    whole = Intake(gate=gate, silent_seconds=table.silent_seconds, stall_seconds=table.stall_seconds)
+    if table.channels is None and signal is None:
+        return make_source(table, metadata), whole
+    everything = wanted if signal is None else [*wanted, signal]
+    if table.channels is None and isinstance(signal, str):
+        everything = [*metadata.channel_names, signal]
+    if all(isinstance(channel, str) for channel in everything):
+        names = list(dict.fromkeys(str(channel) for channel in everything))
+        places = [names.index(str(channel)) for channel in everything]
+    elif all(isinstance(channel, int) for channel in everything):
+        places = [int(channel) for channel in everything]
+        word = "channel" if metadata.kind == "audio" else "column"
+        first = 0 if metadata.kind == "audio" else 1
+        names = [f"{word} {first + i}" for i in range(max(places) + 1)]
+    else:
+        raise ConfigError(f"source '{table.name}': give all channels and the signal_channel by number, or all by name")
+    wider = metadata.model_copy(
+        update={"channels": len(names), "channel_names": names, "units": [metadata.units[0]] * len(names)}
+    )
+    picked, rest = tuple(places[: metadata.channels]), places[metadata.channels :]
+    source = make_source(table.model_copy(update={"channels": everything}), wider)
+    return source, replace(whole, channels=picked, gate_channel=rest[0] if rest else None)
+
+
+def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:
+    """The running gate that `[source.running]` asks for; levels that it leaves out come from the training."""
+    stop = metadata.baseline.level_dbfs[0] - LEVEL_MARGIN_DB if table.stop_level is None else table.stop_level
+    hysteresis = LEVEL_HYSTERESIS_DB if table.signal_channel is None else 0.0
+    start = stop + hysteresis if table.start_level is None else table.start_level
+    return GateSettings(stop, start, hold_seconds=table.hold_seconds, settle_seconds=table.settle_seconds)
+
+
+def _load_models(config: MonitorConfig) -> dict[str, LoadedModel]:
+    models = {table.name: load_model(config, table) for table in config.models}
+    release_free_memory()
+    return models
+
+
+def _models_by_source(config: MonitorConfig) -> dict[str, str]:
+    return {table.name: config.model_of(table).name for table in config.sources}
+
+
+def _require_same_stream(source: str, old: ModelMetadata, new: ModelMetadata) -> None:
+    """Raise ModelError unless what is captured for `old` fits `new`."""
+
+    def stream(metadata: ModelMetadata) -> tuple[object, ...]:
+        return (metadata.kind, metadata.sample_rate_hz, metadata.channels, metadata.channel_names)
+
+    if stream(old) != stream(new) or old.used_channels != new.used_channels:
+        raise ModelError(
+            f"the new model of source '{source}' takes {new.channels} channel(s) of {new.kind} at "
+            f"{new.sample_rate_hz:g} Hz ({', '.join(new.channel_names)}), the one that runs {old.channels} at "
+            f"{old.sample_rate_hz:g} Hz ({', '.join(old.channel_names)}). Restart the monitor to change them."
+        )
+
+
+def _onnxruntime_version() -> str:
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "unknown"

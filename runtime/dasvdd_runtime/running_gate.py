@@ -1,0 +1,100 @@
+"""Does the machine run? Level or an external signal -> judged or not. Pure: it counts the seconds that it is told."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP_SECONDS = 0.1
+"""How finely a stream is gated."""
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """Levels in dBFS or in the unit of the external signal. Raises ValueError on values that cannot work."""
+
+    stop_level: float
+    """Below it the machine stands still."""
+    start_level: float
+    """Above it the machine runs; at least `stop_level`. Between the two it stays what it was."""
+    hold_seconds: float = 3.0
+    """It must stand still for this long before the source is IDLE; such windows are withheld from the first on."""
+    settle_seconds: float = 5.0
+    """After IDLE it must run for this long before it is judged again: a machine that starts sounds unusual."""
+
+    def __post_init__(self) -> None:
+        if not self.start_level >= self.stop_level:
+            raise ValueError(f"start level {self.start_level} below the stop level {self.stop_level}: swap them")
+        if not (self.hold_seconds >= 0 and self.settle_seconds >= 0):
+            raise ValueError(f"hold {self.hold_seconds} s, settle {self.settle_seconds} s: both must be 0 or more")
+
+
+class RunningGate:
+    """Hysteresis between running and idle. A value that is not a number counts as standing still."""
+
+    def __init__(self, settings: GateSettings) -> None:
+        self.settings = settings
+        self.idle = False
+        self.value = float("nan")
+        self._still_seconds = 0.0
+        self._running_seconds = 0.0
+
+    def update(self, value: float, seconds: float) -> bool:
+        """`value` held for the next `seconds`; True if they may be judged."""
+        self.value = value
+        if not value >= self.settings.stop_level:
+            self._running_seconds = 0.0
+            self._still_seconds += seconds
+            self.idle = self.idle or self._still_seconds > self.settings.hold_seconds
+            return False
+        if self.idle and value <= self.settings.start_level and self._running_seconds == 0.0:
+            return False
+        self._still_seconds = 0.0
+        self._running_seconds += seconds
+        # A little less, so that fifty tenths of a second are five seconds.
+        if self._running_seconds > self.settings.settle_seconds - 1e-6:
+            self.idle = False
+        return not self.idle
+
+    def gap(self) -> None:
+        """Samples are missing: what was counted up to here counts no longer. A machine that stood still stays IDLE."""
+        self._still_seconds = self._running_seconds = 0.0
+
+
+class LevelMeter:
+    """Level over the newest second, dB relative to a full-scale sine (sensors: to 1 unit rms times sqrt(2)).
+
+    The mean of each channel is removed, as levels.level_dbfs does.
+    """
+
+    def __init__(self, sample_rate_hz: float) -> None:
+        self._second_samples = max(1, round(sample_rate_hz))
+        self._parts: deque[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = deque()
+        self._samples = 0
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        """The next `samples` [samples, channels]."""
+        precise = samples.astype(np.float64)
+        self._parts.append((len(samples), precise.sum(axis=0), np.einsum("ij,ij->j", precise, precise)))
+        self._samples += len(samples)
+        while self._samples - self._parts[0][0] >= self._second_samples:
+            self._samples -= self._parts.popleft()[0]
+
+    def restart(self) -> None:
+        """Forget what came before a gap."""
+        self._parts.clear()
+        self._samples = 0
+
+    @property
+    def level_dbfs(self) -> float | None:
+        """The level; -inf for silence, NaN where samples are not finite, None before the first."""
+        if not self._parts:
+            return None
+        total = np.sum([part for _, part, _ in self._parts], axis=0)
+        squares = np.sum([part for _, _, part in self._parts], axis=0)
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            power = float(np.mean(np.maximum(squares / self._samples - np.square(total / self._samples), 0.0)))
+            return float(10 * np.log10(2 * power))
