@@ -1,0 +1,495 @@
+"""The service with many sources: batches, overload, reload, clocks, a device that was never there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from dasvdd_runtime import Scorer, capture
+from dasvdd_runtime.capture import Capture, Missing, Samples
+from dasvdd_runtime.clock_watch import ClockWatch
+from dasvdd_runtime.health import State
+from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.scorer import Scores
+from dasvdd_runtime.scoring import score_waiting
+from dasvdd_runtime.service import Channel, Service
+from dasvdd_runtime.sources.base import Block, SourceLost
+from numpy.typing import NDArray
+
+RATE_HZ = 16000
+THRESHOLD = 0.02
+MONITOR = [sys.executable, "-c", "from dasvdd_runtime.cli import main; main()"]
+
+Events = list[dict[str, Any]]
+
+
+def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
+
+
+def of_kind(events: Events, kind: str) -> Events:
+    return [event for event in events if event["event"] == kind]
+
+
+class ListSink:
+    """Keeps events as they were written."""
+
+    def __init__(self) -> None:
+        self.events: Events = []
+
+    def write(self, line: str, *, durable: bool) -> None:
+        self.events.append(json.loads(line))
+
+    def close(self) -> None:
+        pass
+
+
+class LiveNoise:
+    """A live source: noise by the clock, in blocks of 0.1 s; `away` makes opening fail while it is set."""
+
+    live = True
+    sample_rate_hz = float(RATE_HZ)
+
+    def __init__(self, *, speed: float = 1.0) -> None:
+        self.away = threading.Event()
+        self.opened = 0
+        self._speed = speed
+        self._due_seconds = 0.0
+        self._block = noise(0.1)
+
+    def open(self) -> None:
+        self.opened += 1
+        if self.away.is_set():
+            raise SourceLost("not plugged in")
+        self._due_seconds = time.monotonic()
+
+    def read(self) -> Block:
+        if self.away.is_set():
+            raise SourceLost("unplugged")
+        self._due_seconds += 0.1 / self._speed
+        time.sleep(max(0.0, self._due_seconds - time.monotonic()))
+        return Block(self._block)
+
+    def close(self) -> None:
+        pass
+
+
+class CountingScorer:
+    """A scorer that counts its batches, and may take its time for each window."""
+
+    def __init__(self, scorer: Scorer, *, window_seconds: float = 0.0) -> None:
+        self.metadata = scorer.metadata
+        self.batches: list[int] = []
+        self._scorer = scorer
+        self._window_seconds = window_seconds
+
+    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
+        self.batches.append(len(windows))
+        time.sleep(self._window_seconds * len(windows))
+        return self._scorer.score_windows(windows)
+
+
+@pytest.fixture
+def counting(tiny_model: Any) -> Callable[..., CountingScorer]:
+    """A maker of scorers of a tiny model, with 0.1 s windows every 0.05 s unless told otherwise."""
+
+    def make(*, window_seconds: float = 0.0, **settings: Any) -> CountingScorer:
+        scorer = Scorer(tiny_model(threshold=THRESHOLD, **settings), provider="cpu")
+        return CountingScorer(scorer, window_seconds=window_seconds)
+
+    return make
+
+
+def make_pipeline(name: str, scorer: CountingScorer) -> Pipeline:
+    rule = DecisionRule(THRESHOLD, scorer.metadata.decision, usual_score=0.0)
+    return Pipeline(name=name, metadata=scorer.metadata, scorer=scorer, rule=rule, report_scores=True)
+
+
+def test_sources_that_share_a_model_are_scored_in_one_batch(counting: Callable[..., CountingScorer]) -> None:
+    """Four sources make one batch, and each gets the scores that it gets alone."""
+    shared, alone = counting(), counting()
+    lines = [make_pipeline(f"s{i}", shared) for i in range(4)]
+    emitted: Events = []
+    for i, line in enumerate(lines):
+        line.cut(noise(0.3, seed=i))
+    score_waiting(lines, emitted.extend)
+    assert shared.batches == [20]
+    for i in range(4):
+        expected = of_kind(make_pipeline(f"s{i}", alone).samples(noise(0.3, seed=i)), "score")
+        found = [event for event in of_kind(emitted, "score") if event["source"] == f"s{i}"]
+        assert [event["stream_seconds"] for event in found] == [event["stream_seconds"] for event in expected]
+        np.testing.assert_allclose([e["score"] for e in found], [e["score"] for e in expected], rtol=1e-6)
+
+
+def test_a_batch_is_bounded_whatever_waits(counting: Callable[..., CountingScorer]) -> None:
+    """A minute that waits is scored in pieces, so that memory does not grow with it."""
+    scorer = counting()
+    line = make_pipeline("s", scorer)
+    line.cut(noise(60))
+    score_waiting([line], lambda events: None)
+    assert sum(scorer.batches) == 1199
+    assert max(scorer.batches) <= 64
+
+
+def test_events_keep_their_order_around_a_gap_that_waits(counting: Callable[..., CountingScorer]) -> None:
+    """What was cut before a gap is decided before it: smoothing restarts exactly where the stream broke."""
+    one, other = make_pipeline("a", counting()), make_pipeline("b", counting())
+    expected = one.samples(noise(1))
+    one.gap(lost=800)
+    expected += one.samples(noise(1, seed=3))
+    other.cut(noise(1))
+    other.gap(lost=800)
+    other.cut(noise(1, seed=3))
+    found: Events = []
+    score_waiting([other], found.extend)
+    assert [dict(event, source="a") for event in found] == expected
+
+
+def test_overload_is_shed_fairly_and_said(counting: Callable[..., CountingScorer]) -> None:
+    """Eight sources at three times what the scorer can do: all lose alike, all are judged, and an event says so."""
+    scorer = counting(window_seconds=0.0375, window_samples=4000, window_hop_samples=1600)
+    wake, sink = threading.Event(), ListSink()
+    channels = []
+    for i in range(8):
+        taken = Capture(LiveNoise(), name=f"s{i}", stall_seconds=5, wake=wake, queue_seconds=1.0)
+        channels.append(Channel(taken, make_pipeline(f"s{i}", scorer)))
+    beats: list[float] = []
+    service = Service(channels, [sink], wake=wake, heartbeat=lambda: beats.append(time.monotonic()))
+    service.run({"event": "started"}, max_seconds=12)
+    summaries = of_kind(sink.events, "summary")
+    dropped = np.array([summary["dropped_seconds"] for summary in summaries])
+    scored = np.array([summary["windows_scored"] for summary in summaries])
+    assert dropped.min() > 4
+    assert np.ptp(dropped) < 0.35 * dropped.mean()
+    assert scored.min() > 0.6 * scored.mean()
+    told = of_kind(sink.events, "overload")
+    assert 1 <= len(told) <= 2
+    by_source = {f"s{i}": sum(event["dropped_seconds"].get(f"s{i}", 0.0) for event in told) for i in range(8)}
+    assert by_source == pytest.approx({summary["source"]: summary["dropped_seconds"] for summary in summaries})
+    assert max(np.diff(beats)) < 5
+
+
+def test_a_device_that_was_never_there_is_tried_for_ever(
+    counting: Callable[..., CountingScorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is MISSING with the reason, the pauses double up to their cap, and once it is there it is heard."""
+    monkeypatch.setattr(capture, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(capture, "LAST_RETRY_SECONDS", 0.16)
+    source = LiveNoise()
+    source.away.set()
+    wake, sink = threading.Event(), ListSink()
+    channel = Channel(Capture(source, name="s", stall_seconds=5, wake=wake), make_pipeline("s", counting()))
+    service = Service([channel], [sink], wake=wake)
+    runner = threading.Thread(target=service.run, args=({"event": "started"},))
+    runner.start()
+    time.sleep(1.5)
+    assert 8 <= source.opened <= 14  # 20 + 40 + 80 ms, then every 160 ms
+    (before,) = service.snapshot()
+    assert (before.state, before.score, before.level_dbfs) == (State.MISSING, None, None)
+    source.away.clear()
+    time.sleep(1.5)
+    (after,) = service.snapshot()
+    service.request_stop("test")
+    runner.join()
+    assert after.state is State.OK
+    assert after.score is not None and after.counts.windows_scored > 5
+    assert after.counts.lost_seconds == 0
+    changes = of_kind(sink.events, "source_state")
+    assert [change["state"] for change in changes] == ["MISSING", "OK"]
+    assert "not plugged in" in changes[0]["reason"]
+
+
+def test_a_flapping_device_is_retried_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loose plug that gives a moment of sound at every try cannot fill a disk with its changes of state."""
+    monkeypatch.setattr(capture, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(capture, "LAST_RETRY_SECONDS", 0.32)
+
+    class Flapping(LiveNoise):
+        def open(self) -> None:
+            self.opened += 1
+            self.fresh = True
+
+        def read(self) -> Block:
+            if not self.fresh:
+                raise SourceLost("loose")
+            self.fresh = False
+            return Block(noise(0.01))
+
+    taken = Capture(Flapping(), name="s", stall_seconds=5, wake=threading.Event())
+    taken.start()
+    time.sleep(2)
+    taken.request_stop()
+    messages = taken.take_all()
+    assert taken.join()
+    assert len([message for message in messages if isinstance(message, Missing)]) <= 11
+    assert any(isinstance(message, Samples) for message in messages)
+
+
+def test_the_heartbeat_stops_with_a_driver_that_hangs(
+    counting: Callable[..., CountingScorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A capture thread that does not come back is no progress, so the watchdog is not fed; before, it was."""
+    monkeypatch.setattr(capture, "ALIVE_SECONDS", 0.5)
+    hang = threading.Event()
+
+    class Hanging(LiveNoise):
+        def read(self) -> Block:
+            if hang.is_set():
+                time.sleep(6)
+            return super().read()
+
+    wake, beats = threading.Event(), list[float]()
+    channel = Channel(Capture(Hanging(), name="s", stall_seconds=5, wake=wake), make_pipeline("s", counting()))
+    service = Service([channel], [ListSink()], wake=wake, heartbeat=lambda: beats.append(time.monotonic()))
+    runner = threading.Thread(target=service.run, args=({"event": "started"},), kwargs={"max_seconds": 2.5})
+    runner.start()
+    time.sleep(1)
+    assert len(beats) >= 3
+    hung_seconds = time.monotonic()
+    hang.set()
+    runner.join()
+    assert beats[-1] < hung_seconds + 1.0
+
+
+def test_a_wall_clock_that_is_set_is_told_and_changes_no_duration(counting: Callable[..., CountingScorer]) -> None:
+    """An hour forwards and back again: two events with the jump, one stream without a gap."""
+    begin = time.monotonic()
+
+    def now() -> datetime:
+        elapsed = time.monotonic() - begin
+        return datetime.now(UTC) + timedelta(hours=1 if 0.6 < elapsed < 1.2 else 0)
+
+    wake, sink = threading.Event(), ListSink()
+    channel = Channel(Capture(LiveNoise(), name="s", stall_seconds=5, wake=wake), make_pipeline("s", counting()))
+    Service([channel], [sink], wake=wake, now=now).run({"event": "started"}, max_seconds=2)
+    jumps = [event["seconds"] for event in of_kind(sink.events, "clock_jump")]
+    assert jumps == [pytest.approx(3600, abs=0.5), pytest.approx(-3600, abs=0.5)]
+    (summary,) = of_kind(sink.events, "summary")
+    assert (summary["gaps"], summary["lost_seconds"]) == (0, 0)
+
+
+def test_slewing_is_no_jump() -> None:
+    """A time service that moves the clock by 500 ppm is not told of; a second is."""
+    watch = ClockWatch()
+    assert [watch.look(1e9 + 1.0005 * t, t) for t in range(0, 100, 1)] == [None] * 100
+    assert watch.look(1e9 + 200, 100.0) == pytest.approx(100, abs=0.1)
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "monitor.toml").write_text(text)
+    return folder / "monitor.toml"
+
+
+class Program:
+    """`dasvdd-monitor run` as a child, whose events are read as they come."""
+
+    def __init__(self, config: Path, environment: dict[str, str] | None = None) -> None:
+        self.events: Events = []
+        self.process = subprocess.Popen(
+            [*MONITOR, "run", str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        self._errors: list[bytes] = []
+        threading.Thread(target=self._read_errors, daemon=True).start()
+
+    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 20) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = of_kind(list(self.events), kind)
+            if len(found) >= count:
+                return found[count - 1]
+            time.sleep(0.02)
+        raise AssertionError(f"no {kind} number {count}: {[e['event'] for e in self.events][-5:]} {self._errors}")
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(np.round(32767 * samples).astype("<i2").tobytes())
+        self.process.stdin.flush()
+
+    def reload(self) -> None:
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        code = self.process.wait(20)
+        self.wait_for("stopped")
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        self._errors.extend(self.process.stderr)
+
+
+@pytest.fixture
+def program() -> Any:
+    """A starter of programs that are killed at the end."""
+    started: list[Program] = []
+
+    def start(config: Path, environment: dict[str, str] | None = None) -> Program:
+        started.append(Program(config, environment))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+REPLAY = '[[source]]\nname = "{name}"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
+SCORES = "[events]\nscores = true\n"
+
+
+def test_two_models_judge_their_own_sources(tiny_model: Any, tmp_path: Path, program: Any) -> None:
+    """Each source is judged by the model that it names, at that model's window and threshold, on its own channel."""
+    tiny_model(tmp_path / "long.onnx", threshold=1.0, window_samples=3200, window_hop_samples=3200)
+    tiny_model(tmp_path / "short.onnx", threshold=THRESHOLD)
+    stereo = np.concatenate([noise(5), noise(5, amplitude=0.6, seed=1)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, RATE_HZ)
+    source = '[[source]]\nname = "{0}"\nmodel = "{0}"\nkind = "file"\npath = "a.wav"\nchannels = [{1}]\n'
+    models = '[[model]]\nname = "short"\npath = "short.onnx"\n[[model]]\nname = "long"\npath = "long.onnx"\n'
+    child = program(write(tmp_path, models + source.format("short", 1) + source.format("long", 0)))
+    child.wait_for("stopped")
+    assert child.events[0]["sources"] == {"short": "short", "long": "long"}
+    assert {name: model["threshold"] for name, model in child.events[0]["models"].items()} == {
+        "short": THRESHOLD,
+        "long": 1.0,
+    }
+    counts = {event["source"]: event["windows_scored"] for event in of_kind(child.events, "summary")}
+    assert counts == {"short": 99, "long": 25}
+    assert [event["source"] for event in of_kind(child.events, "alarm_raised")] == ["short"]
+
+
+def test_a_new_model_is_taken_without_a_gap(tiny_model: Any, tmp_path: Path, program: Any) -> None:
+    """After SIGHUP the new threshold holds, the stream goes on, and no sample is missing."""
+    tiny_model(threshold=THRESHOLD)
+    soundfile.write(tmp_path / "a.wav", noise(60, amplitude=0.5), RATE_HZ)
+    child = program(write(tmp_path, '[model]\npath = "model.onnx"\n' + REPLAY.format(name="pump7") + SCORES))
+    child.wait_for("alarm_raised")
+    tiny_model(threshold=5.0, model_fingerprint="e" * 64)
+    child.reload()
+    reloaded = child.wait_for("reloaded")
+    assert reloaded["kept"] == ["pump7"]
+    assert reloaded["models"]["model"]["threshold"] == 5.0
+    child.wait_for("alarm_open")
+    written = len(child.events)
+    child.wait_for("score", count=len(of_kind(child.events, "score")) + 20)
+    assert child.stop() == 0
+    assert not [event for event in of_kind(child.events[written:], "score") if event["in_alarm"]]
+    (summary,) = of_kind(child.events, "summary")
+    assert summary["gaps"] == 0
+    # The same noise, sample for sample: what was scored after the reload lies where the file says.
+    last = of_kind(child.events, "score")[-1]
+    begin = round(last["start_seconds"] * RATE_HZ)
+    samples = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0][begin : begin + 1600]
+    assert last["score"] == pytest.approx(Scorer(tmp_path / "model.onnx").score_signal(samples).score[0], rel=1e-5)
+
+
+def test_what_cannot_run_is_not_taken(tiny_model: Any, tmp_path: Path, program: Any) -> None:
+    """A model whose golden windows fail, one of another rate, a broken file: each is refused, and scoring goes on."""
+    model = tiny_model(threshold=THRESHOLD)
+    good = model.read_bytes()
+    soundfile.write(tmp_path / "a.wav", noise(60), RATE_HZ)
+    config = write(tmp_path, '[model]\npath = "model.onnx"\n' + REPLAY.format(name="pump7") + SCORES)
+    child = program(config)
+    child.wait_for("score")
+    golden = tiny_model.metadata().golden
+    wrong = golden.model_copy(update={"scores": [1.1 * score for score in golden.scores]})
+    text = config.read_text()
+    faults: list[tuple[Callable[[], object], str]] = [
+        (lambda: tiny_model(threshold=THRESHOLD, golden=wrong), "golden"),
+        (lambda: tiny_model(threshold=THRESHOLD, sample_rate_hz=8000.0), "8000 Hz"),
+        (lambda: tiny_model(threshold=THRESHOLD, channels=2), "2 channel"),
+        (lambda: model.write_bytes(good[: len(good) // 2]), "damaged"),
+        (model.unlink, "model.onnx"),
+        (lambda: model.write_bytes(good) and config.write_text("[modell]"), "modell"),
+    ]
+    for number, (break_it, says) in enumerate(faults, start=1):
+        break_it()
+        child.reload()
+        refused = child.wait_for("reload_refused", count=number)
+        assert says in refused["reason"]
+        child.wait_for("score", count=len(of_kind(child.events, "score")) + 3)
+    config.write_text(text)
+    child.reload()
+    child.wait_for("reloaded")
+    assert child.stop() == 0
+    (summary,) = of_kind(child.events, "summary")
+    assert summary["gaps"] == 0
+
+
+def test_a_reload_adds_and_removes_sources(tiny_model: Any, tmp_path: Path, program: Any) -> None:
+    """The removed one gets its summary, the new one starts, and the one that stays is not touched."""
+    tiny_model(threshold=THRESHOLD)
+    soundfile.write(tmp_path / "a.wav", noise(60), RATE_HZ)
+    head = '[model]\npath = "model.onnx"\n'
+    config = write(tmp_path, head + REPLAY.format(name="one") + REPLAY.format(name="two") + SCORES)
+    child = program(config)
+    child.wait_for("score", count=20)
+    config.write_text(head + REPLAY.format(name="two") + REPLAY.format(name="three") + SCORES)
+    child.reload()
+    reloaded = child.wait_for("reloaded")
+    assert (reloaded["added"], reloaded["removed"], reloaded["kept"]) == (["three"], ["one"], ["two"])
+    before = len(of_kind(child.events, "score"))
+    child.wait_for("score", count=before + 30)
+    assert child.stop() == 0
+    assert [event["source"] for event in of_kind(child.events, "summary")] == ["one", "two", "three"]
+    three = next(e for e in of_kind(child.events, "score") if e["source"] == "three")
+    assert three["start_seconds"] == 0
+    assert of_kind(child.events, "summary")[1]["gaps"] == 0
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_jump_under_libfaketime_is_survived(
+    tiny_model: Any, tmp_path: Path, program: Any, require_program: Callable[[str], str], hours: int
+) -> None:
+    """The real program, its wall clock set by an hour while it runs, the monotonic clock left alone."""
+    faketime = Path(require_program("faketime")).resolve()
+    library = next(faketime.parents[1].glob("lib/**/libfaketime.so.1"), None)
+    if library is None:
+        pytest.skip("libfaketime.so.1 is not where the program faketime is")
+    tiny_model(threshold=THRESHOLD)
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    environment = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    source = '[model]\npath = "model.onnx"\n[[source]]\nname = "pump7"\nkind = "stdin"\nformat = "s16le"\n'
+    child = program(write(tmp_path, source + SCORES), environment)
+    child.feed(noise(2))
+    child.wait_for("score", count=10)
+    clock.write_text(f"{hours:+d}h")
+    jump = child.wait_for("clock_jump")
+    assert jump["seconds"] == pytest.approx(3600 * hours, abs=1)
+    before = len(of_kind(child.events, "score"))
+    child.feed(noise(2))
+    child.wait_for("score", count=before + 20)
+    last = of_kind(child.events, "score")[-1]["time"]
+    assert abs((datetime.fromisoformat(last) - datetime.now(UTC)).total_seconds() - 3600 * hours) < 30
+    assert child.stop() == 0
+    (summary,) = of_kind(child.events, "summary")
+    assert (summary["gaps"], summary["lost_seconds"], summary["state"]) == (0, 0, "OK")
