@@ -1,7 +1,8 @@
 """How many real-time sources one core can watch, and the memory of sixteen.  python benchmarks/monitor_streams.py MODEL
 
 Claims: one core scores at least 1000 streams of 16 kHz with a window hop of 1 s; sixteen sources take at most 160 MB
-resident. MODEL: the default audio model with a hop of 1 s (dasvdd-train --set window_hop_seconds=1, dasvdd-export).
+resident. MODEL: the default audio model with a hop of 1 s (dasvdd-train --set window.window_hop_seconds=1, then
+dasvdd-export).
 
 The streams go through the monitor's own pipelines and its batched scoring in one thread, in pieces as long as those
 that the service takes from its captures. The limit beside it is the graph alone, on the same windows in the same
