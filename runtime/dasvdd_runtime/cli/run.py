@@ -17,6 +17,7 @@ from ..config import MonitorConfig
 from ..errors import EXIT_OK, ConfigError
 from ..logs import log_to_stderr
 from ..service import Service
+from ..service_manager import ServiceManager
 from ..sinks.jsonl import RotatingFile, Sink, StreamSink
 from .common import examples, reports_errors
 
@@ -43,8 +44,16 @@ def run(config_path: Path, max_seconds: float | None) -> None:
     log_to_stderr()
     wake = threading.Event()
     assembly = Assembly(config_path, wake=wake)
-    service = Service(assembly.channels(), make_sinks(assembly.config), wake=wake, reload=assembly.reload)
+    manager = ServiceManager.from_environment()
+    service = Service(
+        assembly.channels(),
+        make_sinks(assembly.config),
+        wake=wake,
+        heartbeat=manager.heartbeat,
+        reload=assembly.reload,
+    )
     _obey_signals(service)
+    manager.ready()
     all_joined = service.run(assembly.started(), max_seconds=max_seconds)
     if not all_joined:  # a driver holds a thread; ending the interpreter would wait for it for ever
         log.warning("a device does not let go; leaving it behind")
