@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +87,32 @@ def test_text_and_nothing_are_no_audio(tmp_path: Path, suffix: str, content: byt
     """An empty file and a table that is called audio are refused."""
     (tmp_path / f"x{suffix}").write_bytes(content)
     assert reason_of(tmp_path / f"x{suffix}").startswith(("empty", "unreadable"))
+
+
+@pytest.mark.slow
+def test_a_gigabyte_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    """A WAV of 1 GB, written by the standard library as a sparse file, is read to its end with less than 150 MB."""
+    frames = 500_000_000
+    path = tmp_path / "long.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.setnframes(frames)
+        file.writeframesraw(b"")
+    header = path.read_bytes()
+    assert struct.unpack("<I", header[40:44]) == (0,), "the standard library mends the header on closing"
+    with path.open("wb") as sparse:
+        sparse.write(header[:4] + struct.pack("<I", 36 + 2 * frames) + header[8:40] + struct.pack("<I", 2 * frames))
+        sparse.truncate(44 + 2 * frames)
+    reading = (
+        "import resource, sys\n"
+        "from dasvdd_runtime.recordings import open_signal\n"
+        "print(sum(len(block) for block in open_signal(sys.argv[1]).blocks))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", reading, str(path)], capture_output=True, text=True, timeout=120)
+    assert child.returncode == 0, child.stderr
+    read_frames, peak_kib = map(int, child.stdout.split())
+    assert read_frames == frames
+    assert peak_kib < 150 * 1024

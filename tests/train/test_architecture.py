@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.recording_types import Kind
-from dasvdd_train.architecture import front_end_type
+from dasvdd_train.architecture import build_model, front_end_type
+from dasvdd_train.config import TrainConfig
+from dasvdd_train.corpus import Corpus, Stretch
+from dasvdd_train.sample_store import SampleStore
 
 
 @pytest.mark.parametrize(
@@ -35,3 +40,18 @@ def test_a_front_end_for_the_other_kind_is_refused(wanted: str, kind: Kind) -> N
 def test_a_front_end_asked_for_is_used(kind: Kind) -> None:
     """What suits both kinds is taken as asked, whatever the rate."""
     assert front_end_type("raw", kind=kind, sample_rate_hz=10.0) == "raw"
+
+
+@pytest.mark.parametrize(
+    ("kind", "sample_rate_hz", "widths"),
+    [("audio", 16_000.0, [640, 1024, 256, 256]), ("sensor", 10.0, [1, 10, 10, 4])],
+)
+def test_the_network_is_the_papers_for_images_or_for_tables(
+    kind: Kind, sample_rate_hz: float, widths: list[int]
+) -> None:
+    """Spectra (5 frames of 128 mel bands) get the paper's layers for images, rows those for tables."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (round(20 * sample_rate_hz), 1)).astype(np.float32)
+    stretch = Stretch("r", "train", "", "", 0.0, SampleStore().add([noise], channels=1))
+    model = build_model(Corpus(kind, sample_rate_hz, ("a",), ("",), [stretch]), TrainConfig())
+    layers = [layer for layer in model.encoder.modules() if isinstance(layer, torch.nn.Linear)]
+    assert [layers[0].in_features, *(layer.out_features for layer in layers)] == widths

@@ -119,6 +119,14 @@ def test_a_recording_too_short_for_a_tail_is_trained_on_whole_and_said() -> None
         split(corpus_of(3, 2), "tail")
 
 
+def test_where_all_are_too_short_for_a_tail_whole_ones_are_held_out_and_said() -> None:
+    """Ten recordings of 2 s have no tail of a window each: two whole ones are held out, with a note of the numbers."""
+    result = split(corpus_of(*[2.0] * 10), "tail")
+    assert [s.name for s in result.with_role("holdout")] == ["r2", "r7"]
+    assert len(result.with_role("train")) == 8
+    assert "at most 2.00 s" in result.notes[-1] and "2 of 10 whole recordings" in result.notes[-1]
+
+
 def test_whole_recordings_are_held_out_evenly() -> None:
     """--holdout recordings takes a fifth of them, spread over the reading order; one recording cannot be split so."""
     result = split(corpus_of(*[2.0] * 10), "recordings")
