@@ -16,8 +16,9 @@ from .capture import QUEUE_SECONDS, Capture
 from .config import ModelTable, MonitorConfig, RunningTable, SourceTable, load_config
 from .contract import ModelMetadata
 from .errors import ConfigError, ModelError
+from .intake import Intake
 from .onnxruntime_session import release_free_memory
-from .pipeline import DecisionRule, Intake, Pipeline
+from .pipeline import DecisionRule, Pipeline
 from .running_gate import GateSettings
 from .scorer import Scorer
 from .service import Channel, ReloadPlan

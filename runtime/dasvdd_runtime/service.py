@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
-
-from .capture import Capture, Ended, Message, Missing, Samples
+from .capture import Capture, Ended, Missing, Samples
 from .clock_watch import ClockWatch
 from .errors import DasvddError, DataError
+from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
-from .health import State
+from .joining import joined
 from .pipeline import Pipeline
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
@@ -161,7 +160,7 @@ class Service:
         at_end: list[tuple[Channel, Ended]] = []
         turn = list(due)
         for channel in turn:
-            for message in _joined(channel.capture.take_all()):
+            for message in joined(channel.capture.take_all()):
                 if isinstance(message, Ended):
                     at_end.append((channel, message))
                 else:
@@ -263,24 +262,7 @@ class Service:
             line = to_json(with_id(event), now=self._now())
             for sink in self._sinks:
                 sink.write(line, durable=event["event"] != "score")
-            _log_for_people(event)
-
-
-def _joined(messages: list[Message]) -> list[Message]:
-    """`messages` with samples that follow each other in one piece."""
-    joined: list[Message] = []
-    run: list[Samples] = []
-    for message in [*messages, None]:
-        if run and not (isinstance(message, Samples) and not message.gap):
-            first = run[0]
-            whole = first.samples if len(run) == 1 else np.concatenate([part.samples for part in run])
-            joined.append(Samples(whole, gap=first.gap, lost=first.lost, dropped=first.dropped))
-            run = []
-        if isinstance(message, Samples):
-            run.append(message)
-        elif message is not None:
-            joined.append(message)
-    return joined
+            log_for_people(event)
 
 
 def _stop_captures(channels: Sequence[Channel]) -> bool:
@@ -308,28 +290,3 @@ def _nothing_judged(pipeline: Pipeline) -> DasvddError | None:
         f"source '{pipeline.name}' ended before a window could be judged: {counts.windows_withheld} windows "
         f"were withheld as silent or not finite, and its last state was {pipeline.state}. Does what feeds it work?"
     )
-
-
-def _log_for_people(event: Event) -> None:
-    """The line on standard error for an event that a person should see."""
-    source, seconds = event.get("source"), event.get("stream_seconds")
-    kind = event["event"]
-    if kind == "source_state":
-        level = logging.INFO if event["state"] in (State.OK, State.IDLE) else logging.WARNING
-        log.log(level, "source '%s': %s -> %s: %s", source, event["previous"], event["state"], event["reason"])
-    elif kind == "alarm_raised":
-        bands = ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in event["bands"])
-        log.warning("source '%s': ALARM at %.1f s, carried by %s", source, seconds, bands)
-    elif kind == "alarm_cleared":
-        log.warning("source '%s': alarm cleared after %.1f s", source, event["duration_seconds"])
-    elif kind == "overload":
-        dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())
-        log.error("scoring is slower than the sources: dropped %s. Use fewer sources or a longer window hop.", dropped)
-    elif kind == "clock_jump":
-        log.warning("the wall clock was set by %+.1f s; durations are not affected", event["seconds"])
-    elif kind == "reload_refused":
-        log.error("the new configuration is not taken, the old one stays: %s", event["reason"])
-    elif kind == "reloaded":
-        log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
-    elif kind == "stopped":
-        log.info("stopped: %s", event["reason"])
