@@ -19,9 +19,11 @@ def log_for_people(event: Event) -> None:
         log.log(level, "source '%s': %s -> %s: %s", source, event["previous"], event["state"], event["reason"])
     elif kind == "alarm_raised":
         bands = ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in event["bands"])
-        log.warning("source '%s': ALARM at %.1f s, carried by %s", source, seconds, bands)
+        muted = " (muted)" if event["muted"] else ""
+        log.warning("source '%s': ALARM%s at %.1f s, carried by %s", source, muted, seconds, bands)
     elif kind == "alarm_cleared":
-        log.warning("source '%s': alarm cleared after %.1f s", source, event["duration_seconds"])
+        waits = ", and stays until it is acknowledged" if event["latched"] else ""
+        log.warning("source '%s': scores cleared the alarm after %.1f s%s", source, event["duration_seconds"], waits)
     elif kind == "overload":
         dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())
         log.error("scoring is slower than the sources: dropped %s. Use fewer sources or a longer window hop.", dropped)
@@ -33,3 +35,23 @@ def log_for_people(event: Event) -> None:
         log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
     elif kind == "stopped":
         log.info("stopped: %s", event["reason"])
+
+    else:
+        _log_life(event)
+
+
+def _log_life(event: Event) -> None:
+    """The line for an event of an alarm's later life."""
+    kind = event["event"]
+    where = f"source '{event['source']}'" if "source" in event else "all sources"
+    if kind == "alarm_latched":
+        log.warning("%s: the alarm %s of an earlier run waits for an acknowledgement", where, event["alarm"])
+    elif kind == "alarm_acknowledged":
+        log.warning("%s: the alarm %s was acknowledged, verdict %s", where, event["alarm"], event["verdict"])
+    elif kind == "muted":
+        log.warning("%s: muted until %s", where, event["until"])
+    elif kind == "unmuted":
+        lasting = f"; alarms that last: {', '.join(event['alarms'])}" if event["alarms"] else ""
+        log.warning("%s: muted no longer (%s)%s", where, event["reason"], lasting)
+    elif kind == "test_alarm":
+        log.warning("%s: TEST ALARM, nothing is wrong", where)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import events
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Detector
+from .errors import DataError
 from .events import Counts, Event
 from .health import State, StateChange
 from .intake import Break, Cutter, Intake
@@ -39,6 +40,8 @@ class DecisionRule:
     settings: DecisionSettings
     usual_score: float
     """The model's usual score, towards which an alarm clears."""
+    cooldown_seconds: float = 0.0
+    """After an alarm has cleared, none rises for this long."""
 
 
 class Pipeline:
@@ -58,9 +61,12 @@ class Pipeline:
         report_scores: bool,
         intake: Intake | None = None,
         model_name: str = "model",
+        recording: str | None = None,
     ) -> None:
+        """`recording`: the file that is replayed, for people who look for an alarm in it."""
         self.name = name
         self.counts = Counts()
+        self._recording = recording
         self._cutter = Cutter(intake or Intake(), metadata)
         self._steps: deque[Window | Break | Event] = deque()
         self._last_decision: Decision | None = None
@@ -82,6 +88,7 @@ class Pipeline:
             settings=rule.settings,
             window_hop_seconds=metadata.window_hop_seconds,
             usual_score=rule.usual_score,
+            cooldown_seconds=rule.cooldown_seconds,
         )
 
     @property
@@ -162,6 +169,15 @@ class Pipeline:
         """The stream ends: the alarm that lasts, if one does, and the summary. No window may wait for its score."""
         return [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
 
+    def nothing_judged(self) -> DataError | None:
+        """The fault of a source that came to its end without a single window that could be judged, or None."""
+        if self.counts.windows_scored or self.counts.windows_idle:
+            return None
+        return DataError(
+            f"source '{self.name}' ended before a window could be judged: {self.counts.windows_withheld} windows "
+            f"were withheld as silent or not finite, and its last state was {self.state}. Does what feeds it work?"
+        )
+
     def close_alarm(self) -> list[Event]:
         """The alarm that lasts, if one does, of which nothing more will be known."""
         episode = self._detector.finish()
@@ -207,18 +223,25 @@ class Pipeline:
         decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
         self.counts.windows_scored += 1
         self.counts.running_seconds += self._metadata.window_hop_seconds
+        start_seconds = window.first_sample / self._metadata.sample_rate_hz
         caused: list[Event] = []
         if self._report_scores:
-            start_seconds = window.first_sample / self._metadata.sample_rate_hz
-            caused.append(self._placed(events.score(decision, start_seconds=start_seconds), end_seconds))
-        return caused + [self._placed(event, end_seconds) for event in self._alarm_events(decision, residual)]
+            caused.append(events.score(decision, start_seconds=start_seconds))
+        caused += self._alarm_events(decision, residual, start_seconds=start_seconds)
+        return [self._placed(event, end_seconds) for event in caused]
 
-    def _alarm_events(self, decision: Decision, residual: NDArray[np.float64]) -> list[Event]:
+    def _alarm_events(self, decision: Decision, residual: NDArray[np.float64], *, start_seconds: float) -> list[Event]:
         caused = []
         if decision.raised is not None:
             self.counts.episodes += 1
             bands = self._bands(residual.tolist())
-            caused.append(events.alarm_raised(self.counts.episodes, decision, bands, threshold=self._threshold))
+            raised = events.alarm_raised(
+                self.counts.episodes, decision, bands, threshold=self._threshold, start_seconds=start_seconds
+            )
+            raised["model_fingerprint"] = self._metadata.model_fingerprint
+            if self._recording is not None:
+                raised["recording"] = self._recording
+            caused.append(raised)
         if decision.cleared is not None:
             bands = self._bands(decision.cleared.peak_residual)
             caused.append(events.alarm_cleared(self.counts.episodes, decision.cleared, bands))

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from .alarm_desk import AlarmDesk
 from .capture import Capture, Ended, Missing, Samples
 from .clock_watch import ClockWatch
-from .errors import DasvddError, DataError
+from .errors import DasvddError
 from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
 from .joining import joined
@@ -61,6 +62,7 @@ class Service:
         sinks: Sequence[Sink],
         *,
         wake: threading.Event,
+        alarms: AlarmDesk | None = None,
         heartbeat: Callable[[], None] | None = None,
         reload: Callable[[Sequence[Channel]], ReloadPlan] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,6 +76,7 @@ class Service:
         self._channels = list(channels)
         self._sinks = list(sinks)
         self._wake = wake
+        self._alarms = alarms or AlarmDesk()
         self._heartbeat = heartbeat
         self._reload = reload
         self._clock = clock
@@ -96,11 +99,13 @@ class Service:
     def snapshot(self) -> tuple[SourceSnapshot, ...]:
         """Every source as it is now, in the order of the configuration. May be called from any thread."""
         return tuple(
-            channel.pipeline.snapshot(
-                waiting_seconds=channel.capture.waiting_seconds(),
-                drift_ppm=channel.capture.drift_ppm,
-                live=channel.capture.live,
-                ended=channel.ended,
+            self._alarms.complete(
+                channel.pipeline.snapshot(
+                    waiting_seconds=channel.capture.waiting_seconds(),
+                    drift_ppm=channel.capture.drift_ppm,
+                    live=channel.capture.live,
+                    ended=channel.ended,
+                )
             )
             for channel in self._channels
         )
@@ -111,6 +116,7 @@ class Service:
         Raises the fault that ended a source for good, once everything is written.
         """
         self._emit([started])
+        self._emit(self._alarms.begin())
         for channel in self._channels:
             channel.capture.start()
         try:
@@ -135,6 +141,7 @@ class Service:
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
             self._look_at_clock()
+            self._emit(self._alarms.look())
             self._turn([channel for channel in self._channels if channel.capture.is_due()])
             self._look_at_waiting()
             self._tell_overload()
@@ -192,7 +199,7 @@ class Service:
 
     def _end(self, channel: Channel, message: Ended) -> None:
         pipeline = channel.pipeline
-        channel.ended, channel.error = True, message.error or _nothing_judged(pipeline)
+        channel.ended, channel.error = True, message.error or pipeline.nothing_judged()
         if message.error is not None:
             pipeline.missing(str(message.error))
         self._emit([*pipeline.events_due(), *pipeline.finish(drift_ppm=channel.capture.drift_ppm)])
@@ -207,6 +214,7 @@ class Service:
         jump_seconds = self._clock_watch.look(self._now().timestamp(), self._clock())
         if jump_seconds is not None:
             self._emit([clock_jump(jump_seconds)])
+            self._alarms.clock_was_set()
 
     def _tell_overload(self) -> None:
         if self._dropped_seconds and self._clock() >= self._next_overload_seconds:
@@ -254,11 +262,12 @@ class Service:
         alarms_open = [channel.capture.name for channel in self._channels if channel.pipeline.in_alarm]
         failed = {channel.capture.name: str(channel.error) for channel in self._channels if channel.error is not None}
         self._emit([stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
+        self._alarms.close()
         for sink in self._sinks:
             sink.close()
 
     def _emit(self, caused: list[Event]) -> None:
-        for event in caused:
+        for event in map(self._alarms.mark, caused):
             line = to_json(with_id(event), now=self._now())
             for sink in self._sinks:
                 sink.write(line, durable=event["event"] != "score")
@@ -279,14 +288,3 @@ def _summary(channel: Channel) -> Event:
 
 def _progresses(channel: Channel) -> bool:
     return channel.ended or not channel.capture.live or channel.capture.alive
-
-
-def _nothing_judged(pipeline: Pipeline) -> DasvddError | None:
-    """The fault of a source that came to its end without a single window that could be judged, or None."""
-    counts = pipeline.counts
-    if counts.windows_scored or counts.windows_idle:
-        return None
-    return DataError(
-        f"source '{pipeline.name}' ended before a window could be judged: {counts.windows_withheld} windows "
-        f"were withheld as silent or not finite, and its last state was {pipeline.state}. Does what feeds it work?"
-    )
