@@ -167,7 +167,7 @@ def test_rows_with_times_are_trained_on_by_pieces(tmp_path: Path) -> None:
     lines = [f"{at / 1000},{np.sin(at)}" for at in range(0, 60_000, 10) if not 20_000 <= at < 50_000]
     path = tmp_path / "a.csv"
     path.write_text("\n".join(["time,x [g]", *lines]))
-    corpus = load_corpus([Segment(path, "train")], DataSettings())
+    corpus = load_corpus([Segment(path, role="train")], DataSettings())
     assert (corpus.sample_rate_hz, corpus.units) == (100.0, ("g",))
     assert [(s.name, s.start_seconds, len(s.samples)) for s in corpus.stretches] == [
         (str(path), 0.0, 2000),
