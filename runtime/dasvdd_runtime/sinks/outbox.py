@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import sqlite3
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..events import Event, events_dropped, outbox_reset, to_json, with_id
-from .outbox_store import OutboxStore, Receiver, Row
+from .outbox_store import OutboxStore, Receiver, Row, without_excess
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +90,10 @@ class Outbox:
         with self._lock:
             if self._closed or not (durable or any(receiver.telemetry for receiver in self._receivers.values())):
                 return
+            if self._clock() >= self._due_seconds:
+                self._commit()
             self._append(line, durable=durable)
-            if durable or len(self._pending) >= BATCH_ROWS or self._clock() >= self._due_seconds:
+            if durable or len(self._pending) >= BATCH_ROWS:
                 self._commit()
         for wake in self._wakes:
             wake()
@@ -110,7 +111,7 @@ class Outbox:
                 try:
                     rows = self._store.after(receiver, most=most)
                 except sqlite3.Error as error:
-                    self._fail(error)
+                    self._begin_anew(error)
                     return []
             rows += [row for row in self._pending if receiver.wants(row)][: most - len(rows)]
             if not rows and receiver.cursor < self._next_id - 1:  # the rest is telemetry, and not for it
@@ -178,7 +179,10 @@ class Outbox:
             durable = any(row.durable for row in self._pending)
             self._receivers = self._store.commit(self._pending, self._receivers, durable=durable)
         except (sqlite3.Error, OSError) as error:
-            self._fail(error)
+            if _is_damage(error):
+                self._begin_anew(error)
+            else:
+                self._fail(error)
             return
         self._keep([])
         self._moved = False
@@ -194,28 +198,16 @@ class Outbox:
         self._pending_bytes = sum(len(row.line) for row in rows)
 
     def _bound_memory(self) -> None:
-        """Drop from memory what is too much: the oldest telemetry first."""
-        excess_rows, excess_bytes = len(self._pending) - MEMORY_EVENTS, self._pending_bytes - MEMORY_BYTES
-        if excess_rows <= 0 and excess_bytes <= 0:
-            return
-        dropped: list[Row] = []
-        for row in sorted(self._pending, key=lambda row: (row.durable, row.id)):
-            if excess_rows <= 0 and excess_bytes <= 0:
-                break
-            dropped.append(row)
-            excess_rows, excess_bytes = excess_rows - 1, excess_bytes - len(row.line)
-        ids = {row.id for row in dropped}
-        self._keep([row for row in self._pending if row.id not in ids])
-        self._receivers = {name: receiver.without(dropped) for name, receiver in self._receivers.items()}
-        self._moved = True
+        """Drop from memory what is too much."""
+        if len(self._pending) > MEMORY_EVENTS or self._pending_bytes > MEMORY_BYTES:
+            kept, dropped = without_excess(self._pending, max_events=MEMORY_EVENTS, max_bytes=MEMORY_BYTES)
+            self._keep(kept)
+            self._receivers = {name: receiver.without(dropped) for name, receiver in self._receivers.items()}
+            self._moved = True
 
     def _losses(self) -> dict[str, dict[str, int]]:
         """What has been dropped and not been told, by receiver."""
-        counts = {
-            name: {"events": receiver.lost_events, "scores": receiver.lost_scores, "refused": receiver.refused}
-            for name, receiver in self._receivers.items()
-        }
-        return {name: count for name, count in counts.items() if any(count.values())}
+        return {name: receiver.losses for name, receiver in self._receivers.items() if any(receiver.losses.values())}
 
     def _report_losses(self) -> None:
         """Add an event that tells what was dropped, once there is room for it."""
@@ -255,11 +247,23 @@ class Outbox:
 
     def _adopt(self, store: OutboxStore) -> None:
         """Go on where the process before came to: its rows come first, then those in memory."""
-        self._receivers = store.receivers({name: receiver.telemetry for name, receiver in self._receivers.items()})
+        stored = store.receivers({name: receiver.telemetry for name, receiver in self._receivers.items()})
+        self._receivers = {name: stored[name].adding_losses(receiver) for name, receiver in self._receivers.items()}
         first_id = store.highest_id() + 1
         self._keep([row._replace(id=first_id + i) for i, row in enumerate(self._pending)])
         self._next_id = first_id + len(self._pending)
         self._adopted = True
+
+    def _begin_anew(self, error: Exception) -> None:
+        """Replace a file that cannot be read, so that what comes from now on is delivered."""
+        try:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+            self._move_aside(error)
+            self._open()
+        except (sqlite3.Error, OSError) as second:
+            self._fail(second)
 
     def _move_aside(self, error: Exception) -> None:
         stamp = self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -274,14 +278,11 @@ class Outbox:
         self._tell(outbox_reset(reason=str(error), moved_to=target.name))
 
     def _fail(self, error: Exception) -> None:
-        """Go on from memory; a damaged file is replaced at the next attempt."""
+        """Go on from memory until the next attempt."""
         self._retry_seconds = self._clock() + RETRY_SECONDS
         if not self._faulty:
             self._faulty = True
             log.error("%s: %s; events are kept in memory until it can be written", self._path, error)
-        if self._store is not None and _is_damage(error):
-            self._store.close()
-            self._store = None
         self._bound_memory()
 
 
@@ -301,12 +302,4 @@ def _refuse_for_good(path: Path, error: sqlite3.Error) -> None:
             f"[outbox] folder: another process uses {path}. Give each monitor a folder of its own."
         ) from error
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        raise ConfigError(f"[outbox] folder: {path} cannot be written: {error} ({_reason(path)})") from error
-
-
-def _reason(path: Path) -> str:
-    try:
-        with path.open("ab"):
-            return "unknown reason"
-    except OSError as error:
-        return errno.errorcode.get(error.errno or 0, str(error))
+        raise ConfigError(f"[outbox] folder: {path} cannot be written: {error}") from error

@@ -49,12 +49,39 @@ class Receiver:
         """`row` is still to be delivered to it."""
         return row.id > self.cursor and (row.durable or self.telemetry)
 
+    @property
+    def losses(self) -> dict[str, int]:
+        """What it never got, by kind."""
+        return {"events": self.lost_events, "scores": self.lost_scores, "refused": self.refused}
+
+    def adding_losses(self, other: Receiver) -> Receiver:
+        """The receiver with the losses of `other` beside its own."""
+        return replace(
+            self,
+            lost_events=self.lost_events + other.lost_events,
+            lost_scores=self.lost_scores + other.lost_scores,
+            refused=self.refused + other.refused,
+        )
+
     def without(self, dropped: Sequence[Row]) -> Receiver:
         """The receiver after `dropped` will never reach it."""
         missed = [row.durable for row in dropped if self.wants(row)]
         return replace(
             self, lost_events=self.lost_events + sum(missed), lost_scores=self.lost_scores + missed.count(False)
         )
+
+
+def without_excess(rows: Sequence[Row], *, max_events: int, max_bytes: int) -> tuple[list[Row], list[Row]]:
+    """What fits and what is dropped of `rows`: the oldest telemetry first, and only then the oldest events."""
+    excess_rows, excess_bytes = len(rows) - max_events, sum(len(row.line) for row in rows) - max_bytes
+    dropped: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row.durable, row.id)):
+        if excess_rows <= 0 and excess_bytes <= 0:
+            break
+        dropped.append(row)
+        excess_rows, excess_bytes = excess_rows - 1, excess_bytes - len(row.line)
+    ids = {row.id for row in dropped}
+    return [row for row in rows if row.id not in ids], dropped
 
 
 class OutboxStore:
