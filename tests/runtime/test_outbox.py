@@ -256,7 +256,7 @@ def test_a_full_disk_is_said_once_and_caught_up_with(tmp_path: Path, when: str) 
 
 @pytest.mark.slow
 def test_no_acknowledged_event_is_lost_to_sigkill(tmp_path: Path) -> None:
-    """Killed again and again while it writes and delivers, each event whose write returned arrives or waits, in order."""
+    """Killed again and again as it writes and delivers, every event whose write returned arrives or waits, in order."""
     driver = subprocess.run(
         [sys.executable, "-c", KILL_LOOP, str(tmp_path), str(KILLS)], capture_output=True, text=True, timeout=300
     )
