@@ -82,8 +82,8 @@ class Delivery:
             try:
                 self._publisher.connect()
                 self._deliver_all()
-            except DeliveryFailed as failure:
-                self._tell(str(failure))
+            except Exception as failure:  # what a library raises, too: nothing may end this thread
+                self._tell(str(failure) if isinstance(failure, DeliveryFailed) else repr(failure))
                 if self._stopping.wait(self._next_wait_seconds()):
                     break
                 continue
