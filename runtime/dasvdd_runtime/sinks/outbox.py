@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..events import Event, events_dropped, outbox_reset, to_json, with_id
-from .outbox_store import OutboxStore, Receiver, Row, without_excess
+from .outbox_store import OutboxStore, Receiver, Row, is_damage, without_excess
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class Outbox:
             durable = any(row.durable for row in self._pending)
             self._receivers = self._store.commit(self._pending, self._receivers, durable=durable)
         except (sqlite3.Error, OSError) as error:
-            if _is_damage(error):
+            if is_damage(error):
                 self._begin_anew(error)
             else:
                 self._fail(error)
@@ -233,7 +233,7 @@ class Outbox:
         try:
             store = OutboxStore(self._path, **self._limits)
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
             self._move_aside(error)
             store = OutboxStore(self._path, **self._limits)
@@ -284,14 +284,6 @@ class Outbox:
             self._faulty = True
             log.error("%s: %s; events are kept in memory until it can be written", self._path, error)
         self._bound_memory()
-
-
-def _is_damage(error: Exception) -> bool:
-    """The file itself is broken, not the disk or the right to use it."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return isinstance(error, sqlite3.DatabaseError) and (
-        not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR
-    )
 
 
 def _refuse_for_good(path: Path, error: sqlite3.Error) -> None:

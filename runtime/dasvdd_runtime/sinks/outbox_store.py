@@ -203,3 +203,11 @@ class OutboxStore:
 
     def _number(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0])
+
+
+def is_damage(error: Exception) -> bool:
+    """The file itself is broken, not the disk or the right to use it."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return isinstance(error, sqlite3.DatabaseError) and (
+        not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR
+    )
