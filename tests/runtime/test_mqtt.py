@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dasvdd_runtime.errors import ConfigError
+from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.sinks.delivery import DeliveredOutbox
 from dasvdd_runtime.sinks.mqtt import MqttPublisher, topic_level, topics
 from dasvdd_runtime.sinks.outbox import Outbox
@@ -325,6 +325,13 @@ def test_a_missing_secret_or_certificate_is_a_configuration_error(tmp_path: Path
         MqttPublisher(MqttTable.model_validate(host | {"username": "a", "password_env": "NO_SUCH_VARIABLE"}))
     with pytest.raises(ConfigError, match="TLS"):
         MqttPublisher(MqttTable.model_validate(host | {"ca_file": tmp_path / "nowhere"}))
+
+
+def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """paho-mqtt is no part of the base."""
+    monkeypatch.setitem(sys.modules, "paho", None)
+    with pytest.raises(Unavailable, match=r"pip install 'dasvdd\[mqtt\]'"):
+        MqttPublisher(MqttTable(host="localhost"))
 
 
 def test_the_monitor_delivers_its_own_events(broker: Broker, tiny_model: Any, tmp_path: Path) -> None:
