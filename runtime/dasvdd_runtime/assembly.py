@@ -148,6 +148,8 @@ class Assembly:
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
         if (config.state, config.alarm.latch) != (self.config.state, self.config.alarm.latch):
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
+        if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
+            log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],

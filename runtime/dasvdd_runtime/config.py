@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .detector import DecisionSettings
 from .errors import ConfigError, InputMissing
+from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .strict_config import StrictModel, read_toml, validate
 
 
@@ -163,6 +164,10 @@ class MonitorConfig(StrictModel):
     events: EventsTable = EventsTable()
     alarm: AlarmTable = AlarmTable()
     state: StateTable = StateTable()
+    outbox: OutboxTable = OutboxTable()
+    mqtt: MqttTable | None = None
+    webhook: Annotated[list[WebhookTable], BeforeValidator(_as_list)] = Field(default_factory=list)
+    """In the TOML file `[webhook]`, or several `[[webhook]]`."""
 
     @property
     def sources(self) -> list[SourceTable]:
@@ -201,6 +206,18 @@ class MonitorConfig(StrictModel):
                 "[decision] sets one threshold for several models, whose scores are on different scales. "
                 "Put it into [model.decision] below each [[model]]."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _receivers_fit(self) -> MonitorConfig:
+        names = [webhook.name for webhook in self.webhook]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two webhooks are named '{twice[0]}'; give each [[webhook]] a name of its own")
+        if self.mqtt is None and not self.webhook and "outbox" in self.model_fields_set:
+            raise ValueError("[outbox] keeps events for [mqtt] or [[webhook]], and there is neither: remove it")
+        if self.mqtt is not None and self.mqtt.telemetry and not self.events.scores:
+            raise ValueError("[mqtt] telemetry needs [events] scores = true, which makes the events that it publishes")
         return self
 
     @model_validator(mode="after")
@@ -263,6 +280,9 @@ def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
             "source": [joined(source) for source in config.sources],
             "events": joined(config.events),
             "state": StateTable(directory=_state_directory(folder, config.state)),
+            "outbox": config.outbox.below(folder),
+            "mqtt": None if config.mqtt is None else config.mqtt.below(folder),
+            "webhook": [webhook.below(folder) for webhook in config.webhook],
         }
     )
 

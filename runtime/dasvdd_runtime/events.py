@@ -182,6 +182,16 @@ def clock_jump(seconds: float) -> Event:
     return {"event": "clock_jump", "seconds": seconds}
 
 
+def events_dropped(receivers: dict[str, dict[str, int]]) -> Event:
+    """Receivers that will never get some events. By name: `events`, `scores` that had no room, `refused` by it."""
+    return {"event": "events_dropped", "receivers": receivers}
+
+
+def outbox_reset(*, reason: str, moved_to: str) -> Event:
+    """The outbox was damaged and begun anew; what waited in it is in the file `moved_to` beside it."""
+    return {"event": "outbox_reset", "reason": reason, "moved_to": moved_to}
+
+
 def stopped(*, reason: str, alarms_open: list[str], failed: dict[str, str]) -> Event:
     """Monitoring ends. `alarms_open`: sources in alarm; `failed`: sources that ended with a fault, and the fault."""
     return {"event": "stopped", "reason": reason, "alarm_open": alarms_open, "failed": failed}
