@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
-from .config import FileTable, ModelTable, MonitorConfig, RunningTable, SourceTable, load_config
+from .config import ModelTable, MonitorConfig, load_config
 from .contract import ModelMetadata
 from .errors import ConfigError, ModelError
 from .intake import Intake
@@ -24,6 +24,7 @@ from .scorer import Scorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
+from .sources.tables import FileTable, RunningTable, SourceTable
 
 log = logging.getLogger(__name__)
 

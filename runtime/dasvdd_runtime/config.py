@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from .detector import DecisionSettings
 from .errors import ConfigError, InputMissing
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
+from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
 
 
@@ -52,72 +53,6 @@ class ModelTable(StrictModel):
     """What sources call it."""
     decision: DecisionTable = DecisionTable()
     """For this model alone; beats `[decision]`."""
-
-
-class RunningTable(StrictModel):
-    """`[source.running]`: when the machine stands still, so that it is not judged."""
-
-    stop_level: float | None = Field(default=None, allow_inf_nan=False)
-    """Below it the machine stands still; dBFS, or the unit of `signal_channel`. Default: 10 dB below the quietest
-    twentieth of the training recordings."""
-    start_level: float | None = Field(default=None, allow_inf_nan=False)
-    """Above it the machine runs. Default: 3 dB above `stop_level`; with a signal, `stop_level` itself."""
-    signal_channel: Annotated[int, Field(ge=0)] | str | None = None
-    """The source's channel that carries an external signal, counted from 0 or by its name in a table."""
-    hold_seconds: float = Field(default=3.0, ge=0)
-    settle_seconds: float = Field(default=5.0, ge=0)
-
-    @model_validator(mode="after")
-    def _levels_fit(self) -> RunningTable:
-        if self.signal_channel is not None and self.stop_level is None:
-            raise ValueError("a signal_channel needs a stop_level in the signal's unit: no training tells it")
-        if self.stop_level is not None and self.start_level is not None and self.start_level < self.stop_level:
-            raise ValueError(f"start_level {self.start_level:g} lies below stop_level {self.stop_level:g}: swap them")
-        if self.start_level is not None and self.stop_level is None:
-            raise ValueError("start_level needs stop_level beside it")
-        return self
-
-
-class _SourceTable(StrictModel):
-    name: str = Field(min_length=1)
-    """What the events call this source."""
-    stall_seconds: float = Field(default=5.0, gt=0)
-    """Without samples for this long, the source is STALLED."""
-    silent_seconds: float = Field(default=10.0, gt=0)
-    """Silent (sensors: no channel changes) for this long, the source is SILENT."""
-    model: str = ""
-    """The name of its model; needed only where there are several."""
-    channels: list[Annotated[int, Field(ge=0)] | str] | None = Field(default=None, min_length=1)
-    """The source's channels that are the model's, in the model's order: counted from 0, or names in a table."""
-    running: RunningTable | None = None
-
-
-class MicrophoneTable(_SourceTable):
-    """`[[source]]` with kind = "microphone"."""
-
-    kind: Literal["microphone"]
-    device: str = ""
-    """Part of the device's name, as `dasvdd-monitor devices` prints it; empty for the system's default input."""
-
-
-class FileTable(_SourceTable):
-    """`[[source]]` with kind = "file": the replay of a recording."""
-
-    kind: Literal["file"]
-    path: Path
-    """WAV, FLAC, OGG or CSV (at the model's sample rate); relative to the TOML file."""
-    pace: Literal["fast", "real-time"] = "fast"
-
-
-class StdinTable(_SourceTable):
-    """`[[source]]` with kind = "stdin": what another program pipes in, at the model's sample rate."""
-
-    kind: Literal["stdin"]
-    format: Literal["s16le", "f32le", "csv"]
-    """Raw interleaved PCM (little-endian), or one CSV row a sample."""
-
-
-SourceTable = Annotated[MicrophoneTable | FileTable | StdinTable, Field(discriminator="kind")]
 
 
 class EventsTable(StrictModel):
@@ -257,9 +192,8 @@ def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
     """Raise ConfigError if events would be written into a file that the monitor reads."""
     if config.events.path is None:
         return
-    recordings = [source.path for source in config.sources if isinstance(source, FileTable)]
-    inputs = [path, *(model.path for model in config.models), *recordings]
-    for file in inputs:
+    read = [file for table in [*config.models, *config.sources] for file in table.paths().values()]
+    for file in [path, *read]:
         if config.events.path.resolve() == file.resolve():
             raise ConfigError(
                 f"[events] path: {config.events.path} is a file that the monitor reads, and events would overwrite it. "
@@ -269,20 +203,15 @@ def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
 
 def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
     """`config` with every path joined to `folder`; absolute paths stay."""
-
-    def joined(table: StrictModel) -> Any:
-        relative = getattr(table, "path", None)
-        return table if relative is None else table.model_copy(update={"path": folder / relative})
-
     return config.model_copy(
         update={
-            "model": [joined(model) for model in config.models],
-            "source": [joined(source) for source in config.sources],
-            "events": joined(config.events),
+            "model": [model.relative_to(folder) for model in config.models],
+            "source": [source.relative_to(folder) for source in config.sources],
+            "events": config.events.relative_to(folder),
             "state": StateTable(directory=_state_directory(folder, config.state)),
-            "outbox": config.outbox.below(folder),
-            "mqtt": None if config.mqtt is None else config.mqtt.below(folder),
-            "webhook": [webhook.below(folder) for webhook in config.webhook],
+            "outbox": config.outbox.relative_to(folder),
+            "mqtt": None if config.mqtt is None else config.mqtt.relative_to(folder),
+            "webhook": [webhook.relative_to(folder) for webhook in config.webhook],
         }
     )
 

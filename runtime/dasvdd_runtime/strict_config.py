@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +16,14 @@ class StrictModel(BaseModel):
     """A table of settings: unknown keys are errors, values do not change after creation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def paths(self) -> dict[str, Path]:
+        """The paths that stand in this table itself, by their keys."""
+        return {key: value for key, value in self if isinstance(value, Path)}
+
+    def relative_to(self, folder: Path) -> Self:
+        """The table with its own paths joined to `folder`; absolute paths stay."""
+        return self.model_copy(update={key: folder / path for key, path in self.paths().items()})
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -76,7 +84,7 @@ def _keys_beside(settings: type[BaseModel], location: list[str]) -> list[str]:
         if part in known:
             table = _table_of(known[part])
         else:  # a list index, or the tag of a union that names one of its members
-            table = next((t for t in _members(table) if _tag(t) == part), table)
+            table = next((t for t in _members(table) if part in _tags(t)), table)
     return sorted({key for member in _members(table) for key in _fields(member)})
 
 
@@ -101,6 +109,6 @@ def _members(table: Any) -> tuple[Any, ...]:
     return table if isinstance(table, tuple) else (table,)
 
 
-def _tag(table: Any) -> str:
-    """The value of a table's `kind`, by which a union tells its members apart."""
-    return str(getattr(_fields(table).get("kind"), "__args__", [""])[0])
+def _tags(table: Any) -> tuple[Any, ...]:
+    """The values of a table's `kind`, by which a union tells its members apart."""
+    return getattr(_fields(table).get("kind"), "__args__", ())

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.capture import Capture, Ended, Message, MessageQueue, Missing, Samples
-from dasvdd_runtime.config import FileTable, MicrophoneTable, StdinTable
 from dasvdd_runtime.errors import ConfigError, DasvddError, DataError
 from dasvdd_runtime.sources import make_source
 from dasvdd_runtime.sources.base import Block, Source, SourceLost
 from dasvdd_runtime.sources.file import FileSource
 from dasvdd_runtime.sources.microphone import InputDevice, choose_device
 from dasvdd_runtime.sources.stdin import CsvDecoder, PcmDecoder, StdinSource
+from dasvdd_runtime.sources.tables import FileTable, MicrophoneTable, StdinTable
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..comparison import Verdict
-    from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig, SourceTable
+    from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig
     from ..scorer import Scorer
     from ..sources.base import Source
+    from ..sources.tables import SourceTable
 
 SETTLING_SECONDS = 0.5
 """Left out at the start of a live capture: devices click when they are opened."""
@@ -220,15 +221,12 @@ def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Rep
     except DasvddError as error:
         report.fail(table.name, error)
         return False
-    heard = f"{len(samples) / metadata.sample_rate_hz:.1f} s at {metadata.sample_rate_hz:g} Hz"
-    if table.kind == "file":
-        description = "the beginning of the file"
-    else:
-        description = f"'{table.device}'" if table.device else "the default input"
+    seconds_heard = len(samples) / metadata.sample_rate_hz
+    heard = f"{seconds_heard:.1f} s at {metadata.sample_rate_hz:g} Hz from {table.description}"
     if capture.overflowed:
-        report.add("warning", table.name, f"{heard} from {description}, with samples lost: is this machine too busy?")
+        report.add("warning", table.name, f"{heard}, with samples lost: is this machine too busy?")
     else:
-        report.add("ok", table.name, f"{heard} from {description}")
+        report.add("ok", table.name, heard)
     for finding in compare_capture(samples, metadata):
         report.add(finding.verdict, f"{table.name}, {finding.subject}", finding.text)
     return False

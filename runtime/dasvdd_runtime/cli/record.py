@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..capture import Capture, Ended, Message, Missing
-from ..config import MicrophoneTable, MonitorConfig, StdinTable, load_config
+from ..config import MonitorConfig, load_config
 from ..errors import ConfigError, DataError, Unavailable, nearest
 from ..health import SourceHealth, State, StateChange
 from ..levels import level_dbfs
 from ..logs import log_to_stderr
 from ..recorder import Recorder, file_name
 from ..sources import source_at
+from ..sources.tables import MicrophoneTable, StdinTable
 from .common import examples, reports_errors
 
 log = logging.getLogger(__name__)

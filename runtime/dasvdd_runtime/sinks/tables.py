@@ -22,10 +22,6 @@ class OutboxTable(StrictModel):
     max_events: int = Field(default=100_000, ge=100)
     max_bytes: int = Field(default=50_000_000, ge=100_000)
 
-    def below(self, folder: Path) -> Self:
-        """The table with its paths joined to `folder`."""
-        return self.model_copy(update={"folder": folder / self.folder})
-
 
 class Secret(StrictModel):
     """Where a secret is read from, each time that it is needed, so that a new one needs no restart."""
@@ -104,10 +100,6 @@ class MqttTable(StrictModel):
             raise ValueError("key_file needs cert_file beside it")
         return self
 
-    def below(self, folder: Path) -> Self:
-        """The table with its paths joined to `folder`."""
-        return self.model_copy(update=_joined(self, folder, "ca_file", "cert_file", "key_file", "password_file"))
-
 
 class WebhookTable(StrictModel):
     """`[webhook]`, or one of several `[[webhook]]`: where each event, scores aside, is sent by POST."""
@@ -152,16 +144,6 @@ class WebhookTable(StrictModel):
         if self.token_file is not None and self.token_env:
             raise ValueError("the token is in token_file or in token_env: keep one of them")
         return self
-
-    def below(self, folder: Path) -> Self:
-        """The table with its paths joined to `folder`."""
-        return self.model_copy(update=_joined(self, folder, "token_file", "ca_file"))
-
-
-def _joined(table: StrictModel, folder: Path, *names: str) -> dict[str, Path]:
-    """The paths that `table` has under `names`, joined to `folder`."""
-    paths = {name: getattr(table, name) for name in names}
-    return {name: folder / path for name, path in paths.items() if path is not None}
 
 
 def _is_loopback(host: str) -> bool:

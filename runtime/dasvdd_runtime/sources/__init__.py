@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from ..config import FileTable, MicrophoneTable, StdinTable
 from ..contract import ModelMetadata
 from ..errors import ConfigError
 from .base import Source
+from .tables import FileTable, MicrophoneTable, SourceTable
 
-AnySourceTable = MicrophoneTable | FileTable | StdinTable
 
-
-def make_source(table: AnySourceTable, metadata: ModelMetadata) -> Source:
+def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
     """The source that `table` describes, at the model's rate and with its channels, not yet open.
 
     Raises ConfigError for a source of sound with a model of sensors, and Unavailable for a microphone where PortAudio
     is not installed.
     """
-    sound = isinstance(table, MicrophoneTable) or (isinstance(table, StdinTable) and table.format == "s16le")
-    if sound and metadata.kind == "sensor":
+    if table.gives_sound and metadata.kind == "sensor":
         raise ConfigError(
             f"source '{table.name}' gives sound, but the model '{metadata.name}' judges sensors "
             f'({", ".join(metadata.channel_names)} in {", ".join(metadata.units)}). Use kind = "file", or '
@@ -26,7 +23,7 @@ def make_source(table: AnySourceTable, metadata: ModelMetadata) -> Source:
     return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
 
 
-def source_at(table: AnySourceTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
+def source_at(table: SourceTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
     """The source that `table` describes, without a model. Raises Unavailable as make_source does."""
     if isinstance(table, MicrophoneTable):
         from .microphone import MicrophoneSource
