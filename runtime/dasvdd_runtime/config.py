@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -131,6 +132,22 @@ class EventsTable(StrictModel):
     """Also write one event per window."""
 
 
+class AlarmTable(StrictModel):
+    """`[alarm]`: what happens to an alarm after it rose."""
+
+    cooldown_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """After an alarm of a source has cleared, none rises for this long."""
+    latch: bool = False
+    """An alarm whose scores have cleared stays until somebody acknowledges it. Needs a state directory."""
+
+
+class StateTable(StrictModel):
+    """`[state]`: where alarms, verdicts and mutes are kept over restarts."""
+
+    directory: Path | None = None
+    """Relative to the TOML file; without it, what systemd says in $STATE_DIRECTORY, else none."""
+
+
 def _as_list(tables: Any) -> Any:
     """A lone `[model]` as a list of one."""
     return [tables] if isinstance(tables, dict) else tables
@@ -145,6 +162,8 @@ class MonitorConfig(StrictModel):
     """In the TOML file, each is a table `[[source]]`."""
     decision: DecisionTable = DecisionTable()
     events: EventsTable = EventsTable()
+    alarm: AlarmTable = AlarmTable()
+    state: StateTable = StateTable()
     outbox: OutboxTable = OutboxTable()
     mqtt: MqttTable | None = None
     webhook: Annotated[list[WebhookTable], BeforeValidator(_as_list)] = Field(default_factory=list)
@@ -226,6 +245,11 @@ def load_config(path: str | Path) -> MonitorConfig:
     config = validate(MonitorConfig, raw, origin=str(path))
     config = _relative_to(path.parent, config)
     _refuse_to_overwrite(path, config)
+    if config.alarm.latch and config.state.directory is None:
+        raise ConfigError(
+            f"{path}: [alarm] latch needs a place where an acknowledgement can reach the monitor: "
+            '[state] directory = "/var/lib/dasvdd", for instance.'
+        )
     return config
 
 
@@ -255,8 +279,20 @@ def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
             "model": [joined(model) for model in config.models],
             "source": [joined(source) for source in config.sources],
             "events": joined(config.events),
+            "state": StateTable(directory=_state_directory(folder, config.state)),
             "outbox": config.outbox.below(folder),
             "mqtt": None if config.mqtt is None else config.mqtt.below(folder),
             "webhook": [webhook.below(folder) for webhook in config.webhook],
         }
     )
+
+
+def state_directory_from_environment() -> Path | None:
+    """Where systemd lets a service keep its state (StateDirectory=)."""
+    # systemd lists several with colons between them; the first is the one to write to.
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return Path(given) if given else None
+
+
+def _state_directory(folder: Path, table: StateTable) -> Path | None:
+    return state_directory_from_environment() if table.directory is None else folder / table.directory

@@ -122,11 +122,17 @@ def score(decision: Decision, *, start_seconds: float) -> Event:
     }
 
 
-def alarm_raised(number: int, decision: Decision, bands: list[dict[str, Any]], *, threshold: float) -> Event:
-    """An alarm rose. `number` counts the source's episodes from 1; `bands` as `carrying_bands` gives them."""
+def alarm_raised(
+    number: int, decision: Decision, bands: list[dict[str, Any]], *, threshold: float, start_seconds: float
+) -> Event:
+    """An alarm rose. `number` counts the source's episodes from 1; `bands` as `carrying_bands` gives them.
+
+    `start_seconds`: where the window that raised it begins in the stream.
+    """
     return {
         "event": "alarm_raised",
         "episode": number,
+        "start_seconds": start_seconds,
         "score": decision.score,
         "smoothed_score": decision.smoothed_score,
         "threshold": threshold,

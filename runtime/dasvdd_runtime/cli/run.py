@@ -12,6 +12,7 @@ from types import FrameType
 
 import click
 
+from ..alarm_desk import AlarmDesk
 from ..assembly import Assembly
 from ..config import MonitorConfig
 from ..errors import EXIT_OK, ConfigError
@@ -49,6 +50,7 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         assembly.channels(),
         make_sinks(assembly.config),
         wake=wake,
+        alarms=AlarmDesk(assembly.config.state.directory, latch=assembly.config.alarm.latch),
         heartbeat=manager.heartbeat,
         reload=assembly.reload,
     )
