@@ -104,31 +104,26 @@ def feed(
 @click.option("--alarms", default=20, show_default=True, help="How many alarms to wait for.")
 def main(model: Path, alarms: int) -> None:
     """Print the figures beside the bar; exit 1 if it is not met."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:  # the working folder's disk: /tmp may be memory
+    scorer = Scorer(model, provider="cpu")
+    metadata = scorer.metadata
+    if metadata.kind != "audio" or metadata.channels != 1:
+        raise click.ClickException("the model must be one for audio with one channel")
+    amplitudes, threshold = usual_and_unusual(scorer)
+    # In the working folder: /tmp may be memory.
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name, Broker(Path(name)) as broker:
         folder = Path(name)
-        broker = Broker(folder)
-        broker.start()
         listener = Listener(broker.port)
-        program = str(Path(sys.executable).with_name("dasvdd-monitor"))
-        scorer = Scorer(model, provider="cpu")
-        metadata = scorer.metadata
-        if metadata.kind != "audio" or metadata.channels != 1:
-            raise click.ClickException("the model must be one for audio with one channel")
-        amplitudes, threshold = usual_and_unusual(scorer)
         config = write_config(folder, model.resolve(), broker.port, threshold)
+        program = str(Path(sys.executable).with_name("dasvdd-monitor"))
         with (folder / "stderr").open("wb") as errors:
             process = subprocess.Popen(
-                [program, "run", str(config)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
+                [program, "run", str(config)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
             )
             time.sleep(2.0)
             written = feed(process, metadata, amplitudes, alarms)
             time.sleep(1.0)
             process.communicate(timeout=20)
         listener.close()
-        broker.stop()
         if len(listener.arrived) < alarms:
             raise click.ClickException(f"{len(listener.arrived)} of {alarms} alarms: {(folder / 'stderr').read_text()}")
     chunk = round(CHUNK_SECONDS * round(metadata.sample_rate_hz))
