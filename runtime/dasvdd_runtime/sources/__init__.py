@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..contract import ModelMetadata
 from ..errors import ConfigError
 from .base import Source
-from .tables import FileTable, MicrophoneTable, SourceTable
+from .tables import CommandTable, FileTable, MicrophoneTable, RtspTable, SourceTable
 
 
 def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
@@ -39,6 +39,19 @@ def source_at(table: SourceTable, *, sample_rate_hz: float, channel_names: list[
             channel_names=channel_names,
             real_time=real_time,
             may_have_more=table.channels is not None,
+        )
+    if isinstance(table, RtspTable):
+        from .rtsp import rtsp_source
+
+        return rtsp_source(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+    if isinstance(table, CommandTable):
+        from .command import CommandSource
+        from .decoders import make_decoder
+
+        return CommandSource(
+            table.argv,
+            sample_rate_hz=sample_rate_hz,
+            new_decoder=lambda: make_decoder(table.format, channel_names),
         )
     from .stdin import StdinSource
 
