@@ -22,13 +22,14 @@ import click
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as dasvdd-train does
 
 import torch
+from dasvdd_train.batches import split_batch
 from dasvdd_train.config import TrainingSettings
-from dasvdd_train.dasvdd import split_batch
 from dasvdd_train.features import FrameTable, feature_vectors
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.network import build_decoder, build_encoder
-from dasvdd_train.trainer import initial_state, train_epoch
+from dasvdd_train.trainer import member_for, recipe_for, train_to_epoch_end
+from dasvdd_train.training_state import initial_state
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -47,8 +48,9 @@ def ours(rows: Tensor, precision: str) -> Epoch:
         {"batch_rows": BATCH, "kappa": KAPPA, "gamma": GAMMA, "precision": precision, "device": "cpu"}
     )
     vectors = feature_vectors(model, FrameTable(rows.clone(), [len(rows)]))
-    state = initial_state(model, vectors, settings, CPU, saved=False)
-    return lambda: train_epoch(state, vectors, settings, CPU)
+    recipe = recipe_for(model, settings)
+    state = initial_state([member_for(vectors, settings)], recipe, CPU)
+    return lambda: train_to_epoch_end(state, recipe)
 
 
 def plain(rows: Tensor) -> Epoch:

@@ -16,14 +16,15 @@ from .capture import QUEUE_SECONDS, Capture
 from .config import ModelTable, MonitorConfig, load_config
 from .contract import ModelMetadata
 from .errors import ConfigError, ModelError
+from .intake import Intake
 from .onnxruntime_session import release_free_memory
-from .pipeline import DecisionRule, Intake, Pipeline
+from .pipeline import DecisionRule, Pipeline
 from .running_gate import GateSettings
 from .scorer import Scorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
-from .sources.tables import RunningTable, SourceTable
+from .sources.tables import FileTable, RunningTable, SourceTable
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:
             listed,
             metadata.calibration.false_alarms_per_day,
         )
-    rule = DecisionRule(threshold, settings, metadata.calibration.usual_score)
+    rule = DecisionRule(threshold, settings, metadata.calibration.usual_score, config.alarm.cooldown_seconds)
     return LoadedModel(table.name, scorer, rule, overrides)
 
 
@@ -146,6 +147,10 @@ class Assembly:
                 )
         if config.events != self.config.events.model_copy(update={"scores": config.events.scores}):
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
+        if (config.state, config.alarm.latch) != (self.config.state, self.config.alarm.latch):
+            log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
+        if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
+            log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],
@@ -169,6 +174,7 @@ class Assembly:
             rule=model.rule,
             intake=intake,
             report_scores=config.events.scores,
+            recording=str(table.path.resolve()) if isinstance(table, FileTable) else None,
         )
         capture = Capture(
             source,

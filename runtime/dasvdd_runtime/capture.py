@@ -268,7 +268,7 @@ class Capture:
                 return
             if len(block.samples):
                 self._waiting_since = None
-                lost = self._loss.arrived(now, len(block.samples)) if self._source.live else 0
+                lost = self._loss.arrived(now, len(block.samples)) if self._source.live else block.lost
                 gap = reopened or block.overflowed or lost > 0
                 self._queue.put(Samples(block.samples, gap=gap, lost=lost))
                 reopened, waiting_since = False, self._clock()

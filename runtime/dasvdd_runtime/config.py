@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .detector import DecisionSettings
 from .errors import ConfigError, InputMissing
+from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
 
@@ -65,6 +67,22 @@ class EventsTable(StrictModel):
     """Also write one event per window."""
 
 
+class AlarmTable(StrictModel):
+    """`[alarm]`: what happens to an alarm after it rose."""
+
+    cooldown_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """After an alarm of a source has cleared, none rises for this long."""
+    latch: bool = False
+    """An alarm whose scores have cleared stays until somebody acknowledges it. Needs a state directory."""
+
+
+class StateTable(StrictModel):
+    """`[state]`: where alarms, verdicts and mutes are kept over restarts."""
+
+    directory: Path | None = None
+    """Relative to the TOML file; without it, what systemd says in $STATE_DIRECTORY, else none."""
+
+
 def _as_list(tables: Any) -> Any:
     """A lone `[model]` as a list of one."""
     return [tables] if isinstance(tables, dict) else tables
@@ -79,6 +97,12 @@ class MonitorConfig(StrictModel):
     """In the TOML file, each is a table `[[source]]`."""
     decision: DecisionTable = DecisionTable()
     events: EventsTable = EventsTable()
+    alarm: AlarmTable = AlarmTable()
+    state: StateTable = StateTable()
+    outbox: OutboxTable = OutboxTable()
+    mqtt: MqttTable | None = None
+    webhook: Annotated[list[WebhookTable], BeforeValidator(_as_list)] = Field(default_factory=list)
+    """In the TOML file `[webhook]`, or several `[[webhook]]`."""
 
     @property
     def sources(self) -> list[SourceTable]:
@@ -120,6 +144,18 @@ class MonitorConfig(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _receivers_fit(self) -> MonitorConfig:
+        names = [webhook.name for webhook in self.webhook]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two webhooks are named '{twice[0]}'; give each [[webhook]] a name of its own")
+        if self.mqtt is None and not self.webhook and "outbox" in self.model_fields_set:
+            raise ValueError("[outbox] keeps events for [mqtt] or [[webhook]], and there is neither: remove it")
+        if self.mqtt is not None and self.mqtt.telemetry and not self.events.scores:
+            raise ValueError("[mqtt] telemetry needs [events] scores = true, which makes the events that it publishes")
+        return self
+
+    @model_validator(mode="after")
     def _sources_can_share_a_process(self) -> MonitorConfig:
         names = [source.name for source in self.sources]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -144,6 +180,11 @@ def load_config(path: str | Path) -> MonitorConfig:
     config = validate(MonitorConfig, raw, origin=str(path))
     config = _relative_to(path.parent, config)
     _refuse_to_overwrite(path, config)
+    if config.alarm.latch and config.state.directory is None:
+        raise ConfigError(
+            f"{path}: [alarm] latch needs a place where an acknowledgement can reach the monitor: "
+            '[state] directory = "/var/lib/dasvdd", for instance.'
+        )
     return config
 
 
@@ -167,5 +208,20 @@ def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
             "model": [model.relative_to(folder) for model in config.models],
             "source": [source.relative_to(folder) for source in config.sources],
             "events": config.events.relative_to(folder),
+            "state": StateTable(directory=_state_directory(folder, config.state)),
+            "outbox": config.outbox.relative_to(folder),
+            "mqtt": None if config.mqtt is None else config.mqtt.relative_to(folder),
+            "webhook": [webhook.relative_to(folder) for webhook in config.webhook],
         }
     )
+
+
+def state_directory_from_environment() -> Path | None:
+    """Where systemd lets a service keep its state (StateDirectory=)."""
+    # systemd lists several with colons between them; the first is the one to write to.
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return Path(given) if given else None
+
+
+def _state_directory(folder: Path, table: StateTable) -> Path | None:
+    return state_directory_from_environment() if table.directory is None else folder / table.directory

@@ -106,12 +106,20 @@ class Detector:
     """
 
     def __init__(
-        self, *, threshold: float, settings: DecisionSettings, window_hop_seconds: float, usual_score: float = 0.0
+        self,
+        *,
+        threshold: float,
+        settings: DecisionSettings,
+        window_hop_seconds: float,
+        usual_score: float = 0.0,
+        cooldown_seconds: float = 0.0,
     ) -> None:
         """`usual_score` is what the score is in normal running (see `clear_level`).
 
+        After an alarm has cleared, none rises for `cooldown_seconds`. What still exceeds the threshold then does.
+
         Raises ValueError for a threshold or a hop that is not finite and above 0 (scores are sums of squares), and for
-        a usual score that is not finite and 0 or more.
+        a usual score or a cooldown that is not finite and 0 or more.
         """
         if not 0 < threshold < math.inf:
             raise ValueError(f"threshold = {threshold}: must be finite and above 0, since scores are 0 or more")
@@ -119,11 +127,16 @@ class Detector:
             raise ValueError(f"window_hop_seconds = {window_hop_seconds}: must be finite and above 0")
         if not 0 <= usual_score < math.inf:
             raise ValueError(f"usual_score = {usual_score}: must be finite and 0 or more")
+        if not 0 <= cooldown_seconds < math.inf:
+            raise ValueError(f"cooldown_seconds = {cooldown_seconds}: must be finite and 0 or more")
         self._threshold = float(threshold)
+        self._cooldown_seconds = cooldown_seconds
+        self._quiet_until_seconds = -math.inf
         self._clear_level = clear_level(
             threshold=self._threshold, usual_score=usual_score, clear_ratio=settings.clear_ratio
         )
         self._settings = settings
+        self._window_hop_seconds = window_hop_seconds
         self._alpha = settings.smoothing_alpha(window_hop_seconds)
         self._windows_to_hold = settings.windows_to_hold(window_hop_seconds)
         self._last_seconds = -math.inf
@@ -159,10 +172,12 @@ class Detector:
         self._remember(smoothed)
         raised = cleared = None
         if self._episode is None:
-            if self._held_windows >= self._windows_to_hold:
+            if self._held_windows >= self._windows_to_hold and time_seconds >= self._quiet_until_seconds:
                 raised = self._episode = Episode(time_seconds, time_seconds, smoothed, None, _plain(residual))
         elif self._low_windows >= self._settings.n:
             cleared, self._episode = replace(self._episode, clear_seconds=time_seconds), None
+            # The tolerance keeps 0.3 s at a hop of 0.1 s from becoming four hops by rounding.
+            self._quiet_until_seconds = time_seconds + self._cooldown_seconds - 1e-6 * self._window_hop_seconds
         elif smoothed > self._episode.peak_score:
             self._episode = replace(
                 self._episode, peak_seconds=time_seconds, peak_score=smoothed, peak_residual=_plain(residual)
@@ -191,6 +206,7 @@ def find_episodes(
     settings: DecisionSettings,
     window_hop_seconds: float,
     usual_score: float = 0.0,
+    cooldown_seconds: float = 0.0,
 ) -> list[Episode]:
     """All episodes of `scores` [windows] at `times` [windows] (seconds), by a fresh Detector.
 
@@ -198,7 +214,11 @@ def find_episodes(
     lengths that differ.
     """
     detector = Detector(
-        threshold=threshold, settings=settings, window_hop_seconds=window_hop_seconds, usual_score=usual_score
+        threshold=threshold,
+        settings=settings,
+        window_hop_seconds=window_hop_seconds,
+        usual_score=usual_score,
+        cooldown_seconds=cooldown_seconds,
     )
     times_seconds, values = np.asarray(times, np.float64).tolist(), np.asarray(scores, np.float64).tolist()
     decisions = (detector.update(time, score) for time, score in zip(times_seconds, values, strict=True))

@@ -122,11 +122,17 @@ def score(decision: Decision, *, start_seconds: float) -> Event:
     }
 
 
-def alarm_raised(number: int, decision: Decision, bands: list[dict[str, Any]], *, threshold: float) -> Event:
-    """An alarm rose. `number` counts the source's episodes from 1; `bands` as `carrying_bands` gives them."""
+def alarm_raised(
+    number: int, decision: Decision, bands: list[dict[str, Any]], *, threshold: float, start_seconds: float
+) -> Event:
+    """An alarm rose. `number` counts the source's episodes from 1; `bands` as `carrying_bands` gives them.
+
+    `start_seconds`: where the window that raised it begins in the stream.
+    """
     return {
         "event": "alarm_raised",
         "episode": number,
+        "start_seconds": start_seconds,
         "score": decision.score,
         "smoothed_score": decision.smoothed_score,
         "threshold": threshold,
@@ -174,6 +180,16 @@ def overload(dropped_seconds: dict[str, float]) -> Event:
 def clock_jump(seconds: float) -> Event:
     """The wall clock was set: `time` of the events from here on is later by `seconds` than of those before."""
     return {"event": "clock_jump", "seconds": seconds}
+
+
+def events_dropped(receivers: dict[str, dict[str, int]]) -> Event:
+    """Receivers that will never get some events. By name: `events`, `scores` that had no room, `refused` by it."""
+    return {"event": "events_dropped", "receivers": receivers}
+
+
+def outbox_reset(*, reason: str, moved_to: str) -> Event:
+    """The outbox was damaged and begun anew; what waited in it is in the file `moved_to` beside it."""
+    return {"event": "outbox_reset", "reason": reason, "moved_to": moved_to}
 
 
 def stopped(*, reason: str, alarms_open: list[str], failed: dict[str, str]) -> Event:

@@ -7,7 +7,6 @@ batch the windows of many sources (see `scoring`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from . import events
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Detector
+from .errors import DataError
 from .events import Counts, Event
-from .health import SourceHealth, State, StateChange
-from .running_gate import STEP_SECONDS, GateSettings, LevelMeter, RunningGate
+from .health import State, StateChange
+from .intake import Break, Cutter, Intake
 from .scorer import Scores
-from .silence import has_silent_edge
 from .snapshot import SourceSnapshot
-from .windows import Window, Windower
+from .windows import Window
 
 
 class WindowScorer(Protocol):
@@ -41,27 +40,8 @@ class DecisionRule:
     settings: DecisionSettings
     usual_score: float
     """The model's usual score, towards which an alarm clears."""
-
-
-@dataclass(frozen=True)
-class Intake:
-    """What a pipeline takes of its source's samples. By default all channels are the model's, and no gate rules."""
-
-    channels: tuple[int, ...] | None = None
-    """The source's channels that are the model's, in the model's order; None: all."""
-    gate: GateSettings | None = None
-    gate_channel: int | None = None
-    """The source's channel whose mean is the external signal of the gate; None: the level of the used channels."""
-    silent_seconds: float = 10.0
-    stall_seconds: float = 5.0
-
-
-@dataclass(frozen=True)
-class _Break:
-    """Windows that were not judged: the decision chain restarts."""
-
-    withheld: int = 0
-    idle: int = 0
+    cooldown_seconds: float = 0.0
+    """After an alarm has cleared, none rises for this long."""
 
 
 class Pipeline:
@@ -79,26 +59,18 @@ class Pipeline:
         scorer: WindowScorer,
         rule: DecisionRule,
         report_scores: bool,
-        intake: Intake = Intake(),
+        intake: Intake | None = None,
         model_name: str = "model",
+        recording: str | None = None,
     ) -> None:
+        """`recording`: the file that is replayed, for people who look for an alarm in it."""
         self.name = name
         self.counts = Counts()
-        self._intake = intake
-        self._gate = None if intake.gate is None else RunningGate(intake.gate)
-        self._next_sample = 0
-        self._steps: deque[Window | _Break | Event] = deque()
+        self._recording = recording
+        self._cutter = Cutter(intake or Intake(), metadata)
+        self._steps: deque[Window | Break | Event] = deque()
         self._last_decision: Decision | None = None
-        self._last_unjudged_sample = 0
         self.use_model(model_name, metadata, scorer, rule, report_scores=report_scores)
-        self._level = LevelMeter(metadata.sample_rate_hz)
-        self._health = SourceHealth(
-            kind=metadata.kind,
-            used_channels=metadata.used_channels,
-            sample_rate_hz=metadata.sample_rate_hz,
-            silent_seconds=intake.silent_seconds,
-            stall_seconds=intake.stall_seconds,
-        )
 
     def use_model(
         self, name: str, metadata: ModelMetadata, scorer: WindowScorer, rule: DecisionRule, *, report_scores: bool
@@ -110,23 +82,19 @@ class Pipeline:
         self.model_name, self.scorer, self._metadata = name, scorer, metadata
         self._threshold = rule.threshold
         self._report_scores = report_scores
-        self._windower = Windower(
-            window_samples=metadata.window_samples,
-            hop_samples=metadata.window_hop_samples,
-            channels=metadata.channels,
-        )
-        self._windower.restart(self._next_sample)
+        self._cutter.use_model(metadata)
         self._detector = Detector(
             threshold=rule.threshold,
             settings=rule.settings,
             window_hop_seconds=metadata.window_hop_seconds,
             usual_score=rule.usual_score,
+            cooldown_seconds=rule.cooldown_seconds,
         )
 
     @property
     def state(self) -> State:
         """What the source is doing."""
-        return self._health.state
+        return self._cutter.health.state
 
     @property
     def in_alarm(self) -> bool:
@@ -136,7 +104,7 @@ class Pipeline:
     @property
     def needed_samples(self) -> int:
         """Samples that complete the next window."""
-        return self._windower.needed_samples
+        return self._cutter.needed_samples
 
     def samples(self, samples: NDArray[np.float32]) -> list[Event]:
         """Cut `samples` [samples, channels], score them alone and decide: the events that they caused."""
@@ -149,13 +117,8 @@ class Pipeline:
 
     def cut(self, samples: NDArray[np.float32]) -> None:
         """`samples` [samples, channels], which follow those before: judge the source and cut windows."""
-        if self._gate is None:
-            self._cut_step(samples, idle=None)
-            return
-        step = max(1, round(STEP_SECONDS * self._metadata.sample_rate_hz))
-        for start in range(0, len(samples), step):
-            part = samples[start : start + step]
-            self._cut_step(part, idle=self._gated(part))
+        for step in self._cutter.cut(samples):
+            self._steps.extend(self._state_events(step) if isinstance(step, StateChange) else [step])
 
     def windows(self) -> list[NDArray[np.float32]]:
         """The windows that wait for their scores, oldest first, each [window_samples, channels]."""
@@ -171,8 +134,8 @@ class Pipeline:
             if np.isfinite(score):
                 caused += self._decide(window, score, residual)
             else:
-                self._pass_over(_Break(withheld=1))
-                caused += self._state_events(self._health.fault(f"the score of a window is {score}"))
+                self._pass_over(Break(withheld=1))
+                caused += self._state_events(self._cutter.health.fault(f"the score of a window is {score}"))
         return caused + self.events_due()
 
     def events_due(self) -> list[Event]:
@@ -180,7 +143,7 @@ class Pipeline:
         caused: list[Event] = []
         while self._steps and not isinstance(self._steps[0], Window):
             step = self._steps.popleft()
-            if isinstance(step, _Break):
+            if isinstance(step, Break):
                 self._pass_over(step)
             elif not isinstance(step, Window):
                 caused.append(step)
@@ -188,27 +151,32 @@ class Pipeline:
 
     def gap(self, *, lost: int = 0, dropped: int = 0) -> None:
         """The next samples do not follow those before: `lost` never arrived and `dropped` were thrown away."""
-        self._next_sample += lost + dropped
-        self._windower.restart(self._next_sample)
-        self._level.restart()
-        if self._gate is not None:
-            self._gate.gap()
-        self._steps.append(_Break())
+        self._cutter.gap(lost + dropped)
+        self._steps.append(Break())
         self.counts.gaps += 1
         self.counts.lost_seconds += lost / self._metadata.sample_rate_hz
         self.counts.dropped_seconds += dropped / self._metadata.sample_rate_hz
 
     def waiting(self, seconds: float) -> None:
         """The open source has given no samples for `seconds`."""
-        self._steps.extend(self._state_events(self._health.waiting(seconds)))
+        self._steps.extend(self._state_events(self._cutter.health.waiting(seconds)))
 
     def missing(self, reason: str) -> None:
         """The device went away or cannot be opened."""
-        self._steps.extend(self._state_events(self._health.missing(reason)))
+        self._steps.extend(self._state_events(self._cutter.health.missing(reason)))
 
     def finish(self, *, drift_ppm: float | None = None) -> list[Event]:
         """The stream ends: the alarm that lasts, if one does, and the summary. No window may wait for its score."""
         return [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
+
+    def nothing_judged(self) -> DataError | None:
+        """The fault of a source that came to its end without a single window that could be judged, or None."""
+        if self.counts.windows_scored or self.counts.windows_idle:
+            return None
+        return DataError(
+            f"source '{self.name}' ended before a window could be judged: {self.counts.windows_withheld} windows "
+            f"were withheld as silent or not finite, and its last state was {self.state}. Does what feeds it work?"
+        )
 
     def close_alarm(self) -> list[Event]:
         """The alarm that lasts, if one does, of which nothing more will be known."""
@@ -237,58 +205,13 @@ class Pipeline:
             in_alarm=self.in_alarm,
             counts=replace(self.counts),
             drift_ppm=drift_ppm,
-            level_dbfs=self._level.level_dbfs,
+            level_dbfs=self._cutter.level_dbfs,
             waiting_seconds=waiting_seconds,
             live=live,
             ended=ended,
         )
 
-    def _gated(self, samples: NDArray[np.float32]) -> str | None:
-        """Feed the gate with `samples`; why the machine is taken to stand still, or None."""
-        assert self._gate is not None
-        settings = self._gate.settings
-        if self._intake.gate_channel is None:
-            self._level.add(self._used(samples))
-            value, words = self._level.level_dbfs, "level"
-        else:
-            value, words = float(samples[:, self._intake.gate_channel].mean()), "running signal"
-        assert value is not None
-        if not self._gate.update(value, len(samples) / self._metadata.sample_rate_hz):
-            self._last_unjudged_sample = self._next_sample + len(samples)
-        if not self._gate.idle:
-            return None
-        return f"the machine stands still or settles: {words} {value:.4g}, it runs above {settings.start_level:.4g}"
-
-    def _cut_step(self, samples: NDArray[np.float32], *, idle: str | None) -> None:
-        if self._gate is None or self._intake.gate_channel is not None:
-            self._level.add(self._used(samples))
-        self._next_sample += len(samples)
-        if self._intake.channels is not None:
-            samples = samples[:, self._intake.channels]
-        self._steps.extend(self._state_events(self._health.samples(samples, idle=idle)))
-        for window in self._windower.push(samples):
-            if window.first_sample < self._last_unjudged_sample:
-                self._steps.append(_Break(idle=1))
-            else:
-                self._steps.append(window if self._is_fit(window) else _Break(withheld=1))
-
-    def _used(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The channels of the source that the model listens to."""
-        used: Sequence[int] = self._metadata.used_channels
-        if self._intake.channels is not None:
-            used = [self._intake.channels[i] for i in used]
-        return samples if len(used) == samples.shape[1] else samples[:, used]
-
-    def _is_fit(self, window: Window) -> bool:
-        """False for a window of which nothing can be said: silence is not an anomaly, and NaN is not normal."""
-        if not np.isfinite(window.samples).all() or self.state is State.SILENT:
-            return False
-        if self._metadata.kind == "sensor":
-            return True
-        used = window.samples[:, self._metadata.used_channels]
-        return not has_silent_edge(used, sample_rate_hz=self._metadata.sample_rate_hz)
-
-    def _pass_over(self, passed: _Break) -> None:
+    def _pass_over(self, passed: Break) -> None:
         self.counts.windows_withheld += passed.withheld
         self.counts.windows_idle += passed.idle
         self.counts.idle_seconds += passed.idle * self._metadata.window_hop_seconds
@@ -300,18 +223,25 @@ class Pipeline:
         decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
         self.counts.windows_scored += 1
         self.counts.running_seconds += self._metadata.window_hop_seconds
+        start_seconds = window.first_sample / self._metadata.sample_rate_hz
         caused: list[Event] = []
         if self._report_scores:
-            start_seconds = window.first_sample / self._metadata.sample_rate_hz
-            caused.append(self._placed(events.score(decision, start_seconds=start_seconds), end_seconds))
-        return caused + [self._placed(event, end_seconds) for event in self._alarm_events(decision, residual)]
+            caused.append(events.score(decision, start_seconds=start_seconds))
+        caused += self._alarm_events(decision, residual, start_seconds=start_seconds)
+        return [self._placed(event, end_seconds) for event in caused]
 
-    def _alarm_events(self, decision: Decision, residual: NDArray[np.float64]) -> list[Event]:
+    def _alarm_events(self, decision: Decision, residual: NDArray[np.float64], *, start_seconds: float) -> list[Event]:
         caused = []
         if decision.raised is not None:
             self.counts.episodes += 1
             bands = self._bands(residual.tolist())
-            caused.append(events.alarm_raised(self.counts.episodes, decision, bands, threshold=self._threshold))
+            raised = events.alarm_raised(
+                self.counts.episodes, decision, bands, threshold=self._threshold, start_seconds=start_seconds
+            )
+            raised["model_fingerprint"] = self._metadata.model_fingerprint
+            if self._recording is not None:
+                raised["recording"] = self._recording
+            caused.append(raised)
         if decision.cleared is not None:
             bands = self._bands(decision.cleared.peak_residual)
             caused.append(events.alarm_cleared(self.counts.episodes, decision.cleared, bands))
@@ -326,5 +256,5 @@ class Pipeline:
     def _placed(self, event: Event, stream_seconds: float | None = None) -> Event:
         """`event` with the source and the place in its stream, by default the newest sample."""
         if stream_seconds is None:
-            stream_seconds = self._next_sample / self._metadata.sample_rate_hz
+            stream_seconds = self._cutter.next_sample / self._metadata.sample_rate_hz
         return {"event": event["event"], "source": self.name, "stream_seconds": stream_seconds, **event}

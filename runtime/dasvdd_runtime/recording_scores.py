@@ -12,7 +12,7 @@ import numpy as np
 from .contract import ModelMetadata
 from .detector import Detector, Episode
 from .errors import DataError
-from .recordings import TableFormat, probe, read_blocks
+from .recordings import TableFormat, probe, read_pieces
 from .scorer import BATCH_BYTES, BATCH_WINDOWS, Scorer
 from .windows import Windower
 
@@ -80,8 +80,8 @@ def score_recording(
 ) -> Iterator[ScoredWindow]:
     """Score the recording at `path` window by window, resampled to the model's rate if need be, and fill `summary`.
 
-    Every recording starts a decision chain of its own. Raises RecordingError if the recording cannot be read, and
-    DataError for a score that is not finite.
+    Every recording starts a decision chain of its own, and no window reaches across a gap in it. Raises RecordingError
+    if the recording cannot be read, and DataError for a score that is not finite.
     """
     metadata = scorer.metadata
     detector = Detector(
@@ -94,34 +94,37 @@ def score_recording(
         window_samples=metadata.window_samples, hop_samples=metadata.window_hop_samples, channels=metadata.channels
     )
     windows_a_block = max(1, min(BATCH_WINDOWS, BATCH_BYTES // (4 * metadata.window_samples * metadata.channels)))
-    for block in read_blocks(
+    for piece in read_pieces(
         path,
         block_seconds=windows_a_block * metadata.window_hop_seconds,
         sample_rate_hz=metadata.sample_rate_hz,
         table=table,
     ):
-        windows = windower.push(block)
-        if not windows:
-            continue
-        scores = scorer.score_windows(np.stack([window.samples for window in windows]))
-        for row, window in enumerate(windows):
-            start_seconds = window.first_sample / metadata.sample_rate_hz
-            score = float(scores.score[row])
-            if not math.isfinite(score):
-                raise DataError(f"{path}: the window at {start_seconds:.3f} s scores {score}, so it says nothing.")
-            decision = detector.update(start_seconds + metadata.window_seconds, score)
-            scored = ScoredWindow(
-                start_seconds=start_seconds,
-                score=score,
-                reconstruction_error=float(scores.reconstruction_error[row]),
-                center_distance=float(scores.center_distance[row]),
-                smoothed_score=decision.smoothed_score,
-                above_threshold=decision.smoothed_score > metadata.calibration.threshold,
-                in_alarm=decision.in_alarm,
-            )
-            if decision.cleared is not None:
-                summary.episodes.append(decision.cleared)
-            summary.add(scored)
-            yield scored
+        windower.restart(round(piece.start_seconds * metadata.sample_rate_hz))
+        detector.gap()
+        for block in piece.blocks:
+            windows = windower.push(block)
+            if not windows:
+                continue
+            scores = scorer.score_windows(np.stack([window.samples for window in windows]))
+            for row, window in enumerate(windows):
+                start_seconds = window.first_sample / metadata.sample_rate_hz
+                score = float(scores.score[row])
+                if not math.isfinite(score):
+                    raise DataError(f"{path}: the window at {start_seconds:.3f} s scores {score}, so it says nothing.")
+                decision = detector.update(start_seconds + metadata.window_seconds, score)
+                scored = ScoredWindow(
+                    start_seconds=start_seconds,
+                    score=score,
+                    reconstruction_error=float(scores.reconstruction_error[row]),
+                    center_distance=float(scores.center_distance[row]),
+                    smoothed_score=decision.smoothed_score,
+                    above_threshold=decision.smoothed_score > metadata.calibration.threshold,
+                    in_alarm=decision.in_alarm,
+                )
+                if decision.cleared is not None:
+                    summary.episodes.append(decision.cleared)
+                summary.add(scored)
+                yield scored
     if (still_open := detector.finish()) is not None:
         summary.episodes.append(still_open)

@@ -16,6 +16,8 @@ from .errors import DataError, InputMissing
 
 Kind = Literal["audio", "sensor"]
 """Sound with full scale 1.0, or sensor rows in their units."""
+RATE_TOLERANCE = 0.01
+"""How far a rate that was given may lie from what a file says of itself."""
 
 
 def used_channels(channel: str, channels: int) -> list[int]:
@@ -44,23 +46,27 @@ class Signal:
 
 @dataclass(frozen=True)
 class TableFormat:
-    """How to read a CSV time series. Raises ValueError for a sample rate that is not finite and above 0."""
+    """How to read a time series. Raises ValueError for a sample rate that is not finite and above 0."""
 
     sample_rate_hz: float | None = None
-    """Rows per second. A table cannot be read without it."""
+    """Rows per second. A table that does not say it itself, by its times for instance, cannot be read without it."""
     channels: tuple[str, ...] = ()
     """Names from the header or 1-based positions, in the order wanted; () takes all numeric columns."""
+    time_column: str = "auto"
+    """Name or 1-based position of the rows' times; 'auto': a leading column whose name says so; 'none': no times."""
 
     def __post_init__(self) -> None:
         if self.sample_rate_hz is not None and not 0 < self.sample_rate_hz < math.inf:
             raise ValueError(f"sample_rate_hz = {self.sample_rate_hz}: must be finite and above 0")
 
     @classmethod
-    def for_channels(cls, channel_names: Sequence[str], *, sample_rate_hz: float) -> TableFormat:
+    def for_channels(
+        cls, channel_names: Sequence[str], *, sample_rate_hz: float, time_column: str = "auto"
+    ) -> TableFormat:
         """How to read the columns that a model was trained on; a table without a header named its 'column 3'."""
         positions = tuple(name.removeprefix("column ") for name in channel_names)
         named = not all(map(str.isdecimal, positions))
-        return cls(sample_rate_hz, tuple(channel_names) if named else positions)
+        return cls(sample_rate_hz, tuple(channel_names) if named else positions, time_column)
 
 
 class RecordingError(DataError):

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
-
-from .capture import Capture, Ended, Message, Missing, Samples
+from .alarm_desk import AlarmDesk
+from .capture import Capture, Ended, Missing, Samples
 from .clock_watch import ClockWatch
-from .errors import DasvddError, DataError
+from .errors import DasvddError
+from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
-from .health import State
+from .joining import joined
 from .pipeline import Pipeline
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
@@ -62,6 +62,7 @@ class Service:
         sinks: Sequence[Sink],
         *,
         wake: threading.Event,
+        alarms: AlarmDesk | None = None,
         heartbeat: Callable[[], None] | None = None,
         reload: Callable[[Sequence[Channel]], ReloadPlan] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -75,6 +76,7 @@ class Service:
         self._channels = list(channels)
         self._sinks = list(sinks)
         self._wake = wake
+        self._alarms = alarms or AlarmDesk()
         self._heartbeat = heartbeat
         self._reload = reload
         self._clock = clock
@@ -97,11 +99,13 @@ class Service:
     def snapshot(self) -> tuple[SourceSnapshot, ...]:
         """Every source as it is now, in the order of the configuration. May be called from any thread."""
         return tuple(
-            channel.pipeline.snapshot(
-                waiting_seconds=channel.capture.waiting_seconds(),
-                drift_ppm=channel.capture.drift_ppm,
-                live=channel.capture.live,
-                ended=channel.ended,
+            self._alarms.complete(
+                channel.pipeline.snapshot(
+                    waiting_seconds=channel.capture.waiting_seconds(),
+                    drift_ppm=channel.capture.drift_ppm,
+                    live=channel.capture.live,
+                    ended=channel.ended,
+                )
             )
             for channel in self._channels
         )
@@ -112,6 +116,7 @@ class Service:
         Raises the fault that ended a source for good, once everything is written.
         """
         self._emit([started])
+        self._emit(self._alarms.begin())
         for channel in self._channels:
             channel.capture.start()
         try:
@@ -136,6 +141,7 @@ class Service:
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
             self._look_at_clock()
+            self._emit(self._alarms.look())
             self._turn([channel for channel in self._channels if channel.capture.is_due()])
             self._look_at_waiting()
             self._tell_overload()
@@ -161,7 +167,7 @@ class Service:
         at_end: list[tuple[Channel, Ended]] = []
         turn = list(due)
         for channel in turn:
-            for message in _joined(channel.capture.take_all()):
+            for message in joined(channel.capture.take_all()):
                 if isinstance(message, Ended):
                     at_end.append((channel, message))
                 else:
@@ -193,7 +199,7 @@ class Service:
 
     def _end(self, channel: Channel, message: Ended) -> None:
         pipeline = channel.pipeline
-        channel.ended, channel.error = True, message.error or _nothing_judged(pipeline)
+        channel.ended, channel.error = True, message.error or pipeline.nothing_judged()
         if message.error is not None:
             pipeline.missing(str(message.error))
         self._emit([*pipeline.events_due(), *pipeline.finish(drift_ppm=channel.capture.drift_ppm)])
@@ -208,6 +214,7 @@ class Service:
         jump_seconds = self._clock_watch.look(self._now().timestamp(), self._clock())
         if jump_seconds is not None:
             self._emit([clock_jump(jump_seconds)])
+            self._alarms.clock_was_set()
 
     def _tell_overload(self) -> None:
         if self._dropped_seconds and self._clock() >= self._next_overload_seconds:
@@ -255,32 +262,16 @@ class Service:
         alarms_open = [channel.capture.name for channel in self._channels if channel.pipeline.in_alarm]
         failed = {channel.capture.name: str(channel.error) for channel in self._channels if channel.error is not None}
         self._emit([stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
+        self._alarms.close()
         for sink in self._sinks:
             sink.close()
 
     def _emit(self, caused: list[Event]) -> None:
-        for event in caused:
+        for event in map(self._alarms.mark, caused):
             line = to_json(with_id(event), now=self._now())
             for sink in self._sinks:
                 sink.write(line, durable=event["event"] != "score")
-            _log_for_people(event)
-
-
-def _joined(messages: list[Message]) -> list[Message]:
-    """`messages` with samples that follow each other in one piece."""
-    joined: list[Message] = []
-    run: list[Samples] = []
-    for message in [*messages, None]:
-        if run and not (isinstance(message, Samples) and not message.gap):
-            first = run[0]
-            whole = first.samples if len(run) == 1 else np.concatenate([part.samples for part in run])
-            joined.append(Samples(whole, gap=first.gap, lost=first.lost, dropped=first.dropped))
-            run = []
-        if isinstance(message, Samples):
-            run.append(message)
-        elif message is not None:
-            joined.append(message)
-    return joined
+            log_for_people(event)
 
 
 def _stop_captures(channels: Sequence[Channel]) -> bool:
@@ -297,39 +288,3 @@ def _summary(channel: Channel) -> Event:
 
 def _progresses(channel: Channel) -> bool:
     return channel.ended or not channel.capture.live or channel.capture.alive
-
-
-def _nothing_judged(pipeline: Pipeline) -> DasvddError | None:
-    """The fault of a source that came to its end without a single window that could be judged, or None."""
-    counts = pipeline.counts
-    if counts.windows_scored or counts.windows_idle:
-        return None
-    return DataError(
-        f"source '{pipeline.name}' ended before a window could be judged: {counts.windows_withheld} windows "
-        f"were withheld as silent or not finite, and its last state was {pipeline.state}. Does what feeds it work?"
-    )
-
-
-def _log_for_people(event: Event) -> None:
-    """The line on standard error for an event that a person should see."""
-    source, seconds = event.get("source"), event.get("stream_seconds")
-    kind = event["event"]
-    if kind == "source_state":
-        level = logging.INFO if event["state"] in (State.OK, State.IDLE) else logging.WARNING
-        log.log(level, "source '%s': %s -> %s: %s", source, event["previous"], event["state"], event["reason"])
-    elif kind == "alarm_raised":
-        bands = ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in event["bands"])
-        log.warning("source '%s': ALARM at %.1f s, carried by %s", source, seconds, bands)
-    elif kind == "alarm_cleared":
-        log.warning("source '%s': alarm cleared after %.1f s", source, event["duration_seconds"])
-    elif kind == "overload":
-        dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())
-        log.error("scoring is slower than the sources: dropped %s. Use fewer sources or a longer window hop.", dropped)
-    elif kind == "clock_jump":
-        log.warning("the wall clock was set by %+.1f s; durations are not affected", event["seconds"])
-    elif kind == "reload_refused":
-        log.error("the new configuration is not taken, the old one stays: %s", event["reason"])
-    elif kind == "reloaded":
-        log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
-    elif kind == "stopped":
-        log.info("stopped: %s", event["reason"])

@@ -33,3 +33,7 @@ class SourceSnapshot:
     live: bool
     """It gives samples by the clock; False for a file or a pipe."""
     ended: bool
+    latched_alarms: int = 0
+    """Alarms whose scores have cleared, but which nobody has acknowledged; with one, `in_alarm` is true."""
+    muted: bool = False
+    """Nobody is to be called for it."""

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from .errors import nearest
 from .recording_types import RecordingError, operating_system_faults
+from .time_stamps import guess_unit, is_time_label, parse_stamp, parse_stamps, unit_of_label
+from .timeline import IGNORE_TIMES
 
-# 'time', 'Time [s]', 'timestamp_ms', 'date time', ..., and the nameless index that pandas writes.
-_TIME_NAME = re.compile(r"(time|timestamp|datetime|date([ _]?time)?)([ _]*[\[(]?(s|sec|seconds?|ms|us|ns|utc)[\])]?)?|")
+_STAMP_ROWS = 50_000
 _PLAIN_INTEGER = re.compile(r"[+-]?\d+")
 _DECIMAL_COMMA_CELL = re.compile(r"[+-]?\d*,\d+")
 # '1,05' read with a comma between columns: the second one begins with a zero that no number needs.
@@ -37,6 +39,10 @@ class TableHeader:
     """0-based column of each channel."""
     names: tuple[str, ...]
     """Name of each channel: from the header, or 'column 1', ..."""
+    time_position: int | None = None
+    """0-based column of the rows' times."""
+    time_unit: str | None = None
+    """Unit of times that are plain numbers; None for the others."""
 
 
 def sniff_delimiter(line: str) -> str:
@@ -44,10 +50,11 @@ def sniff_delimiter(line: str) -> str:
     return next((delimiter for delimiter in "\t;" if delimiter in line), ",")
 
 
-def read_table_header(path: Path, channels: tuple[str, ...]) -> TableHeader:
-    """Layout of the table at `path`, with `channels` by name or 1-based position; () takes all but a leading time.
+def read_table_header(path: Path, channels: tuple[str, ...], time_column: str = "none") -> TableHeader:
+    """Layout of the table at `path`, with `channels` by name or 1-based position; () takes all but the times.
 
-    The first line is a header if it holds text and is not laid out like the second. Raises RecordingError for a file
+    `time_column` as in TableFormat; a leading column of times is no channel, even where its times are not used. The
+    first line is a header if it holds text and is not laid out like the second. Raises RecordingError for a file
     without rows, for channels that are not there, and for columns without numbers among those taken.
     """
     with operating_system_faults(path), _open(path) as file:
@@ -64,14 +71,30 @@ def read_table_header(path: Path, channels: tuple[str, ...]) -> TableHeader:
         raise RecordingError(path, "empty: there is a header and no row below it")
     labels = [cell.strip("#\" '") for cell in rows[0]] if has_header else [""] * len(rows[0])
     names = [label or f"column {i + 1}" for i, label in enumerate(labels)]
+    leading = has_header and len(names) > 1 and (not labels[0] or is_time_label(labels[0]))
+    time_position: int | None = None
+    if time_column == "auto":
+        # A nameless leading column is the index that pandas writes: of times, or a mere count.
+        time_position = 0 if leading and (labels[0] or not _is_number(rows[1][0])) else None
+    elif time_column != "none":
+        time_position = _position(path, time_column, names)
     if channels:
         positions = [_position(path, channel, names) for channel in channels]
     else:
-        first = int(has_header and len(names) > 1 and _is_time(labels[0]))
-        positions = list(range(first, len(names)))
+        positions = [i for i in range(len(names)) if i != time_position and (i or not leading)]
+        if not positions:
+            raise RecordingError(path, "there is no column beside that of the times")
     if len(rows[has_header]) == len(names):  # a ragged row is named where the rows are read
         _check_columns_are_numeric(path, rows[has_header], lines[has_header][0], positions, names)
-    return TableHeader(delimiter, int(has_header), len(names), tuple(positions), tuple(names[i] for i in positions))
+    return TableHeader(
+        delimiter,
+        int(has_header),
+        len(names),
+        tuple(positions),
+        tuple(names[i] for i in positions),
+        time_position,
+        None if time_position is None else _time_unit(names[time_position], rows[has_header][time_position]),
+    )
 
 
 def count_rows(path: Path, header: TableHeader) -> int:
@@ -96,6 +119,42 @@ def table_blocks(
         while block := list(islice(wanted, block_rows)):
             numbers, lines = zip(*block, strict=True)
             yield _parse(path, header, list(lines), list(numbers))
+
+
+def table_stamps(path: Path, header: TableHeader) -> Iterator[NDArray[np.int64]]:
+    """The times of all rows of `path` in blocks [n], nanoseconds. Raises RecordingError, with the line, for no time."""
+    assert header.time_position is not None
+    position = header.time_position
+    with operating_system_faults(path), _open(path) as file:
+        rows = ((number, line) for number, line in enumerate(file, start=1) if not line.isspace())
+        wanted = islice(rows, header.header_lines, None)
+        while block := list(islice(wanted, _STAMP_ROWS)):
+            try:
+                cells = [line.split(header.delimiter, position + 1)[position].strip("\" '\r\n") for _, line in block]
+                yield parse_stamps(cells, header.time_unit)
+            except (ValueError, IndexError) as error:
+                raise _bad_stamp(path, header, block) from error
+
+
+def _bad_stamp(path: Path, header: TableHeader, block: list[tuple[int, str]]) -> RecordingError:
+    """The error for the first line of `block` without a time."""
+    assert header.time_position is not None
+    for number, line in block:
+        cells = _split(line, header.delimiter)
+        _check_cells(path, header, cells, number)
+        try:
+            parse_stamp(cells[header.time_position], header.time_unit)
+        except ValueError:
+            return RecordingError(
+                path,
+                f"line {number}: '{cells[header.time_position]}' is no time. ISO 8601 (2026-03-09 10:14:33.250) or a "
+                f"number of seconds can be read; a column's name may say another unit (time_ms). {IGNORE_TIMES}",
+            )
+    return RecordingError(path, f"lines {block[0][0]} to {block[-1][0]} have times that cannot be read")
+
+
+def _time_unit(name: str, cell: str) -> str | None:
+    return unit_of_label(name) or (guess_unit(Decimal(cell)) if _is_number(cell) else None)
 
 
 def _open(path: Path) -> TextIO:
@@ -140,7 +199,11 @@ def _parse(path: Path, header: TableHeader, lines: list[str], numbers: list[int]
 
 def _check_cells(path: Path, header: TableHeader, cells: list[str], number: int) -> None:
     if len(cells) != header.cells:
-        raise RecordingError(path, f"line {number} has {len(cells)} columns, the first line has {header.cells}")
+        content = header.delimiter.join(cells)
+        shown = content if len(content) <= 60 else f"{content[:57]}..."
+        raise RecordingError(
+            path, f"line {number} has {len(cells)} columns, the first line has {header.cells}: '{shown}'"
+        )
 
 
 def _refuse_decimal_commas(path: Path, lines: list[str], numbers: list[int]) -> None:
@@ -184,10 +247,6 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell
 
 
-def _is_time(label: str) -> bool:
-    return _TIME_NAME.fullmatch(label.lower()) is not None
-
-
 def _is_header(first: list[str], second: list[str]) -> bool:
     """True if the row `first` names columns; a row of data may hold text as well, for instance a time of day."""
     numeric = [_is_number(cell) or bool(_DECIMAL_COMMA_CELL.fullmatch(cell)) for cell in first]
@@ -195,7 +254,7 @@ def _is_header(first: list[str], second: list[str]) -> bool:
         return False
     if not any(numeric):
         return True
-    if first[0] and _is_time(first[0]):
+    if first[0] and is_time_label(first[0]):
         return True
     all_integers = all(_PLAIN_INTEGER.fullmatch(cell) for cell, number in zip(first, numeric, strict=True) if number)
     return all_integers and numeric != [_is_number(cell) for cell in second]

@@ -107,8 +107,8 @@ def test_a_gigabyte_is_read_in_bounded_memory(tmp_path: Path) -> None:
         sparse.truncate(44 + 2 * frames)
     reading = (
         "import pathlib, re, sys\n"
-        "from dasvdd_runtime.recordings import open_signal\n"
-        "print(sum(len(block) for block in open_signal(sys.argv[1]).blocks))\n"
+        "from dasvdd_runtime.recordings import open_pieces\n"
+        "print(sum(len(block) for block in open_pieces(sys.argv[1])[0].blocks))\n"
         # Not ru_maxrss: that one starts at what the parent had when it forked.
         "print(re.search(r'VmHWM:\\s*(\\d+) kB', pathlib.Path('/proc/self/status').read_text())[1])\n"
     )

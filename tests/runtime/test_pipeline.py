@@ -12,7 +12,8 @@ import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.events import carrying_bands, to_json
-from dasvdd_runtime.pipeline import DecisionRule, Intake, Pipeline
+from dasvdd_runtime.intake import Intake
+from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from numpy.typing import NDArray
 
 RATE_HZ = 16000

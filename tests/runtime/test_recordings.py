@@ -17,7 +17,7 @@ from dasvdd_runtime.recordings import (
     is_table,
     probe,
     quality_fault,
-    read_blocks,
+    read_pieces,
     read_signal,
     resample,
 )
@@ -170,7 +170,7 @@ class TestDamagedAudio:
         with pytest.raises(RecordingError, match="truncated"):
             probe(path)
         with pytest.raises(RecordingError, match="truncated"):
-            next(read_blocks(path, block_seconds=0.1, sample_rate_hz=RATE_HZ))
+            next(read_pieces(path, block_seconds=0.1, sample_rate_hz=RATE_HZ)[0].blocks)
 
     @pytest.mark.parametrize(
         ("suffix", "how"),
@@ -311,7 +311,7 @@ class TestResampling:
         """Blocks of any length, with or without resampling, add up to the whole file resampled at once."""
         path = tmp_path / "x.wav"
         soundfile.write(path, noise(seconds=0.613, channels=2, sample_rate_hz=file_rate_hz), file_rate_hz)
-        blocks = list(read_blocks(path, block_seconds=block_seconds, sample_rate_hz=16_000))
+        blocks = list(read_pieces(path, block_seconds=block_seconds, sample_rate_hz=16_000)[0].blocks)
         expected = resample(read_signal(path), sample_rate_hz=16_000).samples
         assert all(len(block) for block in blocks)
         np.testing.assert_allclose(np.concatenate(blocks), expected, atol=1e-6)
@@ -320,7 +320,7 @@ class TestResampling:
         """At the file's own rate all blocks but the last are exactly as long as asked."""
         path = tmp_path / "x.wav"
         soundfile.write(path, noise(seconds=0.25), RATE_HZ)
-        blocks = read_blocks(path, block_seconds=0.1, sample_rate_hz=RATE_HZ)
+        blocks = read_pieces(path, block_seconds=0.1, sample_rate_hz=RATE_HZ)[0].blocks
         assert [len(block) for block in blocks] == [1600, 1600, 800]
 
     def test_blocks_of_no_length_are_refused(self, tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ class TestResampling:
         path = tmp_path / "x.wav"
         soundfile.write(path, noise(), RATE_HZ)
         with pytest.raises(ValueError, match="block_seconds = 0"):
-            next(read_blocks(path, block_seconds=0, sample_rate_hz=RATE_HZ))
+            read_pieces(path, block_seconds=0, sample_rate_hz=RATE_HZ)
 
 
 class TestQuality:

@@ -75,7 +75,7 @@ def test_a_file_with_other_channels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("header", "channel_names"), [("time,y,x\n", ["x", "y"]), ("", ["column 3", "column 2"])])
 def test_a_table_gives_the_models_channels(tmp_path: Path, header: str, channel_names: list[str]) -> None:
     """CSV columns are picked by the names, or without a header by the positions, that the model was trained with."""
-    (tmp_path / "a.csv").write_text(header + "".join(f"{i},{i + 0.5},{-i}\n" for i in range(20)))
+    (tmp_path / "a.csv").write_text(header + "".join(f"{i / 10},{i + 0.5},{-i}\n" for i in range(20)))
     source = FileSource(tmp_path / "a.csv", sample_rate_hz=10.0, channel_names=channel_names)
     expected = [[-i, i + 0.5] for i in range(20)]
     np.testing.assert_array_equal(read_all(source), np.array(expected, np.float32))

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from dasvdd_runtime.recordings import RecordingError, TableFormat, open_signal, probe, read_blocks, read_signal
+from dasvdd_runtime.recordings import RecordingError, TableFormat, open_pieces, probe, read_pieces, read_signal
 from numpy.typing import NDArray
 
 RATED = TableFormat(sample_rate_hz=200.0)
@@ -47,7 +47,7 @@ def test_rows_are_those_that_were_written(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(
         read_signal(path, start_seconds=1.45, end_seconds=3.2, table=RATED).samples, ROWS[290:640]
     )
-    blocks = list(read_blocks(path, block_seconds=0.7, sample_rate_hz=200.0, table=RATED))
+    blocks = list(read_pieces(path, block_seconds=0.7, sample_rate_hz=200.0, table=RATED)[0].blocks)
     np.testing.assert_array_equal(np.concatenate(blocks), ROWS)
     picked = read_signal(path, table=TableFormat(200.0, ("3", "1")))
     np.testing.assert_array_equal(picked.samples, ROWS[:, [2, 0]])
@@ -60,7 +60,7 @@ def test_rows_are_those_that_were_written(tmp_path: Path, suffix: str) -> None:
 def test_an_archive_may_name_its_rate_and_channels(tmp_path: Path) -> None:
     """They need not be given again, and a rate that contradicts the file's is an error with both."""
     path = write(tmp_path / "a.npz", sample_rate_hz=50.0, channel_names=["p", "q", "r"])
-    opened = open_signal(path)
+    opened = open_pieces(path)[0]
     assert (opened.sample_rate_hz, opened.channel_names) == (50.0, ("p", "q", "r"))
     assert reason_of(path) == (
         "it says 50 Hz, 200 Hz were asked for: one of them is wrong. Leave the rate out to use its own"
@@ -120,11 +120,11 @@ def test_a_large_array_is_never_in_memory(tmp_path: Path) -> None:
     np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (100_000_000, 2)).flush()
     code = f"""
 import resource
-from dasvdd_runtime.recordings import TableFormat, read_blocks
+from dasvdd_runtime.recordings import TableFormat, read_pieces
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rows = 0
-for block in read_blocks({str(tmp_path / "a.npy")!r}, block_seconds=10, sample_rate_hz=20000.0,
-                         table=TableFormat(sample_rate_hz=20000.0)):
+for block in read_pieces({str(tmp_path / "a.npy")!r}, block_seconds=10, sample_rate_hz=20000.0,
+                         table=TableFormat(sample_rate_hz=20000.0))[0].blocks:
     rows += len(block)
     if rows > 20_000_000: break
 anonymous = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))

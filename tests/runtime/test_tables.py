@@ -12,7 +12,7 @@ from dasvdd_runtime.recordings import (
     Signal,
     TableFormat,
     probe,
-    read_blocks,
+    read_pieces,
     read_signal,
     resample,
 )
@@ -57,13 +57,15 @@ class TestTables:
     @pytest.mark.parametrize("name", ["time", "Timestamp", "DATETIME", "date", "Time [s]", "time_ms", ""])
     def test_a_leading_time_column_is_left_out(self, tmp_path: Path, name: str) -> None:
         """A first column of times or the nameless index of pandas is no channel, unless it is chosen."""
-        text = f"{name},x,y\n10,1,2\n11,3,4\n"
+        step = "10" if name == "time_ms" else "0.01"
+        text = f"{name},x,y\n0,1,2\n{step},3,4\n"
         assert self.read(tmp_path, text).channel_names == ("x", "y")
-        assert self.read(tmp_path, text, "1").samples.tolist() == [[10.0], [11.0]]
+        assert self.read(tmp_path, text, "1").samples.tolist() == [[0.0], [np.float32(step)]]
 
     def test_a_time_of_day_is_left_out(self, tmp_path: Path) -> None:
         """Times that are not numbers do not matter in a column that is left out."""
-        signal = self.read(tmp_path, "datetime;x\n2020-03-09 10:14:33;1\n2020-03-09 10:14:34;2\n")
+        path = self.write(tmp_path, "datetime;x\n10h14;1\n10h15;2\n")
+        signal = read_signal(path, table=TableFormat(100.0, time_column="none"))
         assert signal.samples.tolist() == [[1.0], [2.0]]
 
     def test_channels_by_name_and_position(self, tmp_path: Path) -> None:
@@ -94,8 +96,8 @@ class TestTables:
     @pytest.mark.parametrize(
         ("row", "expected"),
         [
-            ("1", "line 4 has 1 columns, the first line has 2"),
-            ("1,2,3", "line 4 has 3 columns, the first line has 2"),
+            ("1", "line 4 has 1 columns, the first line has 2: '1'"),
+            ("1,2,3", "line 4 has 3 columns, the first line has 2: '1,2,3'"),
             ("1,nan", "non-finite: line 4, y: 'nan'"),
             ("inf,1", "non-finite: line 4, x: 'inf'"),
             ("1e39,1", "non-finite: line 4, x: '1e39'"),
@@ -112,7 +114,7 @@ class TestTables:
         assert self.reason(tmp_path, text) == expected
         path = tmp_path / "x.csv"
         with pytest.raises(RecordingError, match="line 4"):
-            list(read_blocks(path, block_seconds=0.01, sample_rate_hz=100.0, table=self.FORMAT))
+            list(read_pieces(path, block_seconds=0.01, sample_rate_hz=100.0, table=self.FORMAT)[0].blocks)
 
     @pytest.mark.parametrize(
         "text",
@@ -174,9 +176,9 @@ class TestTables:
         """A table in blocks of any length equals the table read at once, resampled or not."""
         path = tmp_path / "x.csv"
         np.savetxt(path, np.random.default_rng(7).uniform(-0.5, 0.5, (800, 3)), delimiter=",")
-        blocks = read_blocks(path, block_seconds=block_seconds, sample_rate_hz=sample_rate_hz, table=self.FORMAT)
+        pieces = read_pieces(path, block_seconds=block_seconds, sample_rate_hz=sample_rate_hz, table=self.FORMAT)
         expected = resample(read_signal(path, table=self.FORMAT), sample_rate_hz=sample_rate_hz).samples
-        np.testing.assert_allclose(np.concatenate(list(blocks)), expected, atol=1e-6)
+        np.testing.assert_allclose(np.concatenate(list(pieces[0].blocks)), expected, atol=1e-6)
 
     def test_cut_anywhere_gives_rows_or_an_error(self, tmp_path: Path) -> None:
         """A table cut at any byte gives no more than its whole rows and one shortened number, or a RecordingError."""

@@ -160,3 +160,17 @@ def test_only_the_used_channel_is_judged(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="silent"):
         load(tmp_path / "dead.wav")
     assert load_corpus([Segment(tmp_path / "dead.wav")], DataSettings(channel="1")).rejected == []
+
+
+def test_rows_with_times_are_trained_on_by_pieces(tmp_path: Path) -> None:
+    """A gap parts a recording into stretches of one name, each at its time; the rate and units need not be given."""
+    lines = [f"{at / 1000},{np.sin(at)}" for at in range(0, 60_000, 10) if not 20_000 <= at < 50_000]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["time,x [g]", *lines]))
+    corpus = load_corpus([Segment(path, role="train")], DataSettings())
+    assert (corpus.sample_rate_hz, corpus.units) == (100.0, ("g",))
+    assert [(s.name, s.start_seconds, len(s.samples)) for s in corpus.stretches] == [
+        (str(path), 0.0, 2000),
+        (str(path), 50.0, 1000),
+    ]
+    assert corpus.notes == [f"{path}: 1 gap, 30 s without rows: no window crosses them"]

@@ -7,21 +7,19 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from dasvdd_runtime.errors import ConfigError, ModelError
 from dasvdd_runtime.files import write_atomically
-from torch import Tensor, nn
 
 from .config import TrainConfig
-from .dasvdd import Optimisers
 from .metrics import EpochMetrics
+from .training_state import Best, TrainingState
 
 CHECKPOINT_NAME = "checkpoint.pt"
-FORMAT = "dasvdd checkpoint 1"
+FORMAT = "dasvdd checkpoint 2"
 MAY_CHANGE = {"training.epochs", "training.early_stopping_epochs", "training.device"}
 """Settings that may differ when a training goes on."""
 
@@ -38,47 +36,8 @@ def check_resumable(out: Path, *, resume: bool) -> None:
         raise ConfigError(f"{out} holds a finished training, nothing to resume. Without --resume it is trained anew.")
 
 
-@dataclass(frozen=True)
-class Best:
-    """The networks at the lowest held-out score so far."""
-
-    epoch: int
-    holdout_score: float
-    networks: dict[str, Tensor]
-
-
-@dataclass
-class TrainingState:
-    """All that the next epoch depends on, beside the data and the settings."""
-
-    encoder: nn.Module
-    decoder: nn.Module
-    center: Tensor
-    optimisers: Optimisers
-    order: torch.Generator
-    """Shuffles the feature vectors; on the CPU, so that a seed gives the same order on every device."""
-    gamma: float
-    epoch: int = 0
-    """Epochs that are done."""
-    history: list[EpochMetrics] = field(default_factory=list)
-    best: Best | None = None
-
-    def networks(self) -> dict[str, Tensor]:
-        """Parameters of encoder and decoder and the center, by name; not copied."""
-        parameters = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
-        parameters |= {f"decoder.{name}": value for name, value in self.decoder.state_dict().items()}
-        return parameters | {"center": self.center.detach()}
-
-    @torch.no_grad()
-    def load_networks(self, saved: Mapping[str, Tensor]) -> None:
-        """Take over what `networks` gave. Raises KeyError or RuntimeError where it belongs to other networks."""
-        for name, module in (("encoder.", self.encoder), ("decoder.", self.decoder)):
-            module.load_state_dict({k.removeprefix(name): v for k, v in saved.items() if k.startswith(name)})
-        self.center.copy_(saved["center"])
-
-
 class Checkpoint:
-    """The file in the folder `out` that holds the TrainingState of a run.
+    """The file in the folder `out` that holds the TrainingState of a run, of one member and between two epochs.
 
     It belongs to the recordings with `data_fingerprint`, to the settings in `config` (but not to the length of the
     training, which may change) and to this version of torch. One of another run is refused, since going on from it
@@ -97,17 +56,18 @@ class Checkpoint:
 
     def save(self, state: TrainingState) -> None:
         """Write `state`, whole or not at all: whenever the process ends, the last whole epoch is there."""
+        (run,) = state.members
         content = {
             "format": FORMAT,
             "run": self._run,
-            "epoch": state.epoch,
-            "gamma": state.gamma,
+            "epoch": run.epoch,
+            "gamma": run.gamma,
             "networks": state.networks(),
             "network_optimiser": state.optimisers.networks.state_dict(),
             "center_optimiser": state.optimisers.center.state_dict(),
-            "order": state.order.get_state(),
-            "history": [dataclasses.asdict(metrics) for metrics in state.history],
-            "best": dataclasses.asdict(state.best) if state.best else None,
+            "order": run.order.generator.get_state(),
+            "history": [dataclasses.asdict(metrics) for metrics in run.history],
+            "best": dataclasses.asdict(run.best) if run.best else None,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -127,10 +87,12 @@ class Checkpoint:
         state.load_networks(content["networks"])
         state.optimisers.networks.load_state_dict(content["network_optimiser"])
         state.optimisers.center.load_state_dict(content["center_optimiser"])
-        state.order.set_state(content["order"].cpu())
-        state.gamma, state.epoch = content["gamma"], content["epoch"]
-        state.history = _history(content)
-        state.best = Best(**content["best"]) if content["best"] else None
+        state.gamma.fill_(content["gamma"])
+        (run,) = state.members
+        run.order.generator.set_state(content["order"].cpu())
+        run.gamma, run.epoch = content["gamma"], content["epoch"]
+        run.history = _history(content)
+        run.best = Best(**content["best"]) if content["best"] else None
 
     def history(self) -> list[EpochMetrics]:
         """The epochs that are done. Raises ModelError for a damaged file."""

@@ -17,13 +17,16 @@ class DataSettings(StrictModel):
     """Which part of which recordings is used."""
 
     sample_rate_hz: float | None = Field(None, gt=0)
-    """Rate of the model; None: the rate that most recordings have. A CSV needs it."""
+    """Rate of the model; None: the rate that most recordings have. A table without times needs it."""
     channel: str = ""
     """A channel's number from 0, 'mean' or 'all'; empty: 0 for audio, all for sensors."""
     columns: tuple[str, ...] = ()
     """Columns of a CSV, by header name or by position from 1; empty: every numeric one."""
+    time_column: str = "auto"
+    """Column of a table with the times of its rows, by name or position from 1; 'auto': a leading one that its name
+    says is one, 'none': rows are evenly spaced."""
     units: tuple[str, ...] = ()
-    """Unit per column of a CSV, for instance 'g' or 'degC'."""
+    """Unit per column of a CSV, for instance 'g' or 'degC'; empty: what stands in brackets in its name."""
     holdout: Literal["tail", "recordings", "none"] = "tail"
     """Held-out data: the tail of every recording, whole recordings, or nothing (the paper's protocol)."""
     holdout_share: float = Field(0.2, gt=0, lt=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,12 +13,12 @@ import numpy as np
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.manifest import Role, Segment
 from dasvdd_runtime.quality import Quality
-from dasvdd_runtime.recording_types import Kind, used_channels
+from dasvdd_runtime.recording_types import RATE_TOLERANCE, Kind, used_channels
 from dasvdd_runtime.recordings import (
     RecordingError,
     TableFormat,
     is_audio,
-    open_signal,
+    open_pieces,
     resampled,
 )
 from numpy.typing import NDArray
@@ -81,14 +82,14 @@ def load_corpus(
     for segment in segments:
         on_segment(segment)
         try:
-            recording, note = _read(segment, settings, kind, store)
+            pieces, found = _read(segment, settings, kind, store)
         except RecordingError as error:
             if settings.strict:
                 raise
             rejected.append(str(error))
             continue
-        read.append(recording)
-        notes += [note] if note else []
+        read += pieces
+        notes += found
     if not read:
         raise DataError("no usable recording:\n  " + "\n  ".join(rejected))
 
@@ -107,15 +108,14 @@ def load_corpus(
             rejected.append(f"{segment.path}: {reason}")
             continue
         samples = recording.samples
-        if recording.sample_rate_hz != rate_hz:
+        if not _same_rate(recording, rate_hz):
             notes.append(f"{segment.path}: resampled from {recording.sample_rate_hz:g} Hz to {rate_hz:g} Hz")
             blocks = resampled(samples.blocks(), recording.sample_rate_hz, rate_hz, len(channels))
             samples = store.add(blocks, channels=len(channels))
-        stretches.append(_stretch(segment, samples))
+        stretches.append(_stretch(segment, samples, recording.start_seconds))
     if settings.units and len(settings.units) != len(channels):
         raise DataError(f"{len(settings.units)} units for {len(channels)} channels ({_names(channels)})")
-    default_unit = "full scale" if kind == "audio" else "unit not stated"
-    units = settings.units or (default_unit,) * len(channels)
+    units = settings.units or tuple("full scale" if kind == "audio" else _unit_in(name) for name in channels)
     return Corpus(kind, rate_hz, channels, units, stretches, rejected, notes)
 
 
@@ -200,43 +200,68 @@ class _Recording:
 
     segment: Segment
     sample_rate_hz: float
+    rate_is_measured: bool
     channel_names: tuple[str, ...]
+    start_seconds: float
     samples: StoredSamples
 
 
-def _read(segment: Segment, settings: DataSettings, kind: Kind, store: SampleStore) -> tuple[_Recording, str]:
-    """The samples of `segment` in `store`, and a note about them or ''. Raises RecordingError if they are no good."""
-    opened = open_signal(
+def _same_rate(recording: _Recording, rate_hz: float) -> bool:
+    """A rate measured from the times of rows varies a little from file to file; that is no reason to resample."""
+    tolerance = RATE_TOLERANCE if recording.rate_is_measured else 0.0
+    return abs(recording.sample_rate_hz / rate_hz - 1) <= tolerance
+
+
+def _read(
+    segment: Segment, settings: DataSettings, kind: Kind, store: SampleStore
+) -> tuple[list[_Recording], list[str]]:
+    """The samples of `segment` in `store`, by pieces between gaps, and notes about them.
+
+    Raises RecordingError if they are no good.
+    """
+    opened = open_pieces(
         segment.path,
         start_seconds=segment.start_seconds,
         end_seconds=segment.end_seconds,
-        table=TableFormat(sample_rate_hz=settings.sample_rate_hz, channels=settings.columns),
+        table=TableFormat(settings.sample_rate_hz, settings.columns, settings.time_column),
     )
-    names = opened.channel_names
+    names = opened[0].channel_names
     used = used_channels(settings.channel_for(kind), len(names))
     quality = Quality(kind, tuple(names[channel] for channel in used))
 
-    def judged() -> Iterator[NDArray[np.float32]]:
-        for block in opened.blocks:
+    def judged(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        for block in blocks:
             quality.add(block[:, used])
             yield block
 
-    samples = store.add(judged(), channels=len(names))
+    pieces = [
+        _Recording(
+            segment,
+            piece.sample_rate_hz,
+            piece.rate_is_measured,
+            names,
+            piece.start_seconds,
+            store.add(judged(piece.blocks), channels=len(names)),
+        )
+        for piece in opened
+    ]
+    notes = [f"{segment.path}: {opened[0].note}"] if opened[0].note else []
     fault = quality.fault()
     if fault and not (fault.startswith("clipped") and segment.role.startswith("test_")):
         raise RecordingError(segment.path, fault)
-    note = f"{segment.path}: {fault} It is tested all the same: a fault may be loud." if fault else ""
-    return _Recording(segment, opened.sample_rate_hz, names, samples), note
+    if fault:
+        notes.append(f"{segment.path}: {fault} It is tested all the same: a fault may be loud.")
+    return pieces, notes
 
 
-def _stretch(segment: Segment, samples: StoredSamples) -> Stretch:
+def _stretch(segment: Segment, samples: StoredSamples, start_seconds: float) -> Stretch:
     part = f" from {segment.start_seconds:g} s" if segment.start_seconds else ""
     return Stretch(
         name=f"{segment.path}{part}",
         role=segment.role,
         machine=segment.machine,
         condition=segment.condition,
-        start_seconds=segment.start_seconds,
+        start_seconds=start_seconds,
         samples=samples,
     )
 
@@ -249,6 +274,12 @@ def _spread(count: int, share: float) -> set[int]:
     """Indices of about `share` of `count` items, evenly spread."""
     held = max(1, round(count * share))
     return {round((i + 0.5) * count / held - 0.5) for i in range(held)}
+
+
+def _unit_in(name: str) -> str:
+    """'g' of the column name 'acceleration [g]'."""
+    found = re.search(r"[\[(]([^\])]+)[\])]\s*$", name)
+    return found[1].strip() if found else "unit not stated"
 
 
 def _names(channels: tuple[str, ...]) -> str:

@@ -18,7 +18,8 @@ from .features import FeatureVectors, frame_table
 from .front_ends import FrontEnd
 from .model import DasvddModel
 from .prepare import Listener, Prepared, prepare
-from .trainer import choose_device, initial_state, train_epoch
+from .trainer import choose_device, member_for, recipe_for, train_to_epoch_end
+from .training_state import initial_state
 
 ROLES: tuple[Role, ...] = ("train", "holdout", "test_normal", "test_anomalous")
 TIMED_STEPS = 5
@@ -136,14 +137,13 @@ def _step_seconds(prepared: Prepared) -> float:
     rows = settings.batch_rows
     frames = torch.randn(rows + model.stacked_frames - 1, model.bands)
     vectors = FeatureVectors(frames, torch.arange(rows), model.stacked_frames)
-    device = choose_device(settings.device)
-    settings = settings.model_copy(update={"gamma": 1.0})
-    state = initial_state(model, vectors, settings, device, saved=False)
-    vectors = vectors.to(device)
+    member = member_for(vectors, settings.model_copy(update={"gamma": 1.0}))
+    recipe = recipe_for(model, settings)
+    state = initial_state([member], recipe, choose_device(settings.device))
     best = float("inf")
     for _ in range(TIMED_STEPS):
         start = time.perf_counter()
-        train_epoch(state, vectors, settings, device)
+        train_to_epoch_end(state, recipe)
         best = min(best, time.perf_counter() - start)
     return best
 

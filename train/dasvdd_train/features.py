@@ -99,10 +99,10 @@ class FeatureVectors:
         return len(self.first_frame)
 
     def rows(self, indices: Tensor) -> Tensor:
-        """The vectors `indices` [rows] as x [rows, stacked_frames * bands]."""
+        """The vectors `indices` [..., rows] as x [..., rows, stacked_frames * bands]."""
         offsets = torch.arange(self.stacked_frames, device=self.frames.device)
-        stacked = self.frames[self.first_frame[indices][:, None] + offsets]
-        return stacked.reshape(len(indices), -1)
+        stacked = self.frames[self.first_frame[indices][..., None] + offsets]
+        return stacked.flatten(start_dim=-2)
 
     def chunks(self, rows_at_once: int = 16384) -> Iterator[Tensor]:
         """All vectors in order, at most `rows_at_once` at a time."""
@@ -112,6 +112,25 @@ class FeatureVectors:
     def to(self, device: torch.device) -> FeatureVectors:
         """The same vectors on `device`."""
         return FeatureVectors(self.frames.to(device), self.first_frame.to(device), self.stacked_frames)
+
+
+def join(parts: Sequence[FeatureVectors]) -> tuple[FeatureVectors, list[int]]:
+    """All `parts` below each other, one that occurs several times only once, and the number of each one's first vector.
+
+    One part alone is not copied.
+    """
+    distinct = list({id(part): part for part in parts}.values())
+    starts, vectors, frames = {}, 0, 0
+    first_frames = []
+    for part in distinct:
+        starts[id(part)] = vectors
+        first_frames.append(part.first_frame + frames)
+        vectors, frames = vectors + len(part), frames + len(part.frames)
+    joined = distinct[0]
+    if len(distinct) > 1:
+        tables = torch.cat([part.frames for part in distinct])
+        joined = FeatureVectors(tables, torch.cat(first_frames), joined.stacked_frames)
+    return joined, [starts[id(part)] for part in parts]
 
 
 def fit_standardisation(model: DasvddModel, table: FrameTable) -> list[str]:

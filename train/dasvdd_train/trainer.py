@@ -1,25 +1,44 @@
-"""Algorithm 1 over all epochs: feature vectors -> a trained encoder, decoder, center and gamma."""
+"""Algorithm 1 over all epochs, for one model or for many at once: feature vectors -> trained networks, c and gamma."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from dasvdd_runtime.errors import ConfigError, DataError, Unavailable
-from torch import Tensor, nn
+from torch import Tensor
 
-from .checkpoint import Best, Checkpoint, TrainingState
+from .batches import schedule, split_batch
+from .checkpoint import Checkpoint
 from .config import TrainingSettings
-from .dasvdd import Optimisers, automatic_gamma, batches, center_distance, reconstruction_error, step
+from .dasvdd import Part, center_distance, reconstruction_error, step
 from .features import FeatureVectors
 from .metrics import EpochMetrics
 from .model import DasvddModel
-from .network import build_decoder, build_encoder
+from .stacking import plain_parameters
+from .training_state import Best, Member, Recipe, Run, TrainingState, initial_state
 
 HOLDOUT_ROWS = 4096
 """At most this many held-out vectors, evenly spaced, are scored after each epoch for the held-out curve."""
+
+StepObserver = Callable[[TrainingState, Tensor, Tensor], None]
+"""Told after each step of the state and of both terms before it, each [members]."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A member that has been trained."""
+
+    encoder: dict[str, Tensor]
+    """Parameters by the names that network.build_encoder gives them, on the device that trained them."""
+    decoder: dict[str, Tensor]
+    center: Tensor
+    """[latent]."""
+    gamma: float
+    history: list[EpochMetrics]
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -50,133 +69,208 @@ def train(
     Raises DataError for fewer vectors than one batch and for a loss that is not finite, ConfigError for early stopping
     without held-out vectors.
     """
-    if len(vectors) < settings.batch_rows:
-        raise DataError(
-            f"too little data: {len(vectors)} feature vectors, and one batch takes {settings.batch_rows}. "
-            "Record the machine for longer, or lower training.batch_rows."
-        )
     if settings.early_stopping_epochs and not (holdout is not None and len(holdout)):
         raise ConfigError("training.early_stopping_epochs needs held-out data: use --holdout tail or recordings")
-    torch.set_flush_denormal(True)
-    device = choose_device(settings.device)
-    vectors = vectors.to(device)
-    holdout_rows = _evenly_spaced(holdout.to(device)) if holdout is not None and len(holdout) else None
-    state = initial_state(model, vectors, settings, device, saved=checkpoint is not None and checkpoint.exists())
-    if checkpoint is not None and checkpoint.exists():
-        checkpoint.restore(state)
-    seconds_before = state.history[-1].seconds if state.history else 0.0
-    started = time.monotonic()
-    while state.epoch < settings.epochs and not _should_stop(state, settings):
-        error, distance = train_epoch(state, vectors, settings, device)
-        metrics = EpochMetrics(
-            epoch=state.epoch,
-            reconstruction_error=error,
-            center_distance=distance,
-            gamma=state.gamma,
-            seconds=seconds_before + time.monotonic() - started,
-            holdout_score=_mean_score(state, holdout_rows),
-        )
-        if not math.isfinite(error + state.gamma * distance):
-            raise DataError(
-                f"the loss is {error + state.gamma * distance} after epoch {state.epoch}: training diverged. Lower "
-                f"training.learning_rate (now {settings.learning_rate:g}), or look for outliers in the recordings."
-            )
-        state.history.append(metrics)
-        if settings.early_stopping_epochs:
-            state.best = _better(state, metrics)
-        if checkpoint is not None:
-            checkpoint.save(state)
-        on_epoch(metrics)
-    _finish(model, state)
-    return state.history
-
-
-def initial_state(
-    model: DasvddModel, vectors: FeatureVectors, settings: TrainingSettings, device: torch.device, *, saved: bool
-) -> TrainingState:
-    """Networks and center as Algorithm 1 initialises them; where a `saved` state follows, gamma is not computed."""
-    torch.manual_seed(settings.seed)
-
-    def build() -> tuple[nn.Module, nn.Module]:
-        features = model.bands * model.stacked_frames
-        encoder = build_encoder(features=features, widths=model.widths, latent=model.latent)
-        decoder = build_decoder(features=features, widths=model.widths, latent=model.latent)
-        return encoder.to(device), decoder.to(device)
-
-    gamma = settings.gamma or 0.0
-    if not gamma and not saved:
-        gamma = automatic_gamma(vectors.chunks, build, initialisations=settings.gamma_initialisations)
-    encoder, decoder = build()
-    center = torch.randn(model.latent).to(device).requires_grad_()
-    optimisers = Optimisers(
-        encoder, decoder, center, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+    member = member_for(vectors, settings, holdout=holdout, on_epoch=on_epoch)
+    ((_, trained),) = train_members(
+        [member], recipe_for(model, settings), choose_device(settings.device), checkpoint=checkpoint
     )
-    order = torch.Generator().manual_seed(settings.seed)
-    return TrainingState(encoder, decoder, center, optimisers, order, gamma)
+    if isinstance(trained, Exception):
+        raise trained
+    model.encoder.load_state_dict(trained.encoder)
+    model.decoder.load_state_dict(trained.decoder)
+    model.center.copy_(trained.center)
+    model.gamma.fill_(trained.gamma)
+    model.eval().requires_grad_(False)
+    return trained.history
 
 
-def train_epoch(
-    state: TrainingState, vectors: FeatureVectors, settings: TrainingSettings, device: torch.device
-) -> tuple[float, float]:
-    """One pass over `vectors`; the means of reconstruction error and center distance. Waits for the device once."""
+def recipe_for(model: DasvddModel, settings: TrainingSettings) -> Recipe:
+    """How `settings` train a network of the sizes of `model`."""
+    return Recipe(
+        features=model.bands * model.stacked_frames,
+        widths=model.widths,
+        latent=model.latent,
+        **settings.model_dump(
+            include={
+                "batch_rows",
+                "kappa",
+                "learning_rate",
+                "weight_decay",
+                "precision",
+                "early_stopping_epochs",
+            }
+        ),
+    )
+
+
+def member_for(
+    vectors: FeatureVectors,
+    settings: TrainingSettings,
+    *,
+    holdout: FeatureVectors | None = None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda _: None,
+) -> Member:
+    """The one model that `settings` ask for."""
+    own = settings.model_dump(include={"seed", "epochs", "gamma", "gamma_initialisations"})
+    return Member(vectors, **own, holdout=holdout, on_epoch=on_epoch)
+
+
+def train_members(
+    members: Sequence[Member],
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    checkpoint: Checkpoint | None = None,
+    on_step: StepObserver | None = None,
+) -> Iterator[tuple[int, Trained | DataError]]:
+    """Train all `members` as one stack; gives each one's number and result when it is finished.
+
+    Members take their steps together and end their epochs apart, each after its own number of batches; what one
+    becomes depends on no other, to rounding. A member whose training diverges gives a DataError. A `checkpoint` is for
+    a single member. Raises DataError for fewer vectors than one batch.
+    """
+    for member in members:
+        if len(member.vectors) < recipe.batch_rows:
+            raise DataError(
+                f"too little data: {len(member.vectors)} feature vectors, and one batch takes {recipe.batch_rows}. "
+                "Record the machine for longer, or lower training.batch_rows."
+            )
+    torch.set_flush_denormal(True)
+    goes_on = checkpoint is not None and checkpoint.exists()
+    state = initial_state(members, recipe, device, saved=goes_on)
+    if checkpoint is not None and goes_on:
+        checkpoint.restore(state)
+    holdouts = [_evenly_spaced(member.holdout, device) for member in members]
+    started = time.monotonic() - (state.members[0].history[-1].seconds if state.members[0].history else 0.0)
+    while True:
+        for position, run in enumerate(state.members):
+            if _ended(run, recipe):
+                yield run.number, run.error if isinstance(run.error, DataError) else _trained(state, position)
+        state.keep([position for position, run in enumerate(state.members) if not _ended(run, recipe)])
+        if not state.members:
+            return
+        for position, (error, distance) in train_to_epoch_end(state, recipe, on_step).items():
+            run = state.members[position]
+            run.epoch += 1
+            metrics = EpochMetrics(
+                epoch=run.epoch,
+                reconstruction_error=error,
+                center_distance=distance,
+                gamma=run.gamma,
+                seconds=time.monotonic() - started,
+                holdout_score=_mean_score(state, position, holdouts[run.number]),
+            )
+            run.error = _divergence(metrics, recipe)
+            if run.error is not None:
+                continue
+            run.history.append(metrics)
+            if recipe.early_stopping_epochs:
+                run.best = _better(state, position, metrics)
+            if checkpoint is not None:
+                checkpoint.save(state)
+            run.member.on_epoch(metrics)
+
+
+def train_to_epoch_end(
+    state: TrainingState, recipe: Recipe, on_step: StepObserver | None = None
+) -> dict[int, tuple[float, float]]:
+    """Step until at least one member ends its epoch, and wait for the device only then.
+
+    Returns of each member that does, by its position, the means of reconstruction error and center distance over its
+    epoch.
+    """
+    train_steps(state, recipe, on_step)
+    ended = [position for position, run in enumerate(state.members) if run.order.left == run.order.batches]
+    batches = [state.members[position].order.batches for position in ended]
+    sums = state.sums[:, ended].T.tolist()
+    state.sums[:, ended] = 0
+    return {
+        position: (error / count, distance / count)
+        for position, count, (error, distance) in zip(ended, batches, sums, strict=True)
+    }
+
+
+def train_steps(state: TrainingState, recipe: Recipe, on_step: StepObserver | None = None) -> None:
+    """All steps until the first end of a member's epoch; nothing waits for the device."""
+    device = state.center.device
 
     def autocast() -> torch.autocast:
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16")
 
-    terms = [
-        torch.stack(
-            step(
-                state.encoder,
-                state.decoder,
-                state.center,
-                vectors.rows(indices),
-                state.optimisers,
-                gamma=state.gamma,
-                kappa=settings.kappa,
-                autocast=autocast,
-            )
+    share = split_batch(recipe.batch_rows, recipe.kappa)
+    orders, first_rows = zip(*((run.order, run.first_row) for run in state.members), strict=True)
+    plan = schedule(orders, first_rows, share=share, device=device)
+
+    def part(number: int, columns: slice) -> Part:
+        return Part(state.vectors.rows(plan.indices[number, :, columns]), plan.weights[number, :, columns])
+
+    for number, (for_networks, for_center) in enumerate(plan.columns):
+        terms = step(
+            state.encoder,
+            state.decoder,
+            state.center,
+            part(number, for_networks),
+            part(number, for_center) if recipe.kappa < 1 else None,
+            state.optimisers,
+            gamma=state.gamma,
+            autocast=autocast,
         )
-        for indices in batches(len(vectors), settings.batch_rows, settings.kappa, state.order, device)
-    ]
-    error, distance = torch.stack(terms).mean(dim=0).tolist()
-    state.epoch += 1
-    return error, distance
+        state.sums += torch.stack(terms)
+        if on_step is not None:
+            on_step(state, *terms)
 
 
-def _should_stop(state: TrainingState, settings: TrainingSettings) -> bool:
-    patience = settings.early_stopping_epochs
-    return bool(patience and state.best and state.epoch - state.best.epoch >= patience)
+def _ended(run: Run, recipe: Recipe) -> bool:
+    patience = recipe.early_stopping_epochs
+    stopped = patience is not None and run.best is not None and run.epoch - run.best.epoch >= patience
+    return run.error is not None or run.epoch >= run.member.epochs or stopped
 
 
-def _better(state: TrainingState, metrics: EpochMetrics) -> Best | None:
+def _divergence(metrics: EpochMetrics, recipe: Recipe) -> DataError | None:
+    loss = metrics.reconstruction_error + metrics.gamma * metrics.center_distance
+    if math.isfinite(loss):
+        return None
+    return DataError(
+        f"the loss is {loss} after epoch {metrics.epoch}: training diverged. Lower training.learning_rate (now "
+        f"{recipe.learning_rate:g}), or look for outliers in the recordings."
+    )
+
+
+def _better(state: TrainingState, position: int, metrics: EpochMetrics) -> Best | None:
     """The networks of now, if the held-out score is the lowest yet, else those of before."""
-    score = metrics.holdout_score
-    if score is None or (state.best is not None and score >= state.best.holdout_score):
-        return state.best
-    return Best(metrics.epoch, score, {name: value.clone() for name, value in state.networks().items()})
+    best, score = state.members[position].best, metrics.holdout_score
+    if score is None or (best is not None and score >= best.holdout_score):
+        return best
+    return Best(metrics.epoch, score, state.networks_of(position))
 
 
-def _finish(model: DasvddModel, state: TrainingState) -> None:
-    """Put what was trained into `model`: the last networks, or the best where early stopping kept them."""
-    if state.best is not None:
-        state.load_networks(state.best.networks)
-    model.encoder.load_state_dict(state.encoder.state_dict())
-    model.decoder.load_state_dict(state.decoder.state_dict())
-    model.center.copy_(state.center.detach())
-    model.gamma.fill_(state.gamma)
-    model.eval().requires_grad_(False)
+def _trained(state: TrainingState, position: int) -> Trained:
+    """What has become of a member: its last networks, or the best where early stopping kept them."""
+    run = state.members[position]
+    networks = run.best.networks if run.best is not None else state.networks_of(position)
+    plain = plain_parameters(networks)
+
+    def named(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
+
+    return Trained(named("encoder."), named("decoder."), plain["center"], run.gamma, run.history)
 
 
-def _evenly_spaced(vectors: FeatureVectors) -> Tensor:
-    count = min(len(vectors), HOLDOUT_ROWS)
-    indices = torch.linspace(0, len(vectors) - 1, count, device=vectors.frames.device).long()
-    return vectors.rows(indices)
+def _evenly_spaced(vectors: FeatureVectors | None, device: torch.device) -> Tensor | None:
+    """Some held-out vectors, [rows, features]."""
+    if vectors is None or not len(vectors):
+        return None
+    indices = torch.linspace(0, len(vectors) - 1, min(len(vectors), HOLDOUT_ROWS), device=vectors.frames.device)
+    return vectors.rows(indices.long()).to(device)
 
 
 @torch.no_grad()
-def _mean_score(state: TrainingState, x: Tensor | None) -> float | None:
+def _mean_score(state: TrainingState, position: int, x: Tensor | None) -> float | None:
     if x is None:
         return None
-    z = state.encoder(x)
-    scores = reconstruction_error(x, state.decoder(z)) + state.gamma * center_distance(z, state.center)
+    index = torch.tensor([position], device=x.device)
+    encoder, decoder = state.encoder.take(index), state.decoder.take(index)
+    z = encoder(x[None])
+    scores = reconstruction_error(x, decoder(z)) + state.gamma[index] * center_distance(z, state.center[index])
     return float(scores.mean())

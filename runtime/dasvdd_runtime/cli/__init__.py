@@ -17,6 +17,11 @@ COMMANDS = {
     "score": "Score recordings with a model.",
     "record": "Record training data with the capture code of run.",
     "devices": "List the capture devices.",
+    "alarms": "List alarms, what was said of them, and mutes.",
+    "ack": "Acknowledge alarms and say whether they were real.",
+    "mute": "Keep alarms of a source from calling anybody, for a time.",
+    "test-alarm": "Send a test alarm through the running monitor.",
+    "export-labels": "Write judged alarms as a manifest for training and testing.",
     "bench": "Measure how fast a model runs here and how much memory it takes.",
 }
 
@@ -32,7 +37,8 @@ class LazyGroup(click.Group):
         """The command `cmd_name`, imported now; None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
-        return cast(click.Command, getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name))
+        name = cmd_name.replace("-", "_")
+        return cast(click.Command, getattr(importlib.import_module(f"{__name__}.{name}"), name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -14,6 +14,7 @@ import click
 from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError, Unavailable
 from ..words import duration
 from .bench import measure
+from .check_receivers import check_receivers
 from .common import examples, reports_errors
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def check_config(path: Path, report: Report) -> MonitorConfig | None:
     names = ", ".join(f"{source.name} ({source.kind})" for source in config.sources)
     report.add("ok", "configuration", f"{path}: {names}")
     check_events(config.events, report)
+    check_receivers(config, report)
     return config
 
 

@@ -21,7 +21,7 @@ from ..errors import ConfigError, DataError, Unavailable, nearest
 from ..health import SourceHealth, State, StateChange
 from ..levels import level_dbfs
 from ..logs import log_to_stderr
-from ..recorder import Recorder
+from ..recorder import Recorder, file_name
 from ..sources import source_at
 from ..sources.tables import MicrophoneTable, StdinTable
 from .common import examples, reports_errors
@@ -78,7 +78,7 @@ def record(
     else:
         table = MicrophoneTable(name=name or "recording", kind="microphone", device=device)
     recorder = Recorder(
-        out, name=_file_name(table.name), sample_rate_hz=rate, channels=channels, file_seconds=60 * file_minutes
+        out, name=file_name(table.name), sample_rate_hz=rate, channels=channels, file_seconds=60 * file_minutes
     )
     names = [f"channel {number}" for number in range(channels)]
     wake = threading.Event()
@@ -231,11 +231,6 @@ def _choose_source(config: MonitorConfig, name: str) -> MicrophoneTable | StdinT
     if isinstance(chosen[0], StdinTable) and chosen[0].format == "csv":
         raise ConfigError(f"source '{chosen[0].name}' gives CSV rows, not sound: keep them with `tee rows.csv`")
     return chosen[0]
-
-
-def _file_name(name: str) -> str:
-    """`name` with everything that a file name should not hold replaced."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
 
 
 def _dbfs(amplitude: float) -> float:

@@ -12,6 +12,7 @@ from types import FrameType
 
 import click
 
+from ..alarm_desk import AlarmDesk
 from ..assembly import Assembly
 from ..config import MonitorConfig
 from ..errors import EXIT_OK, ConfigError
@@ -49,6 +50,7 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         assembly.channels(),
         make_sinks(assembly.config),
         wake=wake,
+        alarms=AlarmDesk(assembly.config.state.directory, latch=assembly.config.alarm.latch),
         heartbeat=manager.heartbeat,
         reload=assembly.reload,
     )
@@ -62,13 +64,17 @@ def run(config_path: Path, max_seconds: float | None) -> None:
 
 
 def make_sinks(config: MonitorConfig) -> list[Sink]:
-    """The event file first, so that a reader of standard output that hangs cannot keep an event from the disk."""
+    """The event file and the outbox first, so that a reader of standard output that hangs holds up neither."""
     sinks: list[Sink] = []
     if config.events.path is not None:
         try:
             sinks.append(RotatingFile(config.events.path, max_bytes=config.events.max_bytes, keep=config.events.keep))
         except OSError as error:
             raise ConfigError(f"[events] path: {config.events.path} cannot be written: {error.strerror}") from error
+    if config.mqtt is not None or config.webhook:
+        from ..sinks.receivers import make_outbox
+
+        sinks.append(make_outbox(config))
     # A replay can wait for a slow reader, `less` say; a machine cannot.
     only_files = all(source.kind == "file" for source in config.sources)
     sinks.append(StreamSink(patience_seconds=None) if only_files else StreamSink())

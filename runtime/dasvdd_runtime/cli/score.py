@@ -42,6 +42,12 @@ PROGRESS_EVERY_SECONDS = 0.5
 )
 @click.option("--summary", "only_summary", is_flag=True, help="One line a recording, none a window.")
 @click.option(
+    "--time-column",
+    default="auto",
+    show_default=True,
+    help="Column of a table with the times of its rows, by name or position; 'none': rows are evenly spaced.",
+)
+@click.option(
     "--channels", help="Columns of a CSV, by header name or 1-based position: x,y,z. Default: as in training."
 )
 @model_options
@@ -52,6 +58,7 @@ def score(
     output_format: Literal["table", "jsonl"] | None,
     only_summary: bool,
     channels: str | None,
+    time_column: str,
     provider: Literal["auto", "cpu", "cuda"],
     threads: int,
 ) -> None:
@@ -75,7 +82,7 @@ def score(
     for number, path in enumerate(paths, start=1):
         progress = Progress(f"{number}/{len(paths)} {path}", shown=only_summary or not sys.stdout.isatty())
         try:
-            score_one(scorer, path, chosen, printer, progress)
+            score_one(scorer, path, chosen, time_column, printer, progress)
         except DasvddError as error:
             failed += 1
             progress.clear()
@@ -109,7 +116,12 @@ def find_recordings(given: tuple[Path, ...], *, kind: Kind) -> list[Path]:
 
 
 def score_one(
-    scorer: Scorer, path: Path, channels: tuple[str, ...], printer: TablePrinter | JsonPrinter, progress: Progress
+    scorer: Scorer,
+    path: Path,
+    channels: tuple[str, ...],
+    time_column: str,
+    printer: TablePrinter | JsonPrinter,
+    progress: Progress,
 ) -> None:
     """Score the recording at `path` and print it. Raises DasvddError if it cannot be scored."""
     from ..manifest import is_manifest
@@ -119,7 +131,9 @@ def score_one(
     if is_manifest(path):
         raise DataError(f"{path}: it is a manifest, not a recording. Name the recordings or their folder.")
     metadata = scorer.metadata
-    table = TableFormat.for_channels(channels or metadata.channel_names, sample_rate_hz=metadata.sample_rate_hz)
+    table = TableFormat.for_channels(
+        channels or metadata.channel_names, sample_rate_hz=metadata.sample_rate_hz, time_column=time_column
+    )
     sample_rate_hz = check_fits(path, metadata, table)
     if sample_rate_hz != metadata.sample_rate_hz:
         click.echo(

@@ -39,6 +39,7 @@ def source_at(table: SourceTable, *, sample_rate_hz: float, channel_names: list[
             channel_names=channel_names,
             real_time=real_time,
             may_have_more=table.channels is not None,
+            time_column=table.time_column,
         )
     if isinstance(table, RtspTable):
         from .rtsp import rtsp_source

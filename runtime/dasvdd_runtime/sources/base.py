@@ -26,6 +26,8 @@ class Block:
     """Shape [samples, channels]; audio with full scale 1.0, sensors in their units."""
     overflowed: bool = False
     """The device said that it lost samples just before these."""
+    lost: int = 0
+    """Samples that are known to be missing just before these, by the times of a recording's rows."""
 
 
 class Source(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..recordings import TableFormat, is_table, read_blocks
+from ..recordings import SignalBlocks, TableFormat, is_table, read_pieces
 from .base import Block
 
 FAST_BLOCK_SECONDS = 1.0
@@ -33,32 +33,49 @@ class FileSource:
         channel_names: list[str],
         real_time: bool = False,
         may_have_more: bool = False,
+        time_column: str = "auto",
     ) -> None:
-        """`may_have_more`: the file may have more channels than these first ones, which are then left out."""
+        """`may_have_more`: the file may have more channels than these first ones, which are then left out.
+
+        `time_column` as in TableFormat.
+        """
         self._may_have_more = may_have_more
         self.sample_rate_hz = sample_rate_hz
         self._path = path
         self._channel_names = channel_names
         self._real_time = real_time
+        self._time_column = time_column
+        self._pieces: Iterator[SignalBlocks] = iter(())
         self._blocks: Iterator[NDArray[np.float32]] = iter(())
+        self._at_seconds = 0.0
         self._due_seconds = 0.0
 
     def open(self) -> None:
         """Begin at the first sample."""
         table = TableFormat()
         if is_table(self._path):
-            table = TableFormat.for_channels(self._channel_names, sample_rate_hz=self.sample_rate_hz)
+            table = TableFormat.for_channels(
+                self._channel_names, sample_rate_hz=self.sample_rate_hz, time_column=self._time_column
+            )
         block_seconds = REAL_TIME_BLOCK_SECONDS if self._real_time else FAST_BLOCK_SECONDS
-        self._blocks = iter(
-            read_blocks(self._path, block_seconds=block_seconds, sample_rate_hz=self.sample_rate_hz, table=table)
+        self._pieces = iter(
+            read_pieces(self._path, block_seconds=block_seconds, sample_rate_hz=self.sample_rate_hz, table=table)
         )
+        self._blocks = iter(())
+        self._at_seconds = 0.0
         self._due_seconds = time.monotonic()
 
     def read(self) -> Block | None:
         """The next block; in real time, once its last sample is due."""
-        samples = next(self._blocks, None)
-        if samples is None:
-            return None
+        lost = 0
+        while (samples := next(self._blocks, None)) is None:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return None
+            self._blocks = piece.blocks
+            lost += round((piece.start_seconds - self._at_seconds) * self.sample_rate_hz)
+            self._at_seconds = piece.start_seconds
+        self._at_seconds += len(samples) / self.sample_rate_hz
         if self._may_have_more:
             samples = samples[:, : len(self._channel_names)]
         if samples.shape[1] != len(self._channel_names):
@@ -67,10 +84,11 @@ class FileSource:
                 "Replay a recording made like those that the model was trained on."
             )
         if self._real_time:
-            self._due_seconds += len(samples) / self.sample_rate_hz
+            self._due_seconds += (lost + len(samples)) / self.sample_rate_hz
             time.sleep(max(0.0, self._due_seconds - time.monotonic()))
-        return Block(samples)
+        return Block(samples, lost=lost)
 
     def close(self) -> None:
         """Forget the file."""
+        self._pieces = iter(())
         self._blocks = iter(())

@@ -79,6 +79,9 @@ class FileTable(_SourceTable):
     path: Path
     """WAV, FLAC, OGG or CSV (at the model's sample rate); relative to the TOML file."""
     pace: Literal["fast", "real-time"] = "fast"
+    time_column: str = "auto"
+    """Column of a table with the times of its rows, by name or position from 1; 'auto': a leading one that its name
+    says is one, 'none': rows are evenly spaced at the model's rate."""
 
     @property
     def description(self) -> str:

@@ -55,6 +55,13 @@ def _add(name: str, summary: str) -> None:
     @click.option("--methods", default="dasvdd", show_default=True, help="For table2: names, or 'all'.")
     @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of section 4.3.")
     @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+    @click.option(
+        "--stack",
+        default="auto",
+        show_default=True,
+        metavar="auto|N",
+        help="Models of one shape trained at once; auto: as many as pay on the device.",
+    )
     @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"), show_default=True)
     @reports_errors
     def command(**options: Any) -> None:

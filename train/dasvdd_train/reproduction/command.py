@@ -30,6 +30,7 @@ def reproduce(
     methods: str,
     assignments: tuple[str, ...],
     device: str,
+    stack: str,
     out: Path,
 ) -> list[Path]:
     """Run the experiment `name` and return the files written into `out`.
@@ -53,6 +54,7 @@ def reproduce(
     for dataset in plan.datasets:
         settings_for(dataset, changes)
     place = choose_device(device).type
+    at_once = _at_once(stack)
     require_writable(out / FILE)
     results = Results(out)
     library = Library(data_dir)
@@ -66,11 +68,20 @@ def reproduce(
             reporter.say(f"warning: {reason}")
         if not library.loaded:
             raise InputMissing("none of the data sets can be read: see above")
-        failed = run_cells(cells, library, results, reporter, device=place)
+        failed = run_cells(cells, library, results, reporter, device=place, stack=at_once)
     files = experiment.report(Context(plan, library, results, failed), out)
     if cells and len(failed) == len({cell.key for cell in cells}):
         raise DataError(f"no cell could be run: {next(iter(failed.values()))}")
     return files
+
+
+def _at_once(text: str) -> int | None:
+    """Models to train at once, None for 'auto'. Raises ConfigError for anything else."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--stack {text}: expected 'auto' or how many models to train at once, for instance 10")
+    return int(text)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from .training import Iteration
+from ..stacking import StackedLinear
+from ..training_state import TrainingState
 
 EVERY_ONE_UNTIL = 300
 """Center and biases are kept after each of the first iterations, in which the paper sees c converge."""
@@ -17,23 +18,23 @@ THEN_EVERY = 50
 
 
 class History:
-    """An observer of a training run."""
+    """An observer of the training of a single model."""
 
     def __init__(self) -> None:
         self._terms: list[Tensor] = []
         self._snapshots: list[tuple[int, NDArray[np.float32], NDArray[np.float32]]] = []
         self._gamma = 0.0
 
-    def __call__(self, iteration: Iteration) -> None:
-        """Note one iteration."""
-        self._gamma = iteration.gamma
-        self._terms.append(torch.stack([iteration.reconstruction_error, iteration.center_distance]))
-        if iteration.number < EVERY_ONE_UNTIL or iteration.number % THEN_EVERY == 0:
-            biases = [module.bias.detach() for module in iteration.encoder.modules() if isinstance(module, nn.Linear)]
+    def __call__(self, state: TrainingState, error: Tensor, distance: Tensor) -> None:
+        """Note one step of the only member: both terms, each [1], and what became of the networks in `state`."""
+        number = len(self._terms)
+        self._gamma = state.members[0].gamma
+        self._terms.append(torch.cat([error, distance]))
+        if number < EVERY_ONE_UNTIL or number % THEN_EVERY == 0:
+            biases = [layer.bias.detach().flatten() for layer in state.encoder if isinstance(layer, StackedLinear)]
             # Copies: on the CPU, both would go on changing.
-            self._snapshots.append(
-                (iteration.number, iteration.center.cpu().numpy().copy(), torch.cat(biases).cpu().numpy().copy())
-            )
+            center = state.center.detach().flatten()
+            self._snapshots.append((number, center.cpu().numpy().copy(), torch.cat(biases).cpu().numpy().copy()))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The history as arrays.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import baselines
 from .baselines import Rows, Scores
 from .settings import CellSettings
-from .training import fit
+from .training import Fitted
 
 ALL_SETTINGS = frozenset(CellSettings.model_fields)
 NETWORK_SETTINGS = ALL_SETTINGS - {"kappa", "gamma", "gamma_initialisations", "center"}
@@ -29,13 +29,23 @@ class RowScores:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """What this project's trainer does, one model or many at once."""
+
+    settings: Callable[[CellSettings], CellSettings]
+    """What it trains with."""
+    rows: Callable[[Fitted, Rows], RowScores]
+    """(trained, test rows) -> their scores."""
+
+
+@dataclass(frozen=True)
 class Method:
     """A column of table 2."""
 
     title: str
     """As the paper writes it."""
-    score: Callable[[Rows, Rows, CellSettings, int, str], RowScores]
-    """(training rows, test rows, settings, seed, device) -> scores of the test rows."""
+    how: Networks | Callable[[Rows, Rows, CellSettings, int, str], Scores]
+    """Networks of this project, or (training rows, test rows, settings, seed, device) -> scores of the test rows."""
     settings_used: frozenset[str]
     """The settings that change its result."""
     origin: str
@@ -44,37 +54,29 @@ class Method:
     """False: the same rows always give the same scores."""
 
 
-def _dasvdd(train: Rows, test: Rows, settings: CellSettings, seed: int, device: str) -> RowScores:
-    fitted = fit(train, settings, seed=seed, device=device)
+def _score(fitted: Fitted, test: Rows) -> RowScores:
     error, distance = fitted.terms(test)
     return RowScores(error + fitted.gamma * distance, error, distance, fitted.gamma)
 
 
-def _autoencoder(train: Rows, test: Rows, settings: CellSettings, seed: int, device: str) -> RowScores:
-    """DASVDD's network, reconstruction alone."""
-    alone = settings.model_copy(update={"gamma": 0.0, "center": "trainable"})
-    error, _ = fit(train, alone, seed=seed, device=device).terms(test)
-    return RowScores(error)
-
-
-def _plain(
-    score: Callable[[Rows, Rows, CellSettings, int, str], Scores],
-) -> Callable[[Rows, Rows, CellSettings, int, str], RowScores]:
-    return lambda *arguments: RowScores(score(*arguments))
-
+_DASVDD = Networks(lambda settings: settings, _score)
+_AUTOENCODER = Networks(
+    lambda settings: settings.model_copy(update={"gamma": 0.0, "center": "trainable"}),
+    lambda fitted, test: RowScores(fitted.terms(test)[0]),
+)
 
 _FROM_PYOD = frozenset({"widths", "latent", "preprocessing", "epochs", "batch_rows", "learning_rate", "weight_decay"})
 _ROWS_ALONE = frozenset({"preprocessing"})
 
 METHODS = {
-    "dasvdd": Method("DASVDD", _dasvdd, ALL_SETTINGS, "this project"),
-    "ocsvm": Method("OCSVM", _plain(baselines.ocsvm), _ROWS_ALONE, "scikit-learn", seeded=False),
-    "kde": Method("KDE", _plain(baselines.kde), _ROWS_ALONE, "scikit-learn", seeded=False),
-    "if": Method("IF", _plain(baselines.isolation_forest), _ROWS_ALONE, "scikit-learn"),
-    "ae": Method("AE", _autoencoder, NETWORK_SETTINGS, "this project, DASVDD's network with gamma = 0"),
-    "vae": Method("VAE", _plain(baselines.vae), _FROM_PYOD, "PyOD"),
-    "dsvdd": Method("DSVDD", _plain(baselines.deep_svdd), _FROM_PYOD, "PyOD"),
-    "anogan": Method("AnoGAN", _plain(baselines.anogan), _FROM_PYOD, "PyOD"),
+    "dasvdd": Method("DASVDD", _DASVDD, ALL_SETTINGS, "this project"),
+    "ocsvm": Method("OCSVM", baselines.ocsvm, _ROWS_ALONE, "scikit-learn", seeded=False),
+    "kde": Method("KDE", baselines.kde, _ROWS_ALONE, "scikit-learn", seeded=False),
+    "if": Method("IF", baselines.isolation_forest, _ROWS_ALONE, "scikit-learn"),
+    "ae": Method("AE", _AUTOENCODER, NETWORK_SETTINGS, "this project, DASVDD's network with gamma = 0"),
+    "vae": Method("VAE", baselines.vae, _FROM_PYOD, "PyOD"),
+    "dsvdd": Method("DSVDD", baselines.deep_svdd, _FROM_PYOD, "PyOD"),
+    "anogan": Method("AnoGAN", baselines.anogan, _FROM_PYOD, "PyOD"),
 }
 """Name on the command line -> method."""
 

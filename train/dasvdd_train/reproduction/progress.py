@@ -77,6 +77,12 @@ class Reporter:
         self.say(f"{self._total} cells{already}")
         self._update()
 
+    def underway(self, cells: Sequence[Cell], epoch: int) -> None:
+        """Show how far the models are that are trained now."""
+        others = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        now = f"{cells[0]}{others}, epoch {epoch}/{cells[0].settings.epochs}"
+        self._progress.update(self._task, now=now)
+
     def cell(self, cell: Cell, result: Result) -> None:
         """Say what a cell found."""
         self._time.learn(result)

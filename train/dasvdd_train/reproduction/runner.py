@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from dasvdd_runtime import __version__
 from dasvdd_runtime.errors import DasvddError, DataError
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from .cells import Cell
 from .datasets import Dataset, OneClassSplit, load_dataset
 from .history import History
-from .methods import METHODS, RowScores, item_auc
+from .methods import METHODS, Networks, RowScores, item_auc
 from .preprocessing import preprocess
 from .results import Result, Results
-from .training import fit_observed
+from .training import Job, fit_many, members_at_once
+
+Arrays = dict[str, NDArray[Any]]
 
 
 class Listener(Protocol):
@@ -28,6 +31,10 @@ class Listener(Protocol):
 
     def begin(self, cells: Sequence[Cell], finished: Sequence[Result]) -> None:
         """`cells` will be run; `finished` are there already."""
+        ...
+
+    def underway(self, cells: Sequence[Cell], epoch: int) -> None:
+        """`cells`, models trained at once, have done so many epochs."""
         ...
 
     def cell(self, cell: Cell, result: Result) -> None:
@@ -59,41 +66,72 @@ class Library:
 
 
 def run_cells(
-    cells: Sequence[Cell], library: Library, results: Results, listener: Listener, *, device: str
+    cells: Sequence[Cell], library: Library, results: Results, listener: Listener, *, device: str, stack: int | None
 ) -> dict[str, str]:
-    """Run the `cells` that are not finished, in order; returns the key of each that failed -> why."""
+    """Run the `cells` that are not finished, in order; returns the key of each that failed -> why.
+
+    Models of one shape are trained `stack` at a time; None: as many as pay on the `device`.
+    """
     finished = [result for cell in cells if (result := results.get(cell))]
     left = list({cell.key: cell for cell in cells if not results.get(cell)}.values())
     listener.begin(left, finished)
-    split_of = _splits(library)
     failed: dict[str, str] = {}
-    for cell in left:
+
+    def fail(cell: Cell, error: Exception) -> None:
+        failed[cell.key] = str(error)
+        listener.failed(cell, str(error))
+
+    for group in _stacks(left, _splits(library), stack, torch.device(device), fail):
+        unfinished = dict(group)
         try:
-            result, arrays = run_cell(cell, split_of(cell), device=device)
-        except (DasvddError, ValueError, FloatingPointError) as error:
-            failed[cell.key] = str(error)
-            listener.failed(cell, str(error))
-            continue
-        results.add(cell, result, **arrays)
-        listener.cell(cell, result)
+            for cell, scores, arrays, seconds in _scored(group, listener, device):
+                split = unfinished.pop(cell)
+                try:
+                    if isinstance(scores, Exception):
+                        raise scores
+                    result, more = _result(cell, split, scores, seconds, device)
+                except (DasvddError, ValueError) as error:
+                    fail(cell, error)
+                    continue
+                results.add(cell, result, **arrays, **more)
+                listener.cell(cell, result)
+        except (DataError, ValueError, FloatingPointError) as error:
+            for cell in unfinished:
+                fail(cell, error)
     return failed
 
 
-def run_cell(cell: Cell, split: OneClassSplit, *, device: str) -> tuple[Result, dict[str, NDArray[Any]]]:
-    """Train and test `cell` on `split`, already preprocessed.
+def _scored(
+    group: Sequence[tuple[Cell, OneClassSplit]], listener: Listener, device: str
+) -> Iterator[tuple[Cell, RowScores | DataError, Arrays, float]]:
+    """Train the models of `group` at once: of each cell the scores of its test rows, more to be kept, and seconds.
 
-    Returns the result and, per test item, `score`, `label`, and for DASVDD both terms; of an observed cell its history.
+    The seconds are a cell's share of the stack's.
     """
     started = time.monotonic()
-    arrays: dict[str, NDArray[Any]] = {}
-    if cell.observed:
-        history = History()
-        fitted = fit_observed(split.train, cell.settings, seed=cell.seed, device=device, observer=history)
-        error, distance = fitted.terms(split.test)
-        rows = RowScores(error + fitted.gamma * distance, error, distance, fitted.gamma)
-        arrays |= history.arrays()
-    else:
-        rows = METHODS[cell.method].score(split.train, split.test, cell.settings, cell.seed, device)
+    cells = [cell for cell, _ in group]
+    first, split = group[0]
+    how = METHODS[first.method].how
+    if not isinstance(how, Networks):
+        scores = RowScores(how(split.train, split.test, first.settings, first.seed, device))
+        yield first, scores, {}, time.monotonic() - started
+        return
+    history = History() if first.observed else None
+    fits = fit_many(
+        [Job(split.train, how.settings(cell.settings), cell.seed) for cell, split in group],
+        device=device,
+        on_step=history,
+        on_epoch=lambda metrics: listener.underway(cells, metrics.epoch),
+    )
+    for number, fitted in fits:
+        cell, split = group[number]
+        scored = fitted if isinstance(fitted, DataError) else how.rows(fitted, split.test)
+        yield cell, scored, history.arrays() if history else {}, (time.monotonic() - started) / len(group)
+
+
+def _result(cell: Cell, split: OneClassSplit, rows: RowScores, seconds: float, device: str) -> tuple[Result, Arrays]:
+    """The result of `cell` and, per test item, `score`, `label`, and for DASVDD both terms."""
+    arrays: Arrays = {}
     aucs: dict[str, float | None] = {}
     for name in ("score", "reconstruction_error", "center_distance"):
         values = getattr(rows, name)
@@ -119,11 +157,47 @@ def run_cell(cell: Cell, split: OneClassSplit, *, device: str) -> tuple[Result, 
         features=split.train.shape[1],
         train_rows=len(split.train),
         test_items=len(split.labels),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         device=device,
         version=__version__,
     )
     return result, arrays
+
+
+def _stacks(
+    cells: Sequence[Cell],
+    split_of: Callable[[Cell], OneClassSplit],
+    wanted: int | None,
+    device: torch.device,
+    fail: Callable[[Cell, Exception], None],
+) -> Iterator[list[tuple[Cell, OneClassSplit]]]:
+    """`cells` in order with their splits, those that follow each other and have one recipe together.
+
+    A cell that no split can be made for is told to `fail`.
+    """
+    group: list[tuple[Cell, OneClassSplit]] = []
+    shared: object = None
+    most = 1
+    for cell in cells:
+        try:
+            split = split_of(cell)
+        except (DasvddError, ValueError) as error:
+            fail(cell, error)
+            continue
+        how = METHODS[cell.method].how
+        recipe = None
+        if isinstance(how, Networks) and not cell.observed:
+            recipe = Job(split.train, how.settings(cell.settings), cell.seed).recipe
+        kind = (cell.dataset, cell.method, recipe)
+        if group and (kind != shared or len(group) >= most):
+            yield group
+            group = []
+        if not group:
+            shared = kind
+            most = 1 if recipe is None else members_at_once(recipe, wanted, device)
+        group.append((cell, split))
+    if group:
+        yield group
 
 
 def _splits(library: Library) -> Callable[[Cell], OneClassSplit]:

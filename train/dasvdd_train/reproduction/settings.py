@@ -12,10 +12,10 @@ from typing import Any, Literal
 from dasvdd_runtime.strict_config import StrictModel, validate
 from pydantic import Field
 
+from ..network import Activation
 from .paper import GAMMA
 
 Preprocessing = Literal["none", "pixels", "global_contrast", "min_max", "standardise"]
-Activation = Literal["linear", "leaky_relu", "sigmoid"]
 
 
 class CellSettings(StrictModel):

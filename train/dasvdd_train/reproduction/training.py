@@ -1,30 +1,61 @@
-"""The one place where the evaluation meets the trainer: rows and settings in, a fitted model out.
-
-`fit` hands what dasvdd-train can do to its trainer. What only the paper's experiments need (a fixed center, kappa = 1,
-other activations, a look at every iteration) runs in `fit_observed`, a plain loop over the same steps; a test holds the
-two against each other.
-"""
+"""The one place where the evaluation meets the trainer: rows and settings in, fitted models out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
+from dasvdd_runtime.errors import DataError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..config import TrainingSettings
-from ..dasvdd import Optimisers, automatic_gamma, batches, center_distance, reconstruction_error, step
-from ..features import FrameTable, feature_vectors
-from ..front_ends import Rows
-from ..model import DasvddModel
+from ..dasvdd import center_distance, reconstruction_error
+from ..features import FeatureVectors
+from ..metrics import EpochMetrics
 from ..network import build_decoder, build_encoder
-from ..trainer import choose_device, train
-from .settings import Activation, CellSettings
+from ..trainer import StepObserver, Trained, choose_device, train_members
+from ..training_state import Member, Recipe
+from .settings import CellSettings
 
 ROWS_AT_ONCE = 8192
+SMALL_PARAMETERS = 30_000
+"""On a CPU, networks up to this size are stacked: their time is that of many small calls. Larger ones spend it in the
+products themselves, and several at a time only drive each other out of the cache (docs/reproduction.md)."""
+SMALL_AT_ONCE = 16
+SHARE_OF_DEVICE = 0.5
+"""Of a CUDA device's free memory, for parameters, gradients, moments and what is copied when a member leaves."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to be trained."""
+
+    rows: NDArray[np.float32]
+    """Normal rows, [n, features]."""
+    settings: CellSettings
+    seed: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the jobs of one stack must share."""
+        settings = self.settings
+        # Where nothing moves the center, no row is kept for it.
+        center_stays = settings.center == "fixed" or settings.gamma == 0
+        return Recipe(
+            features=self.rows.shape[1],
+            widths=settings.widths,
+            latent=settings.latent,
+            code=settings.code,
+            output=settings.output,
+            batch_rows=min(settings.batch_rows, len(self.rows)),
+            kappa=1.0 if center_stays else settings.kappa,
+            center="mean_code" if settings.center == "fixed" else "random",
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
 
 
 @dataclass(frozen=True)
@@ -49,136 +80,63 @@ class Fitted:
         return torch.cat(errors).numpy(), torch.cat(distances).numpy()
 
 
-@dataclass(frozen=True)
-class Iteration:
-    """What an observer sees after each iteration: one batch of Algorithm 1."""
-
-    number: int
-    """From 0."""
-    reconstruction_error: Tensor
-    """Mean over the batch, before the update; scalar."""
-    center_distance: Tensor
-    """Likewise, not yet times gamma."""
-    center: Tensor
-    """[latent], after the update."""
-    encoder: nn.Module
-    gamma: float
-
-
-Observer = Callable[[Iteration], None]
-
-
 def fit(rows: NDArray[np.float32], settings: CellSettings, *, seed: int, device: str) -> Fitted:
     """Train on normal `rows` [n, features] and return the model.
 
     Raises Unavailable for a device that is not there, and DataError if training diverges.
     """
-    beyond_trainer = (
-        settings.center == "fixed"
-        or settings.kappa == 1
-        or settings.gamma == 0
-        or (settings.code, settings.output) != ("linear", "linear")
-    )
-    if beyond_trainer:
-        return fit_observed(rows, settings, seed=seed, device=device)
-    features = rows.shape[1]
-    front_end = Rows(channels=features, channel_names=[str(i) for i in range(features)])
-    model = DasvddModel(front_end, stacked_frames=1, widths=settings.widths, latent=settings.latent)
-    train(
-        model,
-        feature_vectors(model, FrameTable(torch.tensor(rows), [len(rows)])),
-        None,
-        _trainer_settings(settings, rows, seed, device),
-    )
-    model.to(choose_device(device))
-    return Fitted(model.encoder, model.decoder, model.center, float(model.gamma))
+    ((_, fitted),) = fit_many([Job(rows, settings, seed)], device=device)
+    if isinstance(fitted, DataError):
+        raise fitted
+    return fitted
 
 
-def _trainer_settings(settings: CellSettings, rows: NDArray[np.float32], seed: int, device: str) -> TrainingSettings:
-    return TrainingSettings.model_validate(
-        {
-            "epochs": settings.epochs,
-            "batch_rows": min(settings.batch_rows, len(rows)),
-            "kappa": settings.kappa,
-            "gamma": settings.gamma,
-            "gamma_initialisations": settings.gamma_initialisations,
-            "learning_rate": settings.learning_rate,
-            "weight_decay": settings.weight_decay,
-            "seed": seed,
-            "device": device,
-        }
-    )
+def fit_many(
+    jobs: Sequence[Job],
+    *,
+    device: str,
+    on_step: StepObserver | None = None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda _: None,
+) -> Iterator[tuple[int, Fitted | DataError]]:
+    """Train `jobs` of one recipe as one stack; gives each one's number and model, or why there is none, when it ends.
 
-
-def fit_observed(
-    rows: NDArray[np.float32], settings: CellSettings, *, seed: int, device: str, observer: Observer = lambda _: None
-) -> Fitted:
-    """As `fit`, one step after the other, with `observer` called after each.
-
-    With a fixed center, kappa = 1 or gamma = 0 nothing trains c, and whole batches train the networks.
+    Jobs with the same array of rows share it on the device. `on_epoch` is told of the first job's epochs. Raises
+    ValueError for jobs of several recipes.
     """
-    torch.set_flush_denormal(True)
-    place = choose_device(device)
-    x = torch.from_numpy(rows).to(place)
-    torch.manual_seed(seed)
-    order = torch.Generator().manual_seed(seed)
+    recipe = jobs[0].recipe
+    if any(job.recipe != recipe for job in jobs):
+        raise ValueError("only jobs of one recipe can be stacked")
+    shared: dict[int, FeatureVectors] = {}
+    members = []
+    for job in jobs:
+        if id(job.rows) not in shared:
+            shared[id(job.rows)] = FeatureVectors(torch.from_numpy(job.rows), torch.arange(len(job.rows)), 1)
+        settings = job.settings
+        member = Member(shared[id(job.rows)], job.seed, settings.epochs, settings.gamma, settings.gamma_initialisations)
+        members.append(member)
+    members[0] = Member(**{**vars(members[0]), "on_epoch": on_epoch})
+    for number, trained in train_members(members, recipe, choose_device(device), on_step=on_step):
+        yield number, trained if isinstance(trained, DataError) else _fitted(trained, recipe)
 
-    def build() -> tuple[nn.Module, nn.Module]:
-        sizes = {"features": rows.shape[1], "widths": settings.widths, "latent": settings.latent}
-        encoder = nn.Sequential(build_encoder(**sizes), _activation(settings.code))
-        decoder = nn.Sequential(build_decoder(**sizes), _activation(settings.output))
-        return encoder.to(place), decoder.to(place)
 
-    gamma = settings.gamma
-    if gamma is None:
-        chunks = torch.split(x, ROWS_AT_ONCE)
-        gamma = automatic_gamma(lambda: chunks, build, initialisations=settings.gamma_initialisations)
-    encoder, decoder = build()
-    center = torch.randn(settings.latent).to(place).requires_grad_()
-    if settings.center == "fixed":
-        with torch.no_grad():
-            center.copy_(torch.cat([encoder(part) for part in torch.split(x, ROWS_AT_ONCE)]).mean(dim=0))
-    optimisers = Optimisers(
-        encoder, decoder, center, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    center_is_fixed = settings.center == "fixed" or settings.kappa == 1 or gamma == 0
-    batch_rows = min(settings.batch_rows, len(rows))
-    number = 0
-    for _ in range(settings.epochs):
-        # Where nothing is split off for the center, any kappa that splits no batch away will do.
-        for indices in batches(len(x), batch_rows, 0.5 if center_is_fixed else settings.kappa, order, place):
-            if center_is_fixed:
-                error, distance = _network_step(encoder, decoder, center, x[indices], optimisers, gamma)
-            else:
-                error, distance = step(
-                    encoder,
-                    decoder,
-                    center,
-                    x[indices],
-                    optimisers,
-                    gamma=gamma,
-                    kappa=settings.kappa,
-                    autocast=lambda: torch.autocast(place.type, enabled=False),
-                )
-            observer(Iteration(number, error, distance, center.detach(), encoder, gamma))
-            number += 1
-    for module in (encoder, decoder):
+def members_at_once(recipe: Recipe, wanted: int | None, device: torch.device) -> int:
+    """How many models of `recipe` are trained as one: `wanted`, or what pays on `device`."""
+    if wanted is not None:
+        return wanted
+    sizes = (recipe.features, *recipe.widths, recipe.latent)
+    parameters = sum(2 * inputs * outputs + inputs + outputs for inputs, outputs in pairwise(sizes))
+    if device.type != "cuda":
+        return SMALL_AT_ONCE if parameters <= SMALL_PARAMETERS else 1
+    activations = 8 * recipe.batch_rows * sum(sizes)
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(SHARE_OF_DEVICE * free) // (4 * (5 * parameters + activations)))
+
+
+def _fitted(trained: Trained, recipe: Recipe) -> Fitted:
+    features, widths, latent = recipe.features, recipe.widths, recipe.latent
+    encoder = build_encoder(features=features, widths=widths, latent=latent, code=recipe.code)
+    decoder = build_decoder(features=features, widths=widths, latent=latent, output=recipe.output)
+    for module, parameters in ((encoder, trained.encoder), (decoder, trained.decoder)):
+        module.to(trained.center.device).load_state_dict(parameters)
         module.eval().requires_grad_(False)
-    return Fitted(encoder, decoder, center.detach(), gamma)
-
-
-def _network_step(
-    encoder: nn.Module, decoder: nn.Module, center: Tensor, x: Tensor, optimisers: Optimisers, gamma: float
-) -> tuple[Tensor, Tensor]:
-    """The first half of Algorithm 1 on the whole batch `x`; c stays."""
-    z = encoder(x)
-    error = reconstruction_error(x, decoder(z)).mean()
-    distance = center_distance(z, center.detach()).mean()
-    optimisers.networks.zero_grad(set_to_none=True)
-    torch.autograd.backward(error + gamma * distance)
-    optimisers.networks.step()
-    return error.detach(), distance.detach()
-
-
-def _activation(name: Activation) -> nn.Module:
-    return {"linear": nn.Identity(), "leaky_relu": nn.LeakyReLU(), "sigmoid": nn.Sigmoid()}[name]
+    return Fitted(encoder, decoder, trained.center, trained.gamma)

@@ -77,7 +77,7 @@ def _plot(path: Path, title: str, columns: list[tuple[str, NDArray[np.float32]]]
             if column == 0:
                 axes.set_ylabel(ROWS[row].replace(" of the", "\nof the"), fontsize=7)
         grid[0, column].set_title(name, fontsize=8)
-    drawing.suptitle(f"{title}, a column for each normal class")
+    drawing.suptitle(f"{title},\na column for each\nnormal class", fontsize=9)
     return write_png(path, drawing)
 
 

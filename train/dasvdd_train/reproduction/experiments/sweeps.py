@@ -74,7 +74,7 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
         )
         lines.append(
             (
-                *(ENTRIES[dataset].title, label, whole.runs if whole else 0, shown_or_none(whole)),
+                *(_title(dataset, mine), label, whole.runs if whole else 0, shown_or_none(whole)),
                 f"{gamma.mean:.4g}" if gamma else None,
                 None if relative is None else f"{relative:.3f}",
             )
@@ -82,9 +82,8 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
     for dataset in context.plan.datasets:
         if dataset in context.library.missing:
             lines.append((ENTRIES[dataset].title, "not there", *[None] * 4))
-    classes = "all classes" if context.plan.classes is None else f"class {', '.join(context.plan.classes)}"
     table = markdown_table(
-        ("data set", sweep.symbol, "runs", f"AUC here, {classes}", "gamma", "over the mean of all values"), lines
+        ("data set", sweep.symbol, "runs", "AUC here", "gamma", "over the mean of all values"), lines
     )
     wanted = [cell for _, _, mine in points for cell in mine]
     parts = [*context.preamble(wanted), table, f"The paper: {sweep.paper_says}"]
@@ -98,6 +97,13 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
         if sweep.setting == "gamma":
             files.append(_roc_curves(context, out / f"{sweep.name}_roc.png", points))
     return files
+
+
+def _title(dataset: str, mine: Sequence[Cell]) -> str:
+    """The data set's title, with the normal classes where there is more than one to choose from."""
+    names = dict.fromkeys(cell.class_name for cell in mine if cell.class_name != "all")
+    title = ENTRIES[dataset].title
+    return f"{title}, class {', '.join(names)}" if names else title
 
 
 def _mean(context: Context, mine: Sequence[Cell]) -> Summary | None:

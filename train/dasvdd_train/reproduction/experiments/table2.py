@@ -193,7 +193,7 @@ def _plot(path: Path, by_split: Splits) -> Path:
         axes.set_xlim(-0.5, max(len(names), 4) - 0.5)
         axes.plot([], [], "o", color=OURS, label="here")
         axes.plot([], [], "s", color=PAPER, label="paper")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axes.grid(axis="y", alpha=0.3)
     return write_png(path, drawing)
 

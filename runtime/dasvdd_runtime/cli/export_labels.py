@@ -1,0 +1,71 @@
+"""`dasvdd-monitor export-labels`: what people said of alarms, for the next training."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import click
+
+from ..alarm_book import Alarm
+from ..errors import DataError
+from ..files import write_atomically
+from ..labels import find_recorded, labels_of
+from ..manifest import COLUMNS, Segment
+from .alarms import ID_LETTERS
+from .common import examples, reports_errors
+from .state import open_state, shown, state_options
+
+
+@click.command(
+    epilog=examples(
+        "dasvdd-monitor export-labels --config monitor.toml --out labels.csv",
+        "dasvdd-monitor export-labels --config monitor.toml --recordings recordings/ --out labels.csv",
+        "dasvdd-train labels.csv --out runs/pump7   # after adding the recordings of healthy running",
+    )
+)
+@state_options
+@click.option("--source", help="Only alarms of this source.")
+@click.option(
+    "--recordings",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder into which `dasvdd-monitor record` wrote while the source was watched.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The manifest, a CSV file.")
+@reports_errors
+def export_labels(
+    config_path: Path | None, directory: Path | None, source: str | None, recordings: Path | None, out: Path
+) -> None:
+    """Write judged alarms as a manifest, as dasvdd-train reads it.
+
+    A false alarm gets the role train, a real one test_anomalous. An alarm is a place in a recording: a replayed file,
+    or one that `dasvdd-monitor record` wrote beside the monitor (--recordings). Where there is no recording, there is
+    nothing to train on, and the alarm is named and left out.
+    """
+    with open_state(config_path, directory) as store:
+        found = store.alarms(source=source)
+    labels = labels_of(found, [] if recordings is None else find_recorded(recordings))
+    for alarm, reason in labels.left_out:
+        click.echo(f"left out: {_named(alarm)}: {reason}", err=True)
+    if not labels.segments:
+        raise DataError(f"none of {len(found)} alarms can be written to {out}; the lines above say why.")
+    write_atomically(out, _manifest(labels.segments, out.parent.resolve()).encode())
+    roles = [segment.role for segment in labels.segments]
+    click.echo(f"{out}: {roles.count('train')} for training, {roles.count('test_anomalous')} to test with")
+
+
+def _manifest(segments: list[Segment], folder: Path) -> str:
+    """The manifest's text; paths below `folder` are relative to it."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for part in reversed(segments):
+        path = part.path.resolve()
+        written = path.relative_to(folder) if path.is_relative_to(folder) else path
+        rows.writerow([written, part.start_seconds, part.end_seconds, part.role, part.machine, part.condition])
+    return text.getvalue()
+
+
+def _named(alarm: Alarm) -> str:
+    return f"{alarm.id[:ID_LETTERS]} {alarm.source} {shown(alarm.raised_at)}"

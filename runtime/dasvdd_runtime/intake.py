@@ -1,0 +1,147 @@
+"""One source's samples -> windows fit to judge: the channels that are the model's, the running gate, health, level.
+
+Pure: told of samples, gaps and faults, it keeps no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import ModelMetadata
+from .health import SourceHealth, State, StateChange
+from .running_gate import STEP_SECONDS, GateSettings, LevelMeter, RunningGate
+from .silence import has_silent_edge
+from .windows import Window, Windower
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a pipeline takes of its source's samples. By default all channels are the model's, and no gate rules."""
+
+    channels: tuple[int, ...] | None = None
+    """The source's channels that are the model's, in the model's order; None: all."""
+    gate: GateSettings | None = None
+    gate_channel: int | None = None
+    """The source's channel whose mean is the external signal of the gate; None: the level of the used channels."""
+    silent_seconds: float = 10.0
+    stall_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Break:
+    """Windows that were not judged: the decision chain restarts."""
+
+    withheld: int = 0
+    idle: int = 0
+
+
+class Cutter:
+    """Cuts a source's samples into windows and says of each whether it may be judged."""
+
+    def __init__(self, intake: Intake, metadata: ModelMetadata) -> None:
+        self.next_sample = 0
+        """Index, in the stream, of the sample that comes next; lost ones are counted."""
+        self._intake = intake
+        self._gate = None if intake.gate is None else RunningGate(intake.gate)
+        self._last_unjudged_sample = 0
+        self.use_model(metadata)
+        self._level = LevelMeter(metadata.sample_rate_hz)
+        self.health = SourceHealth(
+            kind=metadata.kind,
+            used_channels=metadata.used_channels,
+            sample_rate_hz=metadata.sample_rate_hz,
+            silent_seconds=intake.silent_seconds,
+            stall_seconds=intake.stall_seconds,
+        )
+
+    def use_model(self, metadata: ModelMetadata) -> None:
+        """Cut windows for this model from the next sample on. Its rate and channels must be those of the one before."""
+        self._metadata = metadata
+        self._windower = Windower(
+            window_samples=metadata.window_samples,
+            hop_samples=metadata.window_hop_samples,
+            channels=metadata.channels,
+        )
+        self._windower.restart(self.next_sample)
+
+    @property
+    def level_dbfs(self) -> float | None:
+        """Level of the channels that the model uses over the newest second; None before the first."""
+        return self._level.level_dbfs
+
+    @property
+    def needed_samples(self) -> int:
+        """Samples that complete the next window."""
+        return self._windower.needed_samples
+
+    def cut(self, samples: NDArray[np.float32]) -> Iterator[Window | Break | StateChange]:
+        """What `samples` [samples, channels], which follow those before, cause, in order.
+
+        While a change of state is yielded, `next_sample` is where it happened.
+        """
+        if self._gate is None:
+            yield from self._cut_step(samples, idle=None)
+            return
+        step = max(1, round(STEP_SECONDS * self._metadata.sample_rate_hz))
+        for start in range(0, len(samples), step):
+            part = samples[start : start + step]
+            yield from self._cut_step(part, idle=self._gated(part))
+
+    def gap(self, missing_samples: int) -> None:
+        """The next samples do not follow those before: `missing_samples` are lost."""
+        self.next_sample += missing_samples
+        self._windower.restart(self.next_sample)
+        self._level.restart()
+        if self._gate is not None:
+            self._gate.gap()
+
+    def _gated(self, samples: NDArray[np.float32]) -> str | None:
+        """Feed the gate with `samples`; why the machine is taken to stand still, or None."""
+        assert self._gate is not None
+        settings = self._gate.settings
+        if self._intake.gate_channel is None:
+            self._level.add(self._used(samples))
+            value, words = self._level.level_dbfs, "level"
+        else:
+            value, words = float(samples[:, self._intake.gate_channel].mean()), "running signal"
+        assert value is not None
+        if not self._gate.update(value, len(samples) / self._metadata.sample_rate_hz):
+            self._last_unjudged_sample = self.next_sample + len(samples)
+        if not self._gate.idle:
+            return None
+        return f"the machine stands still or settles: {words} {value:.4g}, it runs above {settings.start_level:.4g}"
+
+    def _cut_step(self, samples: NDArray[np.float32], *, idle: str | None) -> Iterator[Window | Break | StateChange]:
+        if self._gate is None or self._intake.gate_channel is not None:
+            self._level.add(self._used(samples))
+        self.next_sample += len(samples)
+        if self._intake.channels is not None:
+            samples = samples[:, self._intake.channels]
+        change = self.health.samples(samples, idle=idle)
+        if change is not None:
+            yield change
+        for window in self._windower.push(samples):
+            if window.first_sample < self._last_unjudged_sample:
+                yield Break(idle=1)
+            else:
+                yield window if self._is_fit(window) else Break(withheld=1)
+
+    def _used(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The channels of the source that the model listens to."""
+        used: Sequence[int] = self._metadata.used_channels
+        if self._intake.channels is not None:
+            used = [self._intake.channels[i] for i in used]
+        return samples if len(used) == samples.shape[1] else samples[:, used]
+
+    def _is_fit(self, window: Window) -> bool:
+        """False for a window of which nothing can be said: silence is not an anomaly, and NaN is not normal."""
+        if not np.isfinite(window.samples).all() or self.health.state is State.SILENT:
+            return False
+        if self._metadata.kind == "sensor":
+            return True
+        used = window.samples[:, self._metadata.used_channels]
+        return not has_silent_edge(used, sample_rate_hz=self._metadata.sample_rate_hz)

@@ -1,0 +1,216 @@
+"""Events to an MQTT broker, with QoS 1. paho-mqtt is an extra and imported here alone, when it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from ..extras import require
+from .delivery import DeliveryFailed
+from .outbox_store import Row
+from .tables import MqttTable
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client, MQTTMessageInfo
+
+RECEIVER = "mqtt"
+BATCH = 256
+"""Rows on their way at once."""
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+"""How long the broker may take to answer before the connection is given up."""
+LEAVE_SECONDS = 0.5
+
+
+def topics(line: str, *, prefix: str) -> list[tuple[str, bool]]:
+    """Where the event `line` is published: topics, each with whether the broker retains it for those who come later.
+
+    <prefix>/<source>/event for each event, <prefix>/<source>/score for a score, <prefix>/event where there is no
+    source; retained, the last state and the last word on an alarm: <prefix>/<source>/state and <prefix>/<source>/alarm.
+    """
+    event: dict[str, Any] = json.loads(line)
+    kind, source = str(event["event"]), event.get("source")
+    if source is None:
+        return [(f"{prefix}/event", False)]
+    base = f"{prefix}/{topic_level(str(source))}"
+    if kind == "score":
+        return [(f"{base}/score", False)]
+    found = [(f"{base}/event", False)]
+    if kind == "source_state":
+        found.append((f"{base}/state", True))
+    elif kind in ("alarm_raised", "alarm_cleared", "alarm_open"):
+        found.append((f"{base}/alarm", True))
+    return found
+
+
+def topic_level(name: str) -> str:
+    """`name` as one level of a topic: what MQTT keeps for itself is percent-encoded."""
+    return "".join(f"%{ord(c):02X}" if c in "/+#%" or not c.isprintable() else c for c in name)
+
+
+class MqttPublisher:
+    """A connection to a broker, with a birth message, a last will, and a new client for every attempt."""
+
+    name = RECEIVER
+    batch = BATCH
+
+    def __init__(self, table: MqttTable) -> None:
+        """Raises Unavailable without paho-mqtt, ConfigError for a password or certificate that cannot be read."""
+        require("[mqtt]", "mqtt", ("paho",))
+        machine = topic_level(socket.gethostname())
+        self._table = table
+        self._prefix = table.prefix or f"dasvdd/{machine}"
+        self._client_id = table.client_id or f"dasvdd-{machine}-{self._prefix.replace('/', '-')}"
+        self._client: Client | None = None
+        self._lost = threading.Event()
+        self._make_client(self._client_id)
+
+    @property
+    def address(self) -> str:
+        """The broker, for people."""
+        return f"{self._table.host}:{self._table.port_in_force}"
+
+    def connect(self) -> None:
+        """Be connected and have said so on <prefix>/status."""
+        if self._client is not None and not self._lost.is_set():
+            return
+        self._drop()
+        try:
+            client = self._make_client(self._client_id)
+        except ConfigError as error:
+            raise DeliveryFailed(str(error)) from error
+        client.will_set(f"{self._prefix}/status", "offline", qos=1, retain=True)
+        self._lost.clear()
+        client.on_disconnect = lambda *_: self._lost.set()
+        self._client = client
+        try:
+            _open(client, self._table, self.address)
+            self._await([client.publish(f"{self._prefix}/status", "online", qos=1, retain=True)])
+        except BaseException:
+            self._drop()
+            raise
+
+    def try_connection(self) -> None:
+        """Connect under another client id and leave again, without a message. Raises DeliveryFailed or ConfigError."""
+        client = self._make_client(f"{self._client_id}-check")
+        try:
+            _open(client, self._table, self.address)
+        finally:
+            client.disconnect()
+            client.loop_stop()
+
+    def deliver(self, rows: Sequence[Row], *, delivered: Callable[[Row], None], refused: Callable[[Row], None]) -> None:
+        """Publish `rows`; one is delivered when the broker has acknowledged all of its messages."""
+        assert self._client is not None
+        try:
+            sent = [
+                (
+                    row,
+                    [
+                        self._client.publish(t, row.line, qos=1, retain=r)
+                        for t, r in topics(row.line, prefix=self._prefix)
+                    ],
+                )
+                for row in rows
+            ]
+            for row, messages in sent:
+                self._await(messages)
+                delivered(row)
+        except DeliveryFailed:
+            self._drop()  # a new client sends nothing twice that the outbox would send again
+            raise
+
+    def close(self) -> None:
+        """Say on <prefix>/status that the monitor ends, and disconnect."""
+        if self._client is not None and not self._lost.is_set():
+            message = self._client.publish(f"{self._prefix}/status", "offline", qos=1, retain=True)
+            with contextlib.suppress(RuntimeError, ValueError):
+                message.wait_for_publish(LEAVE_SECONDS)
+            self._client.disconnect()
+        self._drop()
+
+    def _await(self, messages: Iterable[MQTTMessageInfo]) -> None:
+        """Wait until the broker has acknowledged `messages`. Raises DeliveryFailed."""
+        end_seconds = time.monotonic() + ANSWER_SECONDS
+        for message in messages:
+            while not _is_published(message, self.address):
+                if self._lost.is_set():
+                    raise DeliveryFailed(f"the connection to {self.address} was lost")
+                if time.monotonic() >= end_seconds:
+                    raise DeliveryFailed(f"{self.address} did not acknowledge an event in {ANSWER_SECONDS:g} s")
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.on_disconnect = None
+            _cut(client)
+
+    def _make_client(self, client_id: str) -> Client:
+        from paho.mqtt.client import Client, MQTTv311
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        table = self._table
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=True,
+            protocol=MQTTv311,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_SECONDS
+        client.max_inflight_messages_set(2 * BATCH)
+        if table.username:
+            client.username_pw_set(table.username, table.password.read())
+        if table.uses_tls:
+            try:
+                client.tls_set(_text(table.ca_file), _text(table.cert_file), _text(table.key_file))
+            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+                files = [str(p) for p in (table.ca_file, table.cert_file, table.key_file) if p is not None]
+                raise ConfigError(f"[mqtt] TLS: {', '.join(files)} cannot be used: {error}") from error
+        return client
+
+
+def _open(client: Client, table: MqttTable, address: str) -> None:
+    """Connect `client` and wait for the broker's word. Raises DeliveryFailed."""
+    answers: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
+    client.on_connect = lambda _client, _data, _flags, code, _properties: answers.put((code.is_failure, str(code)))
+    try:
+        client.connect(table.host, table.port_in_force, table.keepalive_seconds)
+    except (OSError, ValueError) as error:
+        raise DeliveryFailed(f"no connection to {address}: {error}") from error
+    client.loop_start()
+    try:
+        refused, reason = answers.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise DeliveryFailed(f"{address} does not answer like an MQTT broker") from None
+    if refused:
+        raise DeliveryFailed(f"{address} refuses the connection: {reason}. Are username and password right?")
+
+
+def _cut(client: Client) -> None:
+    """Close the connection without taking leave, so that the broker sends the last will."""
+    connection: Any = client.socket()
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+    client.loop_stop()
+
+
+def _is_published(message: MQTTMessageInfo, address: str) -> bool:
+    """Wait a moment for the acknowledgement of `message`; whether it has come."""
+    try:
+        message.wait_for_publish(0.2)
+        return message.is_published()
+    except (RuntimeError, ValueError) as error:
+        raise DeliveryFailed(f"{address}: {error}") from error
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)

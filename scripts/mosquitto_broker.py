@@ -1,0 +1,59 @@
+"""A real mosquitto on a loopback port, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+
+def free_port() -> int:
+    """A TCP port on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Broker:
+    """mosquitto with its files in `folder`. It takes what it is given without limit, and keeps nothing on disk."""
+
+    def __init__(self, folder: Path, *, more: str = "allow_anonymous true\n") -> None:
+        """`more`: lines of mosquitto.conf behind the listener. Not started yet."""
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        self._log = folder / "mosquitto.log"
+        limits = "max_queued_messages 0\nmax_inflight_messages 0\npersistence false\n"
+        self._config.write_text(f"{limits}user root\nlistener {self.port} 127.0.0.1\n{more}")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stdout=log, stderr=log)
+        end_seconds = time.monotonic() + 10.0
+        while time.monotonic() < end_seconds and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError(f"mosquitto does not listen: {self._log.read_text()}")
+
+    def stop(self) -> None:
+        """Kill it at once, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
