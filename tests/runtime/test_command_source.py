@@ -254,7 +254,7 @@ def test_a_password_is_in_no_argument_and_in_no_log(tmp_path: Path, caplog: pyte
 
     (tmp_path / "password").write_text("s3cret/word\n")
     server = serve(tmp_path, Guarded)
-    base = {"name": "r", "kind": "rtsp", "user": "user", "password_file": tmp_path / "password"}
+    base = {"name": "r", "kind": "rtsp", "username": "user", "password_file": tmp_path / "password"}
     for file, ends in (("a.wav", "exit code 0"), ("none.wav", "exit code")):
         table = RtspTable.model_validate({**base, "url": f"http://127.0.0.1:{server.server_port}/{file}"})
         assert "s3cret" not in " ".join(ffmpeg_arguments(table, sample_rate_hz=16000, channels=1))
@@ -277,7 +277,7 @@ def test_a_password_is_in_no_argument_and_in_no_log(tmp_path: Path, caplog: pyte
         ('url = "file:///etc/passwd"', "rtsp://"),
         ('url = "-f"', "rtsp://"),
         ('url = "rtsp://h/\'x"', "quote"),
-        ('url = "rtsp://h/s"\nuser = "u"', "belong together"),
+        ('url = "rtsp://h/s"\nusername = "u"', "belong together"),
     ],
 )
 def test_urls_that_cannot_be_used_are_refused(tmp_path: Path, keys: str, says: str) -> None:
@@ -292,6 +292,6 @@ def test_urls_that_cannot_be_used_are_refused(tmp_path: Path, keys: str, says: s
 def test_a_secret_that_is_not_there_is_a_configuration_error() -> None:
     """The error names the variable."""
     os.environ.pop("NO_SUCH_SECRET", None)
-    table = RtspTable(name="r", kind="rtsp", url="rtsp://h/s", user="u", password_env="NO_SUCH_SECRET")
+    table = RtspTable(name="r", kind="rtsp", url="rtsp://h/s", username="u", password_env="NO_SUCH_SECRET")
     with pytest.raises(ConfigError, match="NO_SUCH_SECRET"):
         source_at(table, sample_rate_hz=16000, channel_names=["0"]).open()

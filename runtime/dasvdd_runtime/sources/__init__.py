@@ -17,8 +17,8 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
     if table.gives_sound and metadata.kind == "sensor":
         raise ConfigError(
             f"source '{table.name}' gives sound, but the model '{metadata.name}' judges sensors "
-            f'({", ".join(metadata.channel_names)} in {", ".join(metadata.units)}). Use kind = "file", or '
-            'kind = "stdin" with format = "csv" or "f32le".'
+            f'({", ".join(metadata.channel_names)} in {", ".join(metadata.units)}). Use kind = "file", or kind = '
+            '"stdin" or "command" with format = "csv" or "f32le".'
         )
     return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
 

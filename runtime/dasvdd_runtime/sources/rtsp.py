@@ -7,7 +7,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from .command import CommandSource
 from .decoders import make_decoder
-from .secret import read_secret
 from .tables import RtspTable
 
 PROTOCOLS = "pipe,file,rtsp,rtsps,rtp,srtp,srt,udp,tcp,tls,http,https,crypto"
@@ -15,33 +14,30 @@ PROTOCOLS = "pipe,file,rtsp,rtsps,rtp,srtp,srt,udp,tcp,tls,http,https,crypto"
 
 def rtsp_source(table: RtspTable, *, sample_rate_hz: float, channel_names: list[str]) -> CommandSource:
     """ffmpeg as a source. Each of its first channels is a channel of the model; none are mixed."""
-
-    def password() -> str | None:
-        return read_secret("password", table.password_file, table.password_env)
+    password = table.password
 
     def feed() -> bytes:
-        return _playlist(table, password() or "").encode()
+        return _playlist(table, password.read() or "").encode()
 
     def conceal(line: str) -> str:
-        secret = password()
+        secret = password.read()
         for written in (secret, quote(secret, safe="")) if secret else ():
             line = line.replace(written, "***")
         return line
 
-    secret = table.password_file is not None or table.password_env is not None
     nothing: Callable[[str], str] = str
     return CommandSource(
         ffmpeg_arguments(table, sample_rate_hz=sample_rate_hz, channels=len(channel_names)),
         sample_rate_hz=sample_rate_hz,
         new_decoder=lambda: make_decoder("s16le", channel_names),
-        feed=feed if secret else None,
-        conceal=conceal if secret else nothing,
+        feed=feed if table.username else None,
+        conceal=conceal if table.username else nothing,
     )
 
 
 def ffmpeg_arguments(table: RtspTable, *, sample_rate_hz: float, channels: int) -> list[str]:
     """ffmpeg's command line. With a secret, the URL comes through standard input: every user can read an argv."""
-    if table.password_file is not None or table.password_env is not None:
+    if table.username:
         source = ["-protocol_whitelist", PROTOCOLS, "-f", "concat", "-safe", "0", "-i", "pipe:0"]
     else:
         source = [*(["-rtsp_transport", table.transport] if _is_rtsp(table) else []), "-i", table.url]
@@ -55,7 +51,7 @@ def _playlist(table: RtspTable, secret: str) -> str:
     """A list of one entry for ffmpeg's concat reader: the URL with its credentials."""
     parts = urlsplit(table.url)
     host = parts.netloc.rpartition("@")[2]
-    url = urlunsplit(parts._replace(netloc=f"{quote(table.user, safe='')}:{quote(secret, safe='')}@{host}"))
+    url = urlunsplit(parts._replace(netloc=f"{quote(table.username, safe='')}:{quote(secret, safe='')}@{host}"))
     option = f"option rtsp_transport {table.transport}\n" if _is_rtsp(table) else ""
     return f"ffconcat version 1.0\nfile '{url}'\n{option}"
 

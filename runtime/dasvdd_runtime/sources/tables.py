@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from ..secret import Secret
 from ..strict_config import StrictModel
 
 
@@ -138,9 +139,9 @@ class RtspTable(_SourceTable):
     """Without a password."""
     transport: Literal["tcp", "udp"] = "tcp"
     """Of RTSP."""
-    user: str = ""
+    username: str = ""
     password_file: Path | None = None
-    password_env: str | None = Field(default=None, min_length=1)
+    password_env: str = ""
     """The name of an environment variable."""
 
     @model_validator(mode="after")
@@ -153,14 +154,19 @@ class RtspTable(_SourceTable):
         if parts.scheme not in STREAM_SCHEMES:
             raise ValueError(f"the url begins with none of {', '.join(s + '://' for s in STREAM_SCHEMES)}")
         if "@" in parts.netloc:
-            raise ValueError("the url holds a user or a password: use `user` and `password_file` or `password_env`")
+            raise ValueError("the url holds a user or a password: use `username` and `password_file` or `password_env`")
         if any(sign in self.url for sign in "'\n\r\\"):
             raise ValueError("the url holds a quote, a backslash or a line break: write it percent-encoded")
-        if self.password_file is not None and self.password_env is not None:
-            raise ValueError("give password_file or password_env, not both")
-        if bool(self.user) != (self.password_file is not None or self.password_env is not None):
-            raise ValueError("user and password_file (or password_env) belong together: one is missing")
+        if self.password_file is not None and self.password_env:
+            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        if bool(self.username) != (self.password_file is not None or bool(self.password_env)):
+            raise ValueError("username and password_file (or password_env) belong together: one is missing")
         return self
+
+    @property
+    def password(self) -> Secret:
+        """Where its password stands."""
+        return Secret(label=f"source '{self.name}': password", file=self.password_file, env=self.password_env)
 
     @property
     def gives_sound(self) -> bool:
