@@ -17,9 +17,10 @@ from dasvdd_runtime.capture import Capture, Ended, Message, MessageQueue, Missin
 from dasvdd_runtime.errors import ConfigError, DasvddError, DataError
 from dasvdd_runtime.sources import make_source
 from dasvdd_runtime.sources.base import Block, Source, SourceLost
+from dasvdd_runtime.sources.decoders import CsvDecoder, PcmDecoder
 from dasvdd_runtime.sources.file import FileSource
 from dasvdd_runtime.sources.microphone import InputDevice, choose_device
-from dasvdd_runtime.sources.stdin import CsvDecoder, PcmDecoder, StdinSource
+from dasvdd_runtime.sources.stdin import StdinSource
 from dasvdd_runtime.sources.tables import FileTable, MicrophoneTable, StdinTable
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +95,7 @@ def test_pcm_may_be_cut_anywhere(cuts: list[int], channels: int) -> None:
     expected, _ = soundfile.read(
         io.BytesIO(data), samplerate=16000, channels=channels, format="RAW", subtype="PCM_16", always_2d=True
     )
-    np.testing.assert_array_equal(np.concatenate(found), expected.astype(np.float32))
+    np.testing.assert_array_equal(np.concatenate([*found, decoder.finish()]), expected.astype(np.float32))
 
 
 @given(cuts=st.lists(st.integers(0, 60), max_size=8))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from ..errors import ConfigError
+from ..secret import Secret
 from ..strict_config import StrictModel
 
 
@@ -21,31 +20,6 @@ class OutboxTable(StrictModel):
     """For outbox.db; relative to the TOML file."""
     max_events: int = Field(default=100_000, ge=100)
     max_bytes: int = Field(default=50_000_000, ge=100_000)
-
-
-class Secret(StrictModel):
-    """Where a secret is read from, each time that it is needed, so that a new one needs no restart."""
-
-    label: str
-    file: Path | None
-    env: str
-
-    def read(self) -> str | None:
-        """The secret, or None where none is configured. Raises ConfigError where it is not there."""
-        if self.env:
-            value = os.environ.get(self.env, "")
-            if not value:
-                raise ConfigError(f"{self.label}_env: the environment variable {self.env} is not set or empty")
-            return value
-        if self.file is None:
-            return None
-        try:
-            value = self.file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self.label}_file: {self.file} cannot be read: {_short(error)}") from error
-        if not value:
-            raise ConfigError(f"{self.label}_file: {self.file} is empty")
-        return value
 
 
 class MqttTable(StrictModel):
@@ -151,7 +125,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _short(error: OSError | UnicodeDecodeError) -> str:
-    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..contract import ModelMetadata
 from ..errors import ConfigError
 from .base import Source
-from .tables import FileTable, MicrophoneTable, SourceTable
+from .tables import CommandTable, FileTable, MicrophoneTable, RtspTable, SourceTable
 
 
 def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
@@ -17,8 +17,8 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
     if table.gives_sound and metadata.kind == "sensor":
         raise ConfigError(
             f"source '{table.name}' gives sound, but the model '{metadata.name}' judges sensors "
-            f'({", ".join(metadata.channel_names)} in {", ".join(metadata.units)}). Use kind = "file", or '
-            'kind = "stdin" with format = "csv" or "f32le".'
+            f'({", ".join(metadata.channel_names)} in {", ".join(metadata.units)}). Use kind = "file", or kind = '
+            '"stdin" or "command" with format = "csv" or "f32le".'
         )
     return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
 
@@ -40,6 +40,19 @@ def source_at(table: SourceTable, *, sample_rate_hz: float, channel_names: list[
             real_time=real_time,
             may_have_more=table.channels is not None,
             time_column=table.time_column,
+        )
+    if isinstance(table, RtspTable):
+        from .rtsp import rtsp_source
+
+        return rtsp_source(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+    if isinstance(table, CommandTable):
+        from .command import CommandSource
+        from .decoders import make_decoder
+
+        return CommandSource(
+            table.argv,
+            sample_rate_hz=sample_rate_hz,
+            new_decoder=lambda: make_decoder(table.format, channel_names),
         )
     from .stdin import StdinSource
 

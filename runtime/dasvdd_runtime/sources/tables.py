@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from ..secret import Secret
 from ..strict_config import StrictModel
 
 
@@ -106,4 +108,78 @@ class StdinTable(_SourceTable):
         return "standard input"
 
 
-SourceTable = Annotated[MicrophoneTable | FileTable | StdinTable, Field(discriminator="kind")]
+class CommandTable(_SourceTable):
+    """`[[source]]` with kind = "command": a program that is started, and started again whenever it ends."""
+
+    kind: Literal["command"]
+    argv: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    """The program and its arguments, one string each; no shell reads them. It runs in the monitor's folder."""
+    format: Literal["s16le", "f32le", "csv"]
+    """What it writes on standard output, at the model's sample rate."""
+
+    @property
+    def gives_sound(self) -> bool:
+        """Unless it may be rows or floats of a sensor."""
+        return self.format == "s16le"
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return f"the program '{self.argv[0]}'"
+
+
+STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtp", "srt", "udp", "tcp")
+
+
+class RtspTable(_SourceTable):
+    """`[[source]]` with kind = "rtsp": the sound of a network stream, read by ffmpeg."""
+
+    kind: Literal["rtsp"]
+    url: str
+    """Without a password."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """Of RTSP."""
+    username: str = ""
+    password_file: Path | None = None
+    password_env: str = ""
+    """The name of an environment variable."""
+
+    @model_validator(mode="after")
+    def _url_can_be_shown(self) -> RtspTable:
+        # Judged for the whole table, since the message of a single key would repeat what it holds.
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            raise ValueError("the url cannot be read") from None
+        if parts.scheme not in STREAM_SCHEMES:
+            raise ValueError(f"the url begins with none of {', '.join(s + '://' for s in STREAM_SCHEMES)}")
+        if "@" in parts.netloc:
+            raise ValueError("the url holds a user or a password: use `username` and `password_file` or `password_env`")
+        if any(sign in self.url for sign in "'\n\r\\"):
+            raise ValueError("the url holds a quote, a backslash or a line break: write it percent-encoded")
+        if self.password_file is not None and self.password_env:
+            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        if bool(self.username) != (self.password_file is not None or bool(self.password_env)):
+            raise ValueError("username and password_file (or password_env) belong together: one is missing")
+        return self
+
+    @property
+    def password(self) -> Secret:
+        """Where its password stands."""
+        return Secret(label=f"source '{self.name}': password", file=self.password_file, env=self.password_env)
+
+    @property
+    def gives_sound(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return self.url.partition("?")[0]
+
+
+SourceTable = Annotated[
+    MicrophoneTable | FileTable | StdinTable | CommandTable | RtspTable,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,38 @@
+"""Where a secret stands: a file or the environment, never the configuration itself, and never the log."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import ConfigError
+from .strict_config import StrictModel
+
+
+class Secret(StrictModel):
+    """Where a secret is read from, each time that it is needed, so that a new one needs no restart."""
+
+    label: str
+    file: Path | None
+    env: str
+
+    def read(self) -> str | None:
+        """The secret, or None where none is configured. Raises ConfigError where it is not there."""
+        if self.env:
+            value = os.environ.get(self.env, "")
+            if not value:
+                raise ConfigError(f"{self.label}_env: the environment variable {self.env} is not set or empty")
+            return value
+        if self.file is None:
+            return None
+        try:
+            value = self.file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.label}_file: {self.file} cannot be read: {_short(error)}") from error
+        if not value:
+            raise ConfigError(f"{self.label}_file: {self.file} is empty")
+        return value
+
+
+def _short(error: OSError | UnicodeDecodeError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"

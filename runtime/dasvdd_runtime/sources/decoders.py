@@ -1,0 +1,175 @@
+"""Bytes of a pipe, cut anywhere -> samples: raw PCM, or CSV rows of sensor values."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+PipeFormat = Literal["s16le", "f32le", "csv"]
+MAX_LINE_BYTES = 1_000_000
+HEADER_BYTES = 4
+AUDIO_HEADERS = {b"RIFF": "WAV", b"RF64": "WAV", b"RIFX": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"FORM": "AIFF"}
+LEAST_JUDGED_SAMPLES = 100
+LARGEST_VALUE = 1e12
+ABSURD_SHARE = 0.1
+USUAL_NAN_BITS = np.array([0x7FC00000, 0xFFC00000], np.uint32)
+"""NaN as arithmetic and parsers make it, of either sign."""
+
+
+class Decoder(Protocol):
+    """Bytes, cut anywhere -> samples [n, channels]. `decode` and `finish` raise DataError."""
+
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        """The samples that `data` completes."""
+
+    def finish(self) -> NDArray[np.float32]:
+        """What is left at the end."""
+
+
+def make_decoder(format: PipeFormat, channel_names: list[str]) -> Decoder:
+    """The decoder of a stream that begins."""
+    if format == "csv":
+        return CsvDecoder(channel_names)
+    return PcmDecoder(format=format, channels=len(channel_names))
+
+
+class PcmDecoder:
+    """Bytes of interleaved PCM, cut anywhere -> samples [n, channels] with full scale 1.0."""
+
+    def __init__(self, *, format: Literal["s16le", "f32le"], channels: int) -> None:
+        self._dtype = np.dtype("<i2" if format == "s16le" else "<f4")
+        self._scale = 1 / 32768 if format == "s16le" else 1.0
+        self._channels = channels
+        self._pending = b""
+        self._begun = False
+
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        """Whole samples so far; a cut one waits for its rest.
+
+        Raises DataError where the stream begins like an audio file, or where f32le cannot be what it holds.
+        """
+        data = self._pending + data
+        if not self._begun and len(data) < HEADER_BYTES:
+            self._pending = data
+            return self._none
+        if not self._begun:
+            self._begun = True
+            _refuse_header(data[:HEADER_BYTES])
+        whole = len(data) - len(data) % (self._dtype.itemsize * self._channels)
+        self._pending = data[whole:]
+        values = np.frombuffer(data[:whole], self._dtype).reshape(-1, self._channels).astype(np.float32)
+        if self._dtype.kind == "f":
+            _refuse_what_is_no_float(values)
+        return values * np.float32(self._scale)
+
+    def finish(self) -> NDArray[np.float32]:
+        """What is left of a stream that was too short to show how it begins; half a sample is none."""
+        if self._begun:
+            return self._none
+        self._begun = True
+        return self.decode(b"")
+
+    @property
+    def _none(self) -> NDArray[np.float32]:
+        return np.empty((0, self._channels), np.float32)
+
+
+class CsvDecoder:
+    """Lines of comma, semicolon or tab separated numbers, cut anywhere -> rows [n, channels].
+
+    A first line that is not numeric is a header, from which the model's channels are picked by name; without one, or
+    where it does not name them, the columns must be the model's channels in order. A cell that is not a number, and
+    a row of another length, become NaN: the windows with it are a fault of the source, and monitoring goes on.
+    """
+
+    def __init__(self, channel_names: list[str]) -> None:
+        self._channel_names = channel_names
+        self._pending = b""
+        self._delimiter = ","
+        self._width = 0
+        self._columns: list[int] = []
+
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        """The rows that `data` completes. Raises DataError if the first line cannot hold the model's channels."""
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        if len(self._pending) > MAX_LINE_BYTES:
+            lines, self._pending = [*lines, self._pending], b""
+        rows = [row for line in lines if (row := self._row(line)) is not None]
+        return np.array(rows, np.float32).reshape(-1, len(self._channel_names))
+
+    def finish(self) -> NDArray[np.float32]:
+        """The last row, if no line feed ended it."""
+        return self.decode(b"\n")
+
+    def _row(self, line: bytes) -> list[float] | None:
+        """The model's channels of one line; None for an empty line and for the header."""
+        text = line.decode("utf-8", errors="replace").strip("\r \ufeff")
+        if not text:
+            return None
+        if not self._columns:
+            self._delimiter = max(",;\t", key=text.count)
+            cells = self._cells(text)
+            self._width = len(cells)
+            self._columns = self._choose_columns(cells)
+            if not all(_is_number(cell) for cell in cells):
+                return None
+        cells = self._cells(text)
+        if len(cells) != self._width:
+            return [float("nan")] * len(self._columns)
+        return [_number(cells[column]) for column in self._columns]
+
+    def _cells(self, text: str) -> list[str]:
+        return [cell.strip(' "') for cell in text.split(self._delimiter)]
+
+    def _choose_columns(self, cells: list[str]) -> list[int]:
+        if all(name in cells for name in self._channel_names):
+            return [cells.index(name) for name in self._channel_names]
+        if len(cells) == len(self._channel_names):
+            return list(range(len(cells)))
+        raise DataError(
+            f"the first line of the CSV has {len(cells)} columns ({', '.join(cells[:8])}), but the model takes "
+            f"{len(self._channel_names)} ({', '.join(self._channel_names)}). "
+            "Send a header line with these names, or these columns alone."
+        )
+
+
+def _refuse_header(start: bytes) -> None:
+    """Raise DataError if a raw stream begins with the header of an audio file, which would be heard as a click."""
+    name = AUDIO_HEADERS.get(start)
+    if name is not None:
+        raise DataError(
+            f"the stream begins with the header of a {name} file, but raw samples are wanted. "
+            "Send them without a header: arecord -t raw, sox ... -t raw -, or ffmpeg ... -f s16le -."
+        )
+
+
+def _refuse_what_is_no_float(values: NDArray[np.float32]) -> None:
+    """Raise DataError if many `values` cannot be measurements: most likely integers that were declared as f32le.
+
+    Of 16-bit sound read as floats, the negative half becomes values beyond any unit, or NaN as no arithmetic makes it.
+    """
+    if len(values) < LEAST_JUDGED_SAMPLES:
+        return
+    made_up_nan = np.isnan(values) & ~np.isin(values.view(np.uint32), USUAL_NAN_BITS)
+    absurd = float(np.mean(made_up_nan | (np.isfinite(values) & (np.abs(values) > LARGEST_VALUE))))
+    if absurd > ABSURD_SHARE:
+        raise DataError(
+            f"{100 * absurd:.0f} % of the f32le values are beyond {LARGEST_VALUE:g} or no numbers, at most "
+            f'{100 * ABSURD_SHARE:.0f} % may be: these are not 32-bit floats. 16-bit samples need format = "s16le".'
+        )
+
+
+def _number(cell: str) -> float:
+    """The number in `cell`, or NaN."""
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "" or cell.lower() == "nan" or not np.isnan(_number(cell))

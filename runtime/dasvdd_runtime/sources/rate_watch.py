@@ -1,0 +1,55 @@
+"""Does a pipe deliver at the rate that it is taken for? Pure: told of arrivals, it keeps no clock."""
+
+from __future__ import annotations
+
+import math
+
+
+class RateWatch:
+    """Counts samples over stretches of STRETCH_SECONDS against a monotonic clock.
+
+    The first stretch is not judged, since a pipe that was opened late delivers what had gathered. A source is told of
+    once, and again only after it was right in between.
+    """
+
+    STRETCH_SECONDS = 10.0
+    TOLERANCE = 0.03
+    """Far above the drift of any clock, far below the step between two usual rates."""
+
+    def __init__(self, sample_rate_hz: float, *, most_times: float = math.inf) -> None:
+        """What comes `most_times` faster than real time or more is not told of."""
+        self._sample_rate_hz = sample_rate_hz
+        self._most_times = most_times
+        self._start_seconds: float | None = None
+        self._stretch = 0
+        self._counted = 0
+        self._told = False
+
+    def reopened(self) -> None:
+        """The pipe begins anew."""
+        self._start_seconds = None
+        self._stretch = 0
+
+    def arrived(self, now_seconds: float, samples: int) -> str | None:
+        """`samples` arrived at `now_seconds`; returns what is wrong, beginning with 'gives', once it is known."""
+        if self._start_seconds is None:
+            self._start_seconds, self._counted = now_seconds, 0
+            return None
+        self._counted += samples
+        seconds = now_seconds - self._start_seconds
+        if seconds < self.STRETCH_SECONDS:
+            return None
+        measured_hz = self._counted / seconds
+        self._start_seconds, self._counted = now_seconds, 0
+        self._stretch += 1
+        if self._stretch == 1:
+            return None
+        times = measured_hz / self._sample_rate_hz
+        wrong = abs(times - 1) > self.TOLERANCE and 0 < times < self._most_times
+        told, self._told = self._told, wrong
+        if not wrong or told:
+            return None
+        return (
+            f"gives {measured_hz:.5g} samples a second, but is taken for {self._sample_rate_hz:g} Hz. "
+            "If it is a live source, its rate, format or number of channels is not what was declared."
+        )
