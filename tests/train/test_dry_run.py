@@ -61,3 +61,12 @@ def test_it_ends_as_the_training_would(tmp_path: Path) -> None:
     assert (done.returncode, "no usable recording" in done.stderr) == (65, True)
     done = dasvdd_train(tmp_path, "silent.wav")
     assert (done.returncode, "--dry-run" in done.stderr) == (2, True)
+
+
+def test_a_dry_run_refuses_what_a_training_would_refuse(tmp_path: Path) -> None:
+    """Fewer feature vectors than a batch takes end a dry run as they end a training, with both numbers."""
+    path = tmp_path / "short.csv"
+    path.write_text("time,x\n" + "".join(f"{i / 200},{i % 7}\n" for i in range(4000)))
+    done = dasvdd_train(tmp_path, "short.csv", "--dry-run")
+    assert done.returncode == 65
+    assert "feature vectors, and one batch takes 200" in done.stderr

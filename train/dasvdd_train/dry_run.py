@@ -18,7 +18,7 @@ from .features import FeatureVectors, frame_table
 from .front_ends import FrontEnd
 from .model import DasvddModel
 from .prepare import Listener, Prepared, prepare
-from .trainer import choose_device, member_for, recipe_for, train_to_epoch_end
+from .trainer import choose_device, member_for, recipe_for, require_a_batch, train_to_epoch_end
 from .training_state import initial_state
 
 ROLES: tuple[Role, ...] = ("train", "holdout", "test_normal", "test_anomalous")
@@ -70,7 +70,9 @@ def plan(segments: Sequence[Segment], config: TrainConfig, *, listener: Listener
     ]
     trained = frames[: len(prepared.training)]
     vectors = sum(max(0, count - prepared.model.stacked_frames + 1) for count in trained)
-    steps = prepared.config.training.epochs * max(1, vectors // prepared.config.training.batch_rows)
+    batch_rows = prepared.config.training.batch_rows
+    require_a_batch(vectors, batch_rows)
+    steps = prepared.config.training.epochs * (vectors // batch_rows)
     warnings = [*prepared.warnings, *_warnings(prepared, vectors)]
     return Plan(
         roles=_roles(prepared),

@@ -116,6 +116,15 @@ def member_for(
     return Member(vectors, **own, holdout=holdout, on_epoch=on_epoch)
 
 
+def require_a_batch(vectors: int, batch_rows: int) -> None:
+    """Raises DataError for fewer feature vectors than one batch takes."""
+    if vectors < batch_rows:
+        raise DataError(
+            f"too little data: {vectors} feature vectors, and one batch takes {batch_rows}. "
+            "Record the machine for longer, or lower training.batch_rows."
+        )
+
+
 def train_members(
     members: Sequence[Member],
     recipe: Recipe,
@@ -131,11 +140,7 @@ def train_members(
     a single member. Raises DataError for fewer vectors than one batch.
     """
     for member in members:
-        if len(member.vectors) < recipe.batch_rows:
-            raise DataError(
-                f"too little data: {len(member.vectors)} feature vectors, and one batch takes {recipe.batch_rows}. "
-                "Record the machine for longer, or lower training.batch_rows."
-            )
+        require_a_batch(len(member.vectors), recipe.batch_rows)
     torch.set_flush_denormal(True)
     goes_on = checkpoint is not None and checkpoint.exists()
     state = initial_state(members, recipe, device, saved=goes_on)

@@ -14,7 +14,7 @@ from .dasvdd import Optimisers, automatic_gamma
 from .features import FeatureVectors, join
 from .metrics import EpochMetrics
 from .network import Activation, build_decoder, build_encoder
-from .stacking import NetworkStack, empty_stack, stack_networks
+from .stacking import NetworkStack, empty_stack
 
 ROWS_AT_ONCE = 16384
 """Rows in a pass over all training data, those of all members together."""
@@ -189,13 +189,15 @@ def _begin(
     recipe: Recipe, seed: int, trials: int, data: Mapping[int, FeatureVectors], device: torch.device
 ) -> Beginning:
     """Draw from `seed` the networks of all `trials`, for the gamma of each of `data`, then those that are trained."""
+    like = _build(recipe)
     torch.manual_seed(seed)
     gammas: dict[int, float] = {}
     if trials:
-        drawn = [_build(recipe) for _ in range(trials)]
-        encoders = stack_networks([encoder for encoder, _ in drawn], device)
-        decoders = stack_networks([decoder for _, decoder in drawn], device)
-        del drawn
+        encoders, decoders = (empty_stack(trials, network, device) for network in like)
+        for trial in range(trials):
+            encoder, decoder = _build(recipe)
+            encoders.put(trial, encoder)
+            decoders.put(trial, decoder)
         found = [automatic_gamma(part.chunks(ROWS_AT_ONCE // trials + 1), encoders, decoders) for part in data.values()]
         gammas = dict(zip(data, torch.stack(found).tolist(), strict=True))
     encoder, decoder = _build(recipe)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ class Job:
     """Normal rows, [n, features]."""
     settings: CellSettings
     seed: int
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     @property
     def recipe(self) -> Recipe:
@@ -55,6 +57,7 @@ class Job:
             center="mean_code" if settings.center == "fixed" else "random",
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
+            precision=self.precision,
         )
 
 
@@ -114,7 +117,7 @@ def fit_many(
         settings = job.settings
         member = Member(shared[id(job.rows)], job.seed, settings.epochs, settings.gamma, settings.gamma_initialisations)
         members.append(member)
-    members[0] = Member(**{**vars(members[0]), "on_epoch": on_epoch})
+    members[0] = replace(members[0], on_epoch=on_epoch)
     for number, trained in train_members(members, recipe, choose_device(device), on_step=on_step):
         yield number, trained if isinstance(trained, DataError) else _fitted(trained, recipe)
 
