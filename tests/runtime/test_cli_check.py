@@ -232,3 +232,17 @@ def test_a_librarys_exception_is_a_fault_of_the_device() -> None:
     with pytest.raises(DasvddError, match="driver says no") as caught:
         capture.samples()
     assert caught.value.exit_code == 69
+
+
+def test_a_program_as_source_is_listened_to(site: Path) -> None:
+    """The line of a program names it; one that ends at once fails with its last words and the code of a device."""
+    np.clip(noise(20, seed=1) * 32768, -32768, 32767).astype("<i2").tofile(site / "pump.raw")
+    keys = 'kind = "command"\nformat = "s16le"\nargv = ["sh", "-c", "{}"]'
+    configure(site, source=keys.format(f"cat {site / 'pump.raw'}; sleep 30"))
+    result = check(site)
+    assert result.exit_code == 0, result.output
+    assert "from the program 'sh'" in result.stdout
+    configure(site, source=keys.format("echo no card >&2; exit 2"))
+    result = check(site)
+    assert result.exit_code == 69
+    assert "exit code 2; its last words: no card" in result.stdout

@@ -64,6 +64,14 @@ def exists(process: int) -> bool:
         return False
 
 
+def all_end(processes: list[int], *, seconds: float = 2.0) -> bool:
+    """Whether none of `processes` is left; a signal that was sent may still be on its way."""
+    deadline = time.monotonic() + seconds
+    while any(exists(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not any(exists(process) for process in processes)
+
+
 def test_a_program_is_started_again_with_its_header() -> None:
     """Its end is a lost source with exit code and last words; opened again, header and rows are read anew."""
     source = shell("echo t,x; echo 1,2.5; echo the sensor broke >&2; exit 3")
@@ -96,8 +104,7 @@ def test_closing_ends_a_program_that_ignores_sigterm_and_its_children(tmp_path: 
     assert time.monotonic() - begin < 3.0
     processes = [int(line) for line in pids.read_text().split()]
     assert len(processes) == 2
-    time.sleep(0.2)
-    assert not any(exists(process) for process in processes)
+    assert all_end(processes)
 
 
 def test_closing_ends_what_a_dead_leader_left_behind(tmp_path: Path) -> None:
@@ -107,8 +114,7 @@ def test_closing_ends_what_a_dead_leader_left_behind(tmp_path: Path) -> None:
     source.open()
     read(source, 1)
     source.close()
-    time.sleep(0.1)
-    assert not exists(int(pids.read_text()))
+    assert all_end([int(pids.read_text())])
 
 
 def test_no_argument_is_read_by_a_shell() -> None:
