@@ -124,7 +124,9 @@ def test_a_checkpoint_cut_at_any_length_is_named(tmp_path: Path) -> None:
 
 
 def start(data: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    code = "from dasvdd_train.cli import main; main(prog_name='dasvdd-train')"
+    # A shell's background job, in which these tests may run, ignores Ctrl-C, and so would its children.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from dasvdd_train.cli import main; main(prog_name='dasvdd-train')"
     command = [sys.executable, "-c", code, str(data), "--out", str(out), *TINY, "--epochs", "30", *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
