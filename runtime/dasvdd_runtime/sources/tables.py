@@ -90,17 +90,20 @@ class FileTable(_SourceTable):
         return "the beginning of the file"
 
 
-class StdinTable(_SourceTable):
-    """`[[source]]` with kind = "stdin": what another program pipes in, at the model's sample rate."""
-
-    kind: Literal["stdin"]
+class _PipeTable(_SourceTable):
     format: Literal["s16le", "f32le", "csv"]
-    """Raw interleaved PCM (little-endian), or one CSV row a sample."""
+    """Raw interleaved PCM (little-endian), or one CSV row a sample; at the model's sample rate."""
 
     @property
     def gives_sound(self) -> bool:
         """Unless it may be rows or floats of a sensor."""
         return self.format == "s16le"
+
+
+class StdinTable(_PipeTable):
+    """`[[source]]` with kind = "stdin": what another program pipes in, at the model's sample rate."""
+
+    kind: Literal["stdin"]
 
     @property
     def description(self) -> str:
@@ -108,19 +111,12 @@ class StdinTable(_SourceTable):
         return "standard input"
 
 
-class CommandTable(_SourceTable):
+class CommandTable(_PipeTable):
     """`[[source]]` with kind = "command": a program that is started, and started again whenever it ends."""
 
     kind: Literal["command"]
     argv: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
     """The program and its arguments, one string each; no shell reads them. It runs in the monitor's folder."""
-    format: Literal["s16le", "f32le", "csv"]
-    """What it writes on standard output, at the model's sample rate."""
-
-    @property
-    def gives_sound(self) -> bool:
-        """Unless it may be rows or floats of a sensor."""
-        return self.format == "s16le"
 
     @property
     def description(self) -> str:
