@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.manifest import read_manifest
+from monitor_child import MONITOR, Events, MonitorChild
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
-MONITOR = [sys.executable, "-c", "from dasvdd_runtime.cli import main; main()"]
 STDIN = '[model]\npath = "model.onnx"\n[[source]]\nname = "pump7"\nkind = "stdin"\nformat = "s16le"\n'
 LATCH = '[state]\ndirectory = "state"\n[alarm]\nlatch = true\n'
-
-Events = list[dict[str, Any]]
 
 
 def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
@@ -36,57 +31,13 @@ def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[n
 FAULT = np.concatenate([noise(3), noise(4, amplitude=0.5), noise(15)])
 
 
-class Monitor:
-    """`dasvdd-monitor run` as a child that is fed, and whose events are read as they come."""
+class Monitor(MonitorChild):
+    """A monitor that must end well."""
 
-    def __init__(self, config: Path, environment: dict[str, str]) -> None:
-        self.events: Events = []
-        self.errors: list[bytes] = []
-        self.process = subprocess.Popen(
-            [*MONITOR, "run", str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
-        )
-        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_errors)]
-        for reader in self._readers:
-            reader.start()
-
-    def of_kind(self, kind: str) -> Events:
-        return [event for event in list(self.events) if event["event"] == kind]
-
-    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 20) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if len(found := self.of_kind(kind)) >= count:
-                return found[count - 1]
-            time.sleep(0.02)
-        raise AssertionError(f"no {kind} number {count}: {self.events[-5:]} {self.errors}")
-
-    def feed(self, samples: NDArray[np.float32]) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(np.round(32767 * samples).astype("<i2").tobytes())
-        self.process.stdin.flush()
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(20) == 0
-        for reader in self._readers:
-            reader.join()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
-
-    def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        self.errors.extend(self.process.stderr)
+    def stop(self) -> int:
+        code = super().stop()
+        assert code == 0
+        return code
 
 
 @pytest.fixture
@@ -104,8 +55,7 @@ def start(tiny_model: Any, tmp_path: Path) -> Any:
 
     yield make
     for monitor in started:
-        monitor.process.kill()
-        monitor.process.wait()
+        monitor.kill()
 
 
 def command(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,13 +22,11 @@ from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting
 from dasvdd_runtime.service import Channel, Service
 from dasvdd_runtime.sources.base import Block, SourceLost
+from monitor_child import Events, MonitorChild
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
 THRESHOLD = 0.02
-MONITOR = [sys.executable, "-c", "from dasvdd_runtime.cli import main; main()"]
-
-Events = list[dict[str, Any]]
 
 
 def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
@@ -293,68 +287,18 @@ def write(folder: Path, text: str) -> Path:
     return folder / "monitor.toml"
 
 
-class Program:
-    """`dasvdd-monitor run` as a child, whose events are read as they come."""
-
-    def __init__(self, config: Path, environment: dict[str, str] | None = None) -> None:
-        self.events: Events = []
-        self.process = subprocess.Popen(
-            [*MONITOR, "run", str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-        self._errors: list[bytes] = []
-        threading.Thread(target=self._read_errors, daemon=True).start()
-
-    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 20) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = of_kind(list(self.events), kind)
-            if len(found) >= count:
-                return found[count - 1]
-            time.sleep(0.02)
-        raise AssertionError(f"no {kind} number {count}: {[e['event'] for e in self.events][-5:]} {self._errors}")
-
-    def feed(self, samples: NDArray[np.float32]) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(np.round(32767 * samples).astype("<i2").tobytes())
-        self.process.stdin.flush()
-
-    def reload(self) -> None:
-        self.process.send_signal(signal.SIGHUP)
-
-    def stop(self) -> int:
-        self.process.terminate()
-        code = self.process.wait(20)
-        self.wait_for("stopped")
-        return code
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
-
-    def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        self._errors.extend(self.process.stderr)
-
-
 @pytest.fixture
 def program() -> Any:
     """A starter of programs that are killed at the end."""
-    started: list[Program] = []
+    started: list[MonitorChild] = []
 
-    def start(config: Path, environment: dict[str, str] | None = None) -> Program:
-        started.append(Program(config, environment))
+    def start(config: Path, environment: dict[str, str] | None = None) -> MonitorChild:
+        started.append(MonitorChild(config, environment))
         return started[-1]
 
     yield start
     for each in started:
-        each.process.kill()
-        each.process.wait()
+        each.kill()
 
 
 REPLAY = '[[source]]\nname = "{name}"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
