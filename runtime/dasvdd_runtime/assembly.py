@@ -21,6 +21,7 @@ from .onnxruntime_session import release_free_memory
 from .pipeline import DecisionRule, Pipeline
 from .running_gate import GateSettings
 from .scorer import Scorer
+from .scoring_times import TimedScorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
@@ -41,6 +42,8 @@ class LoadedModel:
 
     name: str
     scorer: Scorer
+    timed: TimedScorer
+    """What the pipelines score with."""
     rule: DecisionRule
     overrides: dict[str, float]
 
@@ -87,7 +90,7 @@ def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:
             metadata.calibration.false_alarms_per_day,
         )
     rule = DecisionRule(threshold, settings, metadata.calibration.usual_score, config.alarm.cooldown_seconds)
-    return LoadedModel(table.name, scorer, rule, overrides)
+    return LoadedModel(table.name, scorer, TimedScorer(scorer), rule, overrides)
 
 
 class Assembly:
@@ -106,13 +109,12 @@ class Assembly:
 
     def started(self) -> events.Event:
         """The first event."""
-        versions = {
-            "dasvdd": __version__,
-            "onnxruntime": _onnxruntime_version(),
-            "python": platform.python_version(),
-        }
         in_force = [model.in_force for model in self._models.values()]
-        return events.started(in_force, sources=_models_by_source(self.config), versions=versions)
+        return events.started(in_force, sources=_models_by_source(self.config), versions=versions())
+
+    def scorers(self) -> dict[str, TimedScorer]:
+        """The models' scorers, by the configuration's name. May be called from any thread."""
+        return {name: model.timed for name, model in self._models.items()}
 
     def reload(self, current: Sequence[Channel]) -> ReloadPlan:
         """What the file says now. Raises a DasvddError and changes nothing where that cannot be run.
@@ -141,7 +143,7 @@ class Assembly:
                     channel.pipeline.use_model,
                     model.name,
                     model.scorer.metadata,
-                    model.scorer,
+                    model.timed,
                     model.rule,
                     report_scores=config.events.scores,
                 )
@@ -151,6 +153,8 @@ class Assembly:
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
         if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
             log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
+        if config.http != self.config.http:
+            log.warning("[http] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],
@@ -170,7 +174,7 @@ class Assembly:
             name=table.name,
             model_name=model.name,
             metadata=metadata,
-            scorer=model.scorer,
+            scorer=model.timed,
             rule=model.rule,
             intake=intake,
             report_scores=config.events.scores,
@@ -229,6 +233,15 @@ def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:
     hysteresis = LEVEL_HYSTERESIS_DB if table.signal_channel is None else 0.0
     start = stop + hysteresis if table.start_level is None else table.start_level
     return GateSettings(stop, start, hold_seconds=table.hold_seconds, settle_seconds=table.settle_seconds)
+
+
+def versions() -> dict[str, str]:
+    """Of this software, and of what computes."""
+    return {
+        "dasvdd": __version__,
+        "onnxruntime": _onnxruntime_version(),
+        "python": platform.python_version(),
+    }
 
 
 def _load_models(config: MonitorConfig) -> dict[str, LoadedModel]:
