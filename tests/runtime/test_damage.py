@@ -1,10 +1,13 @@
-"""What a bad disk makes of the monitor's files: a stated reaction to each, and monitoring goes on."""
+"""What a bad or a full disk makes of the monitor's files: a stated reaction to each, and monitoring goes on."""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -173,3 +176,30 @@ def test_a_monitor_whose_files_are_all_damaged_watches(tiny_model: Any, tmp_path
     assert len(list(tmp_path.glob("*.db.damaged-*"))) == 2
     log = b"".join(child.errors).decode()
     assert "outbox.db is damaged" in log and "state.db cannot be used" in log and "Traceback" not in log
+
+
+@pytest.mark.parametrize("when", ["later", "start"])
+def test_a_full_disk_under_everything_at_once_costs_no_alarm(tiny_model: Any, tmp_path: Path, when: str) -> None:
+    """With no room for event file, outbox and state, it starts and watches on, and stores alarms once there is room."""
+    mount = ["unshare", "--mount", "--map-root-user"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", disk]).returncode:
+        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
+    tiny_model(threshold=0.02)
+    shell = 'mount -t tmpfs -o size=1m tmpfs "$1" && exec "$2" "$3" "$1" "$4"'
+    driver = Path(__file__).parents[1] / "data" / "full_disk.py"
+    command = [*mount, "sh", "-c", shell, "sh", disk, sys.executable, driver, when]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    log = found["log"]
+    assert found["code"] == 0 and "Traceback" not in log
+    assert set(found["raised"]) <= set(found["in_state"]), log
+    assert set(found["told"]) <= set(found["in_outbox"]), log
+    assert found["latched"] == ([found["raised"][0]] if when == "start" else []), "an alarm of the run before"
+    lost = set(found["raised"]) - set(found["readable"])
+    assert lost <= set(found["during"]), "only what came while the disk was full may be missing in the event file"
+    assert found["readable"].count("") <= 1 and len(set(found["readable"])) == len(found["readable"])
+    for file in ("events.jsonl", "outbox.db", "state.db"):
+        assert sum(file in line for line in log.splitlines()) == 2, f"said once, and that it was over: {log}"
