@@ -41,7 +41,7 @@ def log_for_people(event: Event) -> None:
 
 
 def _log_life(event: Event) -> None:
-    """The line for an event of an alarm's later life."""
+    """The line for an event of an alarm's later life, or of a threshold."""
     kind = event["event"]
     where = f"source '{event['source']}'" if "source" in event else "all sources"
     if kind == "alarm_latched":
@@ -53,5 +53,7 @@ def _log_life(event: Event) -> None:
     elif kind == "unmuted":
         lasting = f"; alarms that last: {', '.join(event['alarms'])}" if event["alarms"] else ""
         log.warning("%s: muted no longer (%s)%s", where, event["reason"], lasting)
+    elif kind == "site_threshold_not_used":
+        log.warning("%s: the threshold calibrated on site is not used: %s", where, event["reason"])
     elif kind == "test_alarm":
         log.warning("%s: TEST ALARM, nothing is wrong", where)

@@ -18,6 +18,7 @@ from typing import Any
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Episode
 from .health import StateChange
+from .thresholds import ThresholdInForce
 
 SCHEMA = "1.0"
 CARRYING_BANDS = 3
@@ -60,14 +61,38 @@ class ModelInForce:
     provider: str
 
 
-def started(models: Sequence[ModelInForce], *, sources: dict[str, str], versions: dict[str, str]) -> Event:
-    """Monitoring begins. `sources`: the name of its model, by source; `versions`: of the software."""
+def started(
+    models: Sequence[ModelInForce],
+    *,
+    sources: dict[str, str],
+    thresholds: dict[str, ThresholdInForce],
+    versions: dict[str, str],
+) -> Event:
+    """Monitoring begins. By source: the name of its model, and its threshold; `versions`: of the software."""
     return {
         "event": "started",
         "models": {model.name: _described(model) for model in models},
         "sources": sources,
+        "thresholds": _thresholds(thresholds),
         "versions": versions,
     }
+
+
+def _thresholds(by_source: dict[str, ThresholdInForce]) -> dict[str, Any]:
+    return {
+        source: {
+            "threshold": threshold.value,
+            "origin": threshold.origin,
+            "why": threshold.why,
+            "false_alarms_per_day": threshold.false_alarms_per_day,
+        }
+        for source, threshold in by_source.items()
+    }
+
+
+def site_threshold_not_used(source: str, *, reason: str) -> Event:
+    """There is a calibration on site for `source`, and another threshold judges it."""
+    return {"event": "site_threshold_not_used", "source": source, "reason": reason}
 
 
 def _described(model: ModelInForce) -> dict[str, Any]:
@@ -83,13 +108,20 @@ def _described(model: ModelInForce) -> dict[str, Any]:
 
 
 def reloaded(
-    models: Sequence[ModelInForce], *, sources: dict[str, str], added: list[str], removed: list[str], kept: list[str]
+    models: Sequence[ModelInForce],
+    *,
+    sources: dict[str, str],
+    thresholds: dict[str, ThresholdInForce],
+    added: list[str],
+    removed: list[str],
+    kept: list[str],
 ) -> Event:
     """A new configuration is in force. `kept`: sources whose capture went on."""
     return {
         "event": "reloaded",
         "models": {model.name: _described(model) for model in models},
         "sources": sources,
+        "thresholds": _thresholds(thresholds),
         "added": added,
         "removed": removed,
         "kept": kept,

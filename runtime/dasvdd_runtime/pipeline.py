@@ -34,12 +34,12 @@ class WindowScorer(Protocol):
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """The decision chain in force: the model's, or what the configuration put in its place."""
+    """The decision chain in force: the model's, or what the configuration or a calibration put in its place."""
 
     threshold: float
     settings: DecisionSettings
     usual_score: float
-    """The model's usual score, towards which an alarm clears."""
+    """The usual score, towards which an alarm clears."""
     cooldown_seconds: float = 0.0
     """After an alarm has cleared, none rises for this long."""
 
@@ -80,13 +80,17 @@ class Pipeline:
         No window may wait for its score. The decision chain begins anew; see `close_alarm`.
         """
         self.model_name, self.scorer, self._metadata = name, scorer, metadata
-        self._threshold = rule.threshold
         self._report_scores = report_scores
         self._cutter.use_model(metadata)
+        self.use_rule(rule)
+
+    def use_rule(self, rule: DecisionRule) -> None:
+        """Decide by this rule from the next score on; windows go on. The decision chain begins anew."""
+        self._threshold = rule.threshold
         self._detector = Detector(
             threshold=rule.threshold,
             settings=rule.settings,
-            window_hop_seconds=metadata.window_hop_seconds,
+            window_hop_seconds=self._metadata.window_hop_seconds,
             usual_score=rule.usual_score,
             cooldown_seconds=rule.cooldown_seconds,
         )
