@@ -1,0 +1,14 @@
+"""Tables of row sources -> sources. Each kind's module is imported only where it is used."""
+
+from __future__ import annotations
+
+from .base import Source
+from .row_tables import CsvTailTable, RowsTable
+
+
+def row_source_at(table: RowsTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
+    """The source that `table` describes. Raises Unavailable where its package is not installed."""
+    assert isinstance(table, CsvTailTable)
+    from .csv_tail import CsvTailSource
+
+    return CsvTailSource(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
