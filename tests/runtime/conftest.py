@@ -17,6 +17,7 @@ from dasvdd_runtime.capture import Capture, Missing, Samples
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.sources.base import Source
+from mosquitto_broker import Broker
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -226,3 +227,28 @@ def captured() -> Iterator[Callable[..., Captured]]:
     yield start
     stopped = [one.stop() for one in running]
     assert all(stopped)
+
+
+@pytest.fixture
+def make_broker(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Callable[..., Broker]]:
+    """Makes brokers, and kills them at the end of the test."""
+    if not Path("/usr/sbin/mosquitto").exists():
+        require_program("mosquitto")
+    brokers: list[Broker] = []
+
+    def make(**options: Any) -> Broker:
+        broker = Broker(tmp_path, **options)
+        brokers.append(broker)
+        return broker
+
+    yield make
+    for broker in brokers:
+        broker.stop()
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., Broker]) -> Broker:
+    """A broker that lets everybody in, started."""
+    made = make_broker()
+    made.start()
+    return made

@@ -11,8 +11,13 @@ import numpy as np
 
 from ..time_stamps import SECOND_NS, parse_stamp
 from .base import Block
+from .csv_rows import number
 from .log_limit import LogLimit
 from .row_alignment import RowAligner
+
+LONGEST_STAMP = 40
+LARGEST_STAMP = 1e20
+"""Above nanoseconds since 1970."""
 
 log = logging.getLogger(__name__)
 
@@ -87,5 +92,7 @@ class RowFeed:
 
 
 def stamp_seconds(text: str, unit: str | None) -> float:
-    """A time that a device wrote, in seconds, as `parse_stamp` reads it. Raises ValueError."""
+    """A time that a device wrote, in seconds, as `parse_stamp` reads it. Raises ValueError, also for absurd ones."""
+    if len(text) > LONGEST_STAMP or abs(number(text)) > LARGEST_STAMP:
+        raise ValueError(f"'{text[:LONGEST_STAMP]}' is no time")
     return parse_stamp(text, unit) / SECOND_NS

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ..broker import BrokerTable
 from .base_tables import BaseSourceTable
 
 
@@ -32,3 +33,34 @@ class CsvTailTable(RowsTable):
     def description(self) -> str:
         """Where the samples come from, in words."""
         return f"the end of {self.path}"
+
+
+class MqttTopicsTable(RowsTable, BrokerTable):
+    """`[[source]]` with kind = "mqtt": rows that arrive as messages."""
+
+    kind: Literal["mqtt"]
+    topics: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    format: Literal["json", "csv", "number"] = "json"
+    """An object with the channels by their names, a row in the model's order, or a number on a topic a channel."""
+    time_key: str = ""
+    """Where an object says its time; without it that of its arrival counts."""
+
+    @property
+    def label(self) -> str:
+        """What errors call the table."""
+        return f"source '{self.name}'"
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return f"{', '.join(self.topics)} at {self.address}"
+
+    @model_validator(mode="after")
+    def _topics_fit(self) -> Self:
+        if self.time_key and self.format != "json":
+            raise ValueError(f'only format = "json" has a time_key, not "{self.format}"')
+        if self.format == "number" and any(sign in topic for topic in self.topics for sign in "+#"):
+            raise ValueError('format = "number" needs one topic for each channel, without + and #')
+        if len(set(self.topics)) < len(self.topics):
+            raise ValueError("a topic is listed twice: every message would count twice")
+        return self
