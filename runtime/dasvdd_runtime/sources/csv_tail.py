@@ -12,8 +12,7 @@ from .base import WAIT_SECONDS, Block
 from .csv_rows import CsvReader, CsvRow
 from .file_tail import FileTail, Growth
 from .rate_watch import RateWatch
-from .row_alignment import RowAligner
-from .row_feed import RowFeed, stamp_seconds
+from .row_feed import feed_of, stamp_seconds
 from .row_tables import CsvTailTable
 
 log = logging.getLogger(__name__)
@@ -36,13 +35,7 @@ class CsvTailSource:
         self._tail = FileTail(table.path)
         self._reader = self._new_reader()
         self._rate_watch = RateWatch(sample_rate_hz, most_times=BEHIND_TIMES)
-        aligner = RowAligner(
-            sample_rate_hz=sample_rate_hz,
-            channels=len(channel_names),
-            fill=table.fill,
-            max_gap_seconds=table.max_gap_seconds,
-        )
-        self._feed = RowFeed(str(table.path), aligner, channel_names)
+        self._feed = feed_of(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
 
     def open(self) -> None:
         """Open the file. Raises SourceLost where it is not there."""

@@ -11,8 +11,7 @@ from ..errors import ConfigError
 from ..time_stamps import unit_of_label
 from .base import WAIT_SECONDS, Block, SourceLost
 from .payloads import PayloadError, Reading, read_csv, read_json, read_number
-from .row_alignment import RowAligner
-from .row_feed import RowFeed, stamp_seconds
+from .row_feed import feed_of, stamp_seconds
 from .row_tables import MqttTopicsTable
 
 if TYPE_CHECKING:
@@ -46,13 +45,7 @@ class MqttSource:
         """How the broker answered the subscription: empty where it took it, None before."""
         self._messages = 0
         self._opened = False
-        aligner = RowAligner(
-            sample_rate_hz=sample_rate_hz,
-            channels=len(channel_names),
-            fill=table.fill,
-            max_gap_seconds=table.max_gap_seconds,
-        )
-        self._feed = RowFeed(f"source '{table.name}'", aligner, channel_names)
+        self._feed = feed_of(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
         new_client(table, table.client_id)
 
     def open(self) -> None:
@@ -131,7 +124,7 @@ class MqttSource:
         if self._table.format == "json":
             return read_json(payload, self._channel_names, time_key=self._table.time_key)
         if self._table.format == "csv":
-            return [read_csv(payload, len(self._channel_names))]
+            return [read_csv(payload, len(self._channel_names), may_have_more=self._table.channels is not None)]
         return [read_number(payload, self._table.topics.index(message.topic))]
 
     def _seconds(self, reading: Reading, now_seconds: float) -> float:

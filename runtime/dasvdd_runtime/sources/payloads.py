@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .csv_rows import number
+from .csv_rows import is_number, number
 
 MAX_PAYLOAD_BYTES = 100_000
 MOST_NAMES = 8
@@ -45,14 +45,22 @@ def read_json(payload: bytes, channel_names: Sequence[str], *, time_key: str = "
     return [_read_object(found, channel_names, time_key)]
 
 
-def read_csv(payload: bytes, channels: int) -> Reading:
-    """A row of numbers with commas, semicolons or tabs between them. Raises PayloadError for another length."""
+def read_csv(payload: bytes, channels: int, *, may_have_more: bool = False, time_at: int | None = None) -> Reading:
+    """A row of numbers with commas, semicolons or tabs between them, and the time in the cell `time_at`.
+
+    `may_have_more`: cells behind the wanted ones are left out. Raises PayloadError for another length, and for what is
+    neither a number nor stands for a missing one.
+    """
     _check_size(payload)
     text = payload.decode("utf-8", errors="replace").strip()
-    cells = text.split(max(",;\t", key=text.count))
-    if len(cells) != channels:
-        raise PayloadError(f"{len(cells)} values where {channels} are wanted: {shown(payload)}")
-    return Reading([number(cell) for cell in cells], list(range(channels)))
+    cells = [cell.strip() for cell in text.split(max(",;\t", key=text.count))]
+    wanted = channels if time_at is None else channels + 1
+    if len(cells) < wanted or (len(cells) > wanted and not may_have_more) or not text:
+        raise PayloadError(f"{len(cells) if text else 0} values where {wanted} are wanted: {shown(payload)}")
+    time = "" if time_at is None else cells.pop(time_at)
+    if not all(is_number(cell) for cell in cells[:channels]):
+        raise PayloadError(f"not all of it are numbers: {shown(payload)}")
+    return Reading([number(cell) for cell in cells[:channels]], list(range(channels)), time)
 
 
 def read_number(payload: bytes, channel: int) -> Reading:

@@ -14,6 +14,7 @@ from .base import Block
 from .csv_rows import number
 from .log_limit import LogLimit
 from .row_alignment import RowAligner
+from .row_tables import RowsTable
 
 LONGEST_STAMP = 40
 LARGEST_STAMP = 1e20
@@ -89,6 +90,19 @@ class RowFeed:
                 f"rows dropped so far: {self._aligner.duplicates} with a time that had been there already, "
                 f"{self._aligner.late} with one before the newest"
             )
+
+
+def feed_of(
+    table: RowsTable, *, sample_rate_hz: float, channel_names: Sequence[str], default_gap_seconds: float | None = None
+) -> RowFeed:
+    """The feed of a source with such a table. `default_gap_seconds` is in force where the table sets no other."""
+    aligner = RowAligner(
+        sample_rate_hz=sample_rate_hz,
+        channels=len(channel_names),
+        fill=table.fill,
+        max_gap_seconds=default_gap_seconds if table.max_gap_seconds is None else table.max_gap_seconds,
+    )
+    return RowFeed(f"source '{table.name}'", aligner, channel_names)
 
 
 def stamp_seconds(text: str, unit: str | None) -> float:

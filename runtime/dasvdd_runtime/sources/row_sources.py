@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Source
-from .row_tables import CsvTailTable, MqttTopicsTable, RowsTable
+from .row_tables import CsvTailTable, MqttTopicsTable, RowsTable, SerialTable
 
 
 def row_source_at(table: RowsTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
@@ -12,6 +12,10 @@ def row_source_at(table: RowsTable, *, sample_rate_hz: float, channel_names: lis
         from .mqtt import MqttSource
 
         return MqttSource(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+    if isinstance(table, SerialTable):
+        from .serial_port import SerialSource
+
+        return SerialSource(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
     assert isinstance(table, CsvTailTable)
     from .csv_tail import CsvTailSource
 

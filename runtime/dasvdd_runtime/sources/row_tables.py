@@ -64,3 +64,27 @@ class MqttTopicsTable(RowsTable, BrokerTable):
         if len(set(self.topics)) < len(self.topics):
             raise ValueError("a topic is listed twice: every message would count twice")
         return self
+
+
+class SerialTable(RowsTable):
+    """`[[source]]` with kind = "serial": lines of CSV values from a serial port."""
+
+    kind: Literal["serial"]
+    port: str = Field(min_length=1)
+    """Best by a path that stays: /dev/serial/by-id/..."""
+    baud: int = Field(default=115_200, ge=50, le=20_000_000)
+    time_column: Annotated[str, Field(pattern=r"^(none|arrival|[1-9]\d?)$")] = "none"
+    """Position from 1 of the device's own time; "arrival": a line counts when it comes; "none": lines are evenly spaced
+    at the model's rate."""
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    """Of the device's own time."""
+
+    @property
+    def time_at(self) -> int | None:
+        """Place from 0 of the device's own time; None where it says none."""
+        return int(self.time_column) - 1 if self.time_column.isdecimal() else None
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return self.port
