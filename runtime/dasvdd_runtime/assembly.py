@@ -24,7 +24,8 @@ from .scoring_times import TimedScorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
-from .sources.tables import FileTable, RunningTable, SourceTable
+from .sources.base_tables import RunningTable
+from .sources.tables import FileTable, SourceTable
 from .thresholds import ThresholdInForce
 
 log = logging.getLogger(__name__)
