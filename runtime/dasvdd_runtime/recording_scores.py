@@ -42,6 +42,10 @@ class RecordingSummary:
     max_smoothed_score: float = -math.inf
     episodes: list[Episode] = field(default_factory=list)
     """The alarms, timed by the ends of windows; one that lasts to the end of the recording has no clear_seconds."""
+    gaps: int = 0
+    """Stretches without rows; no window crosses one."""
+    note: str = ""
+    """What a person should know of the times of its rows."""
 
     @property
     def share_above_threshold(self) -> float:
@@ -94,12 +98,14 @@ def score_recording(
         window_samples=metadata.window_samples, hop_samples=metadata.window_hop_samples, channels=metadata.channels
     )
     windows_a_block = max(1, min(BATCH_WINDOWS, BATCH_BYTES // (4 * metadata.window_samples * metadata.channels)))
-    for piece in read_pieces(
+    pieces = read_pieces(
         path,
         block_seconds=windows_a_block * metadata.window_hop_seconds,
         sample_rate_hz=metadata.sample_rate_hz,
         table=table,
-    ):
+    )
+    summary.gaps, summary.note = len(pieces) - 1, pieces[0].note
+    for piece in pieces:
         windower.restart(round(piece.start_seconds * metadata.sample_rate_hz))
         detector.gap()
         for block in piece.blocks:

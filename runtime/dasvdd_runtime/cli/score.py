@@ -146,6 +146,8 @@ def score_one(
         progress.update(window.start_seconds)
         printer.window(path, window)
     progress.clear()
+    if summary.note:
+        click.echo(f"note: {path}: {summary.note}", err=True)
     printer.summary(path, summary)
 
 
@@ -173,6 +175,7 @@ class JsonPrinter:
             "type": "recording",
             "file": str(path),
             "windows": summary.windows,
+            "gaps": summary.gaps,
             "max_score": summary.max_score,
             "max_smoothed_score": summary.max_smoothed_score,
             "share_above_threshold": summary.share_above_threshold,
