@@ -14,6 +14,8 @@ from dasvdd_runtime.detector import DecisionSettings, Detector
 from dasvdd_runtime.drift import DriftReference, DriftReport, DriftWatch
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scorer
+from dasvdd_runtime.site_threshold import SiteThreshold
+from dasvdd_runtime.thresholds import choose_threshold
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
@@ -125,6 +127,14 @@ def test_a_drift_is_told_once_and_its_end_once() -> None:
     assert told[0].level_p50_dbfs is not None  # noted, though there is nothing to compare it with
 
 
+def test_after_a_gap_the_history_of_scores_must_fill_again() -> None:
+    """The largest of the last n scores is never taken across a gap."""
+    watch = DriftWatch(reference(), history_windows=3, window_hop_seconds=200.0)
+    assert [watch.window(1.0, anomalous=False) for _ in range(4)] == [False, False, True, True]
+    watch.gap()
+    assert [watch.window(1.0, anomalous=False) for _ in range(4)] == [False, False, True, True]
+
+
 def test_gaps_change_nothing_and_memory_stays_bounded() -> None:
     """A gap every few minutes: the same verdict and figures, and some 1500 samples are held at most, of any hop."""
     watch = DriftWatch(reference(), history_windows=5, window_hop_seconds=0.1)
@@ -139,6 +149,24 @@ def test_gaps_change_nothing_and_memory_stays_bounded() -> None:
     assert watch.report.level_p50_dbfs is None
     assert 1300 < most < 1600
     assert watch.report.residual == (1.0, 1.0)
+
+
+def test_a_drift_is_seen_against_the_level_of_the_calibration_on_site(tiny_model: Any) -> None:
+    """Calibrated on site at -70 dBFS, that is the level to compare with; training's is where there was none."""
+    metadata = tiny_model.metadata()
+    site = SiteThreshold(
+        source="pump7",
+        model_fingerprint=metadata.model_fingerprint,
+        calibrated_at="2026-03-01T12:00:00+00:00",
+        seconds=86400.0,
+        decision=DEFAULT,
+        calibration=metadata.calibration,
+        level_dbfs=(-71.0, -70.0, -69.0),
+        score_quantiles={},
+    )
+    for chosen, expected in ((site, site.level_dbfs), (None, None)):
+        found = choose_threshold(metadata, DEFAULT, configured=None, site=chosen)
+        assert found.level_dbfs == expected
 
 
 @pytest.fixture
