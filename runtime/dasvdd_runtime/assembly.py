@@ -20,10 +20,12 @@ from .intake import Intake
 from .loaded_model import LoadedModel, load_models
 from .pipeline import Pipeline
 from .running_gate import GateSettings
+from .scoring_times import TimedScorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
-from .sources.tables import FileTable, RunningTable, SourceTable
+from .sources.base_tables import RunningTable
+from .sources.tables import FileTable, SourceTable
 from .thresholds import ThresholdInForce
 
 log = logging.getLogger(__name__)
@@ -66,19 +68,18 @@ class Assembly:
 
     def started(self) -> events.Event:
         """The first event."""
-        versions = {
-            "dasvdd": __version__,
-            "onnxruntime": _onnxruntime_version(),
-            "python": platform.python_version(),
-        }
         in_force = [model.in_force for model in self._models.values()]
         return events.started(
-            in_force, sources=_models_by_source(self.config), thresholds=self._thresholds, versions=versions
+            in_force, sources=_models_by_source(self.config), thresholds=self._thresholds, versions=versions()
         )
 
     def notices(self) -> list[events.Event]:
         """What should be known beside the first event: calibrations on site that are not used."""
         return _not_used(self._thresholds)
+
+    def scorers(self) -> dict[str, TimedScorer]:
+        """The models' scorers, by the configuration's name. May be called from any thread."""
+        return {name: model.timed for name, model in self._models.items()}
 
     def reload(self, current: Sequence[Channel]) -> ReloadPlan:
         """What the file says now. Raises a DasvddError and changes nothing where that cannot be run.
@@ -110,7 +111,7 @@ class Assembly:
                     channel.pipeline.use_model,
                     model.name,
                     model.scorer.metadata,
-                    model.scorer,
+                    model.timed,
                     rule,
                     report_scores=config.events.scores,
                 )
@@ -122,6 +123,8 @@ class Assembly:
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
         if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
             log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
+        if config.http != self.config.http:
+            log.warning("[http] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],
@@ -145,7 +148,7 @@ def make_channel(
         name=table.name,
         model_name=model.name,
         metadata=metadata,
-        scorer=model.scorer,
+        scorer=model.timed,
         rule=model.rule(threshold),
         intake=intake,
         report_scores=report_scores,
@@ -221,6 +224,15 @@ def _not_used(thresholds: dict[str, ThresholdInForce]) -> list[events.Event]:
         for source, threshold in thresholds.items()
         if threshold.site_not_used is not None
     ]
+
+
+def versions() -> dict[str, str]:
+    """Of this software, and of what computes."""
+    return {
+        "dasvdd": __version__,
+        "onnxruntime": _onnxruntime_version(),
+        "python": platform.python_version(),
+    }
 
 
 def _models_by_source(config: MonitorConfig) -> dict[str, str]:

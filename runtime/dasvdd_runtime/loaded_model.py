@@ -12,6 +12,7 @@ from .detector import DecisionSettings
 from .onnxruntime_session import release_free_memory
 from .pipeline import DecisionRule
 from .scorer import Scorer
+from .scoring_times import TimedScorer
 from .thresholds import ThresholdInForce, threshold_in_force
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ class LoadedModel:
 
     name: str
     scorer: Scorer
+    timed: TimedScorer
+    """What the pipelines score with."""
     settings: DecisionSettings
     overrides: dict[str, float]
     cooldown_seconds: float
@@ -80,7 +83,7 @@ def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:
             listed,
             metadata.calibration.false_alarms_per_day,
         )
-    return LoadedModel(table.name, scorer, settings, overrides, config.alarm.cooldown_seconds)
+    return LoadedModel(table.name, scorer, TimedScorer(scorer), settings, overrides, config.alarm.cooldown_seconds)
 
 
 def load_models(config: MonitorConfig) -> dict[str, LoadedModel]:

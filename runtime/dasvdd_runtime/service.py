@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from .alarm_desk import AlarmDesk
@@ -79,6 +80,8 @@ class Service:
         self._sinks = list(sinks)
         self._wake = wake
         self._alarms = alarms or AlarmDesk()
+        self.event_counts: Counter[str] = Counter()
+        """Events written so far, by kind. To be read, from any thread."""
         self._heartbeat = heartbeat
         self._reload = reload
         self._clock = clock
@@ -100,17 +103,7 @@ class Service:
 
     def snapshot(self) -> tuple[SourceSnapshot, ...]:
         """Every source as it is now, in the order of the configuration. May be called from any thread."""
-        return tuple(
-            self._alarms.complete(
-                channel.pipeline.snapshot(
-                    waiting_seconds=channel.capture.waiting_seconds(),
-                    drift_ppm=channel.capture.drift_ppm,
-                    live=channel.capture.live,
-                    ended=channel.ended,
-                )
-            )
-            for channel in self._channels
-        )
+        return tuple(self._alarms.complete(_snapshot(channel)) for channel in self._channels)
 
     def run(self, started: Event, *notices: Event, max_seconds: float | None = None) -> bool:
         """Watch until the end; True if every capture thread could be ended, False if a device holds one.
@@ -271,6 +264,7 @@ class Service:
     def _emit(self, caused: list[Event]) -> None:
         for event in map(self._alarms.mark, caused):
             line = to_json(with_id(event), now=self._now())
+            self.event_counts[event["event"]] += 1
             for sink in self._sinks:
                 sink.write(line, durable=event["event"] != "score")
             log_for_people(event)
@@ -286,6 +280,14 @@ def _stop_captures(channels: Sequence[Channel]) -> bool:
 
 def _summary(channel: Channel) -> Event:
     return channel.pipeline.summary(drift_ppm=channel.capture.drift_ppm)
+
+
+def _snapshot(channel: Channel) -> SourceSnapshot:
+    capture = channel.capture
+    seen = channel.pipeline.snapshot(
+        waiting_seconds=capture.waiting_seconds(), drift_ppm=capture.drift_ppm, live=capture.live, ended=channel.ended
+    )
+    return replace(seen, alive=_progresses(channel), failed=channel.error is not None)
 
 
 def _progresses(channel: Channel) -> bool:

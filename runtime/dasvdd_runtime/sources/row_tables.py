@@ -1,0 +1,90 @@
+"""The tables `[[source]]` of monitor.toml whose sources give rows of sensor values, one class a kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..broker import BrokerTable
+from .base_tables import BaseSourceTable
+
+
+class RowsTable(BaseSourceTable):
+    """What sources have in common whose rows come at their own times and are aligned to the model's rate."""
+
+    fill: Literal["hold", "linear"] = "hold"
+    """Between two rows the last value is repeated, or a straight line drawn."""
+    max_gap_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Beyond it nothing is filled: the rows are lost. Default: 2.5 rows of the model."""
+
+
+class CsvTailTable(RowsTable):
+    """`[[source]]` with kind = "csv_tail": a CSV file that grows."""
+
+    kind: Literal["csv_tail"]
+    path: Path
+    """Relative to the TOML file."""
+    time_column: str = Field(default="none", min_length=1)
+    """Name or position from 1 of the column with the times; "none": rows are evenly spaced at the model's rate."""
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return f"the end of {self.path}"
+
+
+class MqttTopicsTable(RowsTable, BrokerTable):
+    """`[[source]]` with kind = "mqtt": rows that arrive as messages."""
+
+    kind: Literal["mqtt"]
+    topics: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    format: Literal["json", "csv", "number"] = "json"
+    """An object with the channels by their names, a row in the model's order, or a number on a topic a channel."""
+    time_key: str = ""
+    """Where an object says its time; without it that of its arrival counts."""
+
+    @property
+    def label(self) -> str:
+        """What errors call the table."""
+        return f"source '{self.name}'"
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return f"{', '.join(self.topics)} at {self.address}"
+
+    @model_validator(mode="after")
+    def _topics_fit(self) -> Self:
+        if self.time_key and self.format != "json":
+            raise ValueError(f'only format = "json" has a time_key, not "{self.format}"')
+        if self.format == "number" and any(sign in topic for topic in self.topics for sign in "+#"):
+            raise ValueError('format = "number" needs one topic for each channel, without + and #')
+        if len(set(self.topics)) < len(self.topics):
+            raise ValueError("a topic is listed twice: every message would count twice")
+        return self
+
+
+class SerialTable(RowsTable):
+    """`[[source]]` with kind = "serial": lines of CSV values from a serial port."""
+
+    kind: Literal["serial"]
+    port: str = Field(min_length=1)
+    """Best by a path that stays: /dev/serial/by-id/..."""
+    baud: int = Field(default=115_200, ge=50, le=20_000_000)
+    time_column: Annotated[str, Field(pattern=r"^(none|arrival|[1-9]\d?)$")] = "none"
+    """Position from 1 of the device's own time; "arrival": a line counts when it comes; "none": lines are evenly spaced
+    at the model's rate."""
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    """Of the device's own time."""
+
+    @property
+    def time_at(self) -> int | None:
+        """Place from 0 of the device's own time; None where it says none."""
+        return int(self.time_column) - 1 if self.time_column.isdecimal() else None
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return self.port
