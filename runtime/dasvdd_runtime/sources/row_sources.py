@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Source
-from .row_tables import CsvTailTable, MqttTopicsTable, RowsTable, SerialTable
+from .row_tables import CsvTailTable, ModbusTable, MqttTopicsTable, RowsTable, SerialTable
 
 
 def row_source_at(table: RowsTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
@@ -16,6 +16,12 @@ def row_source_at(table: RowsTable, *, sample_rate_hz: float, channel_names: lis
         from .serial_port import SerialSource
 
         return SerialSource(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+    if isinstance(table, ModbusTable):
+        from .modbus import ModbusDevice
+        from .polled import PolledSource
+
+        device = ModbusDevice(table, channel_names)
+        return PolledSource(device, table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
     assert isinstance(table, CsvTailTable)
     from .csv_tail import CsvTailSource
 

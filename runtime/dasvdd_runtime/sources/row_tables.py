@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ..broker import BrokerTable
+from ..strict_config import StrictModel
 from .base_tables import BaseSourceTable
 
 
@@ -88,3 +89,66 @@ class SerialTable(RowsTable):
     def description(self) -> str:
         """Where the samples come from, in words."""
         return self.port
+
+
+class PolledTable(RowsTable):
+    """What sources have in common that are asked for each row."""
+
+    poll_seconds: float | None = Field(default=None, ge=0.001, le=3600)
+    """Default: at the model's rate."""
+
+
+class RegisterTable(StrictModel):
+    """`[[source.registers]]`: one value of a Modbus device."""
+
+    name: str = Field(min_length=1)
+    """The channel."""
+    address: int = Field(ge=0, le=65535)
+    """As on the wire, from 0: 40001 of a manual is 0."""
+    bank: Literal["holding", "input"] = "holding"
+    type: Literal["int16", "uint16", "int32", "uint32", "float32"] = "int16"
+    word_order: Literal["big", "little"] = "big"
+    byte_order: Literal["big", "little"] = "big"
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    """What the number is multiplied with to be in the unit that the model was trained with."""
+
+    @property
+    def words(self) -> int:
+        """How many registers it takes."""
+        return 2 if self.type.endswith("32") else 1
+
+
+class ModbusTable(PolledTable):
+    """`[[source]]` with kind = "modbus": registers of a device, over TCP or a serial line (RTU)."""
+
+    kind: Literal["modbus"]
+    host: str = ""
+    port: int = Field(default=502, ge=1, le=65535)
+    serial_port: str = ""
+    """Best by a path that stays: /dev/serial/by-id/..."""
+    baud: int = Field(default=19_200, ge=50, le=20_000_000)
+    parity: Literal["none", "even", "odd"] = "even"
+    stop_bits: Literal[1, 2] = 1
+    device_id: int = Field(default=1, ge=0, le=255)
+    registers: list[RegisterTable] = Field(min_length=1)
+    """In the TOML file, each is a table `[[source.registers]]`."""
+
+    @property
+    def address(self) -> str:
+        """The connection, for people."""
+        return f"{self.host}:{self.port}" if self.host else self.serial_port
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return f"device {self.device_id} at {self.address}"
+
+    @model_validator(mode="after")
+    def _connection_fits(self) -> Self:
+        if bool(self.host) == bool(self.serial_port):
+            raise ValueError("give host (Modbus TCP) or serial_port (RTU), one of them")
+        names = [register.name for register in self.registers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two registers are named '{twice[0]}': a name is that of a channel")
+        return self
