@@ -19,7 +19,7 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
         raise ConfigError(
             f"source '{table.name}' gives sound, but the model '{metadata.name}' judges sensors "
             f"({', '.join(metadata.channel_names)} in {', '.join(metadata.units)}). Use a kind that gives rows: "
-            '"file", "csv_tail", "mqtt", "serial", "modbus", or "stdin" or "command" with format = "csv" or "f32le".'
+            '"file", "csv_tail", "mqtt", "serial", "modbus", "opcua", or "stdin" or "command" with format = "csv" or "f32le".'
         )
     return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ..broker import BrokerTable
+from ..secret import Secret
 from ..strict_config import StrictModel
 from .base_tables import BaseSourceTable
 
@@ -151,4 +152,46 @@ class ModbusTable(PolledTable):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two registers are named '{twice[0]}': a name is that of a channel")
+        return self
+
+
+class OpcUaTable(PolledTable):
+    """`[[source]]` with kind = "opcua": nodes of an OPC UA server."""
+
+    kind: Literal["opcua"]
+    url: str = Field(pattern=r"^opc\.tcp://[^@\s]+$")
+    """Without a user and password."""
+    nodes: dict[str, str] = Field(min_length=1)
+    """Channel -> node id."""
+    username: str = ""
+    password_file: Path | None = None
+    password_env: str = ""
+    security: Literal["none", "sign", "sign_and_encrypt"] = "none"
+    """Policy Basic256Sha256."""
+    cert_file: Path | None = None
+    """Of this client."""
+    key_file: Path | None = None
+    server_cert_file: Path | None = None
+    """The server's, to trust no other; without it that which it sends is taken."""
+
+    @property
+    def password(self) -> Secret:
+        """Where the password is."""
+        return Secret(label=f"source '{self.name}': password", file=self.password_file, env=self.password_env)
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return self.url
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> Self:
+        if self.password_file is not None and self.password_env:
+            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        if (self.password_file is not None or bool(self.password_env)) != bool(self.username):
+            raise ValueError("username and password_file (or password_env) belong together: one is missing")
+        if (self.security == "none") != (self.cert_file is None) or (self.cert_file is None) != (self.key_file is None):
+            raise ValueError('security other than "none" needs cert_file and key_file, and they need it')
+        if self.server_cert_file is not None and self.security == "none":
+            raise ValueError('server_cert_file needs security other than "none"')
         return self

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ..secret import Secret
 from .base_tables import BaseSourceTable
-from .row_tables import CsvTailTable, ModbusTable, MqttTopicsTable, SerialTable
+from .row_tables import CsvTailTable, ModbusTable, MqttTopicsTable, OpcUaTable, SerialTable
 
 
 class MicrophoneTable(BaseSourceTable):
@@ -142,6 +142,7 @@ SourceTable = Annotated[
     | CsvTailTable
     | MqttTopicsTable
     | SerialTable
-    | ModbusTable,
+    | ModbusTable
+    | OpcUaTable,
     Field(discriminator="kind"),
 ]
