@@ -195,3 +195,20 @@ class OpcUaTable(PolledTable):
         if self.server_cert_file is not None and self.security == "none":
             raise ValueError('server_cert_file needs security other than "none"')
         return self
+
+
+class IioTable(BaseSourceTable):
+    """`[[source]]` with kind = "iio": an accelerometer or other device of Linux's Industrial I/O."""
+
+    kind: Literal["iio"]
+    device: str = Field(min_length=1)
+    """Its name, as in /sys/bus/iio/devices/iio:device0/name, or iio:device0."""
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    """What values in the kernel's unit, m/s² of acceleration, are multiplied with."""
+    trigger: str = ""
+    """For devices without a clock of their own: the name of the trigger."""
+
+    @property
+    def description(self) -> str:
+        """Where the samples come from, in words."""
+        return f"the device '{self.device}'"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ..secret import Secret
 from .base_tables import BaseSourceTable
-from .row_tables import CsvTailTable, ModbusTable, MqttTopicsTable, OpcUaTable, SerialTable
+from .row_tables import CsvTailTable, IioTable, ModbusTable, MqttTopicsTable, OpcUaTable, SerialTable
 
 
 class MicrophoneTable(BaseSourceTable):
@@ -143,6 +143,7 @@ SourceTable = Annotated[
     | MqttTopicsTable
     | SerialTable
     | ModbusTable
-    | OpcUaTable,
+    | OpcUaTable
+    | IioTable,
     Field(discriminator="kind"),
 ]
