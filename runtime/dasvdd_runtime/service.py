@@ -51,7 +51,9 @@ class ReloadPlan:
     """The channels from now on; those that stay are the same objects."""
     event: Event
     new_models: Mapping[str, Callable[[], None]] = field(default_factory=dict)
-    """By the source's name: give its pipeline, which stays, the new model."""
+    """By the source's name: give its pipeline, which stays, the new model or threshold."""
+    notices: Sequence[Event] = ()
+    """What should be known beside `event`."""
 
 
 class Service:
@@ -103,12 +105,12 @@ class Service:
         """Every source as it is now, in the order of the configuration. May be called from any thread."""
         return tuple(self._alarms.complete(_snapshot(channel)) for channel in self._channels)
 
-    def run(self, started: Event, *, max_seconds: float | None = None) -> bool:
+    def run(self, started: Event, *notices: Event, max_seconds: float | None = None) -> bool:
         """Watch until the end; True if every capture thread could be ended, False if a device holds one.
 
         Raises the fault that ended a source for good, once everything is written.
         """
-        self._emit([started])
+        self._emit([started, *notices])
         self._emit(self._alarms.begin())
         for channel in self._channels:
             channel.capture.start()
@@ -237,7 +239,7 @@ class Service:
                 self._emit(channel.pipeline.close_alarm())
                 plan.new_models[channel.pipeline.name]()
         self._channels = list(plan.channels)
-        self._emit([plan.event])
+        self._emit([plan.event, *plan.notices])
         for channel in added:
             channel.capture.start()
 

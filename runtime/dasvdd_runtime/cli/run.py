@@ -70,7 +70,7 @@ def run(config_path: Path, max_seconds: float | None) -> None:
     with _endpoint(assembly, service, outbox, pulse):
         _obey_signals(service)
         manager.ready()
-        all_joined = service.run(assembly.started(), max_seconds=max_seconds)
+        all_joined = service.run(assembly.started(), *assembly.notices(), max_seconds=max_seconds)
     if not all_joined:  # a driver holds a thread; ending the interpreter would wait for it for ever
         log.warning("a device does not let go; leaving it behind")
         sys.stderr.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..contract import ModelMetadata
 from ..errors import ConfigError
 from .base import Source
+from .row_tables import IioTable, RowsTable
 from .tables import CommandTable, FileTable, MicrophoneTable, RtspTable, SourceTable
 
 
@@ -17,8 +18,9 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
     if table.gives_sound and metadata.kind == "sensor":
         raise ConfigError(
             f"source '{table.name}' gives sound, but the model '{metadata.name}' judges sensors "
-            f'({", ".join(metadata.channel_names)} in {", ".join(metadata.units)}). Use kind = "file", or kind = '
-            '"stdin" or "command" with format = "csv" or "f32le".'
+            f"({', '.join(metadata.channel_names)} in {', '.join(metadata.units)}). Use a kind that gives rows: "
+            '"file", "csv_tail", "mqtt", "serial", "modbus", "opcua", "iio", or "stdin" or "command" with '
+            'format = "csv" or "f32le".'
         )
     return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
 
@@ -26,9 +28,14 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
 def source_at(table: SourceTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
     """The source that `table` describes, without a model. Raises Unavailable as make_source does."""
     if isinstance(table, MicrophoneTable):
-        from .microphone import MicrophoneSource
+        from .shared import shared_microphone
 
-        return MicrophoneSource(device=table.device, sample_rate_hz=sample_rate_hz, channels=len(channel_names))
+        return shared_microphone(
+            device=table.device,
+            usb_port=table.usb_port,
+            sample_rate_hz=sample_rate_hz,
+            channels=len(channel_names),
+        )
     if isinstance(table, FileTable):
         from .file import FileSource
 
@@ -54,6 +61,14 @@ def source_at(table: SourceTable, *, sample_rate_hz: float, channel_names: list[
             sample_rate_hz=sample_rate_hz,
             new_decoder=lambda: make_decoder(table.format, channel_names),
         )
+    if isinstance(table, IioTable):
+        from .iio import IioSource
+
+        return IioSource(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+    if isinstance(table, RowsTable):
+        from .row_sources import row_source_at
+
+        return row_source_at(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
     from .stdin import StdinSource
 
     return StdinSource(format=table.format, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
