@@ -66,6 +66,14 @@ class Scorer:
         except UnicodeDecodeError as error:
             raise ModelError(f"the text in {path} is damaged ({error}). Copy the file again.") from error
 
+    def tensors(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Type and shape of the graph's inputs and of its outputs, by name, for people."""
+        inputs, outputs = (
+            {node.name: f"{node.type} {node.shape}" for node in nodes}
+            for nodes in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        return inputs, outputs
+
     def score_windows(self, windows: NDArray[np.float32]) -> Scores:
         """Score `windows`, float of shape [windows, window_samples, channels], for audio full scale 1.0.
 

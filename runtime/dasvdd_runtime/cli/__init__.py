@@ -14,6 +14,7 @@ from .common import examples
 COMMANDS = {
     "run": "Watch sources and raise alarms, as a configuration says.",
     "check": "Say whether a configuration, its model and its microphone are fit to run.",
+    "inspect": "Say what a model file is, with a page for people if wanted.",
     "score": "Score recordings with a model.",
     "record": "Record training data with the capture code of run.",
     "devices": "List the capture devices.",
