@@ -58,7 +58,17 @@ class Scorer:
         `provider` 'cuda' is strict, 'auto' takes CUDA if it can be had. Raises InputMissing if there is no file,
         ModelError if it is damaged or breaks the contract, Unavailable if onnxruntime or CUDA cannot be had.
         """
-        self._session = open_session(Path(path), provider=provider, threads=threads)
+        self._use(open_session(Path(path), provider=provider, threads=threads), path)
+
+    @classmethod
+    def over(cls, session: Any, path: str | Path) -> Scorer:
+        """A scorer over an open onnxruntime session of the file at `path`. Raises ModelError as the constructor."""
+        scorer = cls.__new__(cls)
+        scorer._use(session, path)
+        return scorer
+
+    def _use(self, session: Any, path: str | Path) -> None:
+        self._session = session
         self.provider = self._session.get_providers()[0]
         try:
             self.metadata, self.unknown_fields = decode(self._session.get_modelmeta().custom_metadata_map)
@@ -108,13 +118,14 @@ class Scorer:
             )
         )
 
-    def verify_golden(self) -> float:
+    def verify_golden(self, *, relative_tolerance: float | None = None) -> float:
         """Score the file's golden windows and return the largest relative difference from their stored scores.
 
         Raises ModelError if there are none, if they do not fit the graph, or if the difference is beyond the
-        tolerance in the file: then this machine does not compute what was calibrated.
+        tolerance, by default that in the file: then this machine does not compute what was calibrated.
         """
         golden = self.metadata.golden
+        allowed = golden.relative_tolerance if relative_tolerance is None else relative_tolerance
         windows = golden.windows()
         if not len(windows) or list(windows.shape[1:]) != _input_shape(self.metadata):
             raise ModelError(
@@ -126,12 +137,12 @@ class Scorer:
         release_free_memory()
         expected = np.array(golden.scores)
         difference = float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), np.finfo(np.float32).tiny)))
-        if not difference <= golden.relative_tolerance:
+        if not difference <= allowed:
             worst = int(np.argmax(np.nan_to_num(np.abs(found - expected), nan=np.inf)))
             raise ModelError(
                 f"golden window {worst + 1} of {len(expected)} scores {found[worst]:.7g} on {self.provider}; the "
                 f"exporter computed {expected[worst]:.7g} (relative difference {difference:.2g}, allowed "
-                f"{golden.relative_tolerance:.2g}). The file is damaged or this machine computes differently, so the "
+                f"{allowed:.2g}). The file is damaged or this machine computes differently, so the "
                 "threshold does not hold here: copy the file again, or try the provider cpu."
             )
         return difference
