@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,11 +23,13 @@ SEVERITY_FATAL_ONLY = 4
 log = logging.getLogger(__name__)
 
 
-def open_session(path: Path, *, provider: Provider, threads: int) -> Any:
+def open_session(path: Path, *, provider: Provider, threads: int, content: bytes | None = None) -> Any:
     """An `onnxruntime.InferenceSession` for the file at `path`.
 
     `cuda` means that CUDA is obtained or an error (nodes that it leaves to the CPU are logged); `auto` means CUDA if it
-    can be had, else the CPU. Raises InputMissing if there is no file, ModelError if onnxruntime cannot use it,
+    can be had, else the CPU. With `content`, that is opened, and the file at `path` is not read again.
+
+    Raises InputMissing if there is no file, ModelError if onnxruntime cannot use it,
     Unavailable if onnxruntime or the provider cannot be had, ValueError for an unknown provider or no threads.
     """
     if provider not in get_args(Provider):
@@ -36,6 +40,9 @@ def open_session(path: Path, *, provider: Provider, threads: int) -> Any:
         raise InputMissing(f"there is no model file at {path}. Write one with dasvdd-export.")
     if path.is_dir():
         raise ModelError(f"{path} is a folder, not a model file. Name the .onnx file that dasvdd-export wrote.")
+    if content is not None:
+        with _as_file(content) as copy:
+            return open_session(copy, provider=provider, threads=threads)
     onnxruntime = import_onnxruntime()
     conflict = conflicting_packages()
     if conflict:
@@ -54,6 +61,15 @@ def open_session(path: Path, *, provider: Provider, threads: int) -> Any:
             log.info("CUDA could not be had, scoring on the CPU: %s", first_line(error))
             return cpu_session
         raise Unavailable(_no_cuda(first_line(error), conflict)) from error
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[Path]:
+    """`content` under a name, in memory: a session over bytes would keep them for as long as it lives."""
+    with os.fdopen(os.memfd_create("model"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def release_free_memory() -> None:

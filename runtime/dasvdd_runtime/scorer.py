@@ -52,13 +52,15 @@ class Scorer:
     unknown_fields: list[str]
     provider: str
 
-    def __init__(self, path: str | Path, *, provider: Provider = "auto", threads: int = 1) -> None:
-        """Open the model at `path`.
+    def __init__(
+        self, path: str | Path, *, provider: Provider = "auto", threads: int = 1, content: bytes | None = None
+    ) -> None:
+        """Open the model at `path`, or its `content` where that was read already.
 
         `provider` 'cuda' is strict, 'auto' takes CUDA if it can be had. Raises InputMissing if there is no file,
         ModelError if it is damaged or breaks the contract, Unavailable if onnxruntime or CUDA cannot be had.
         """
-        self._use(open_session(Path(path), provider=provider, threads=threads), path)
+        self._use(open_session(Path(path), provider=provider, threads=threads, content=content), path)
 
     @classmethod
     def over(cls, session: Any, path: str | Path) -> Scorer:
