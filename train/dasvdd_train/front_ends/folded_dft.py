@@ -1,6 +1,6 @@
 """Power spectrum of overlapping frames as four small matrix products instead of a large one.
 
-Up to its sign, the cosine of bin k at sample n is also that at samples n_fft - n and n_fft / 2 +- n, and so is the sine.
+Up to its sign, the cosine of bin k at sample n is also that at samples n_fft - n and n_fft / 2 +- n; so is the sine.
 Samples that share a value are added or subtracted first; what is left is a product for the cosines and one for the
 sines of the even bins, and two for the odd bins, each with a quarter of the rows and half of the columns of the whole.
 """
