@@ -203,3 +203,37 @@ def test_a_full_disk_under_everything_at_once_costs_no_alarm(tiny_model: Any, tm
     assert found["readable"].count("") <= 1 and len(set(found["readable"])) == len(found["readable"])
     for file in ("events.jsonl", "outbox.db", "state.db"):
         assert sum(file in line for line in log.splitlines()) == 2, f"said once, and that it was over: {log}"
+
+
+NO_INODE = """
+import logging, sys
+from pathlib import Path
+from dasvdd_runtime.sinks.jsonl import RotatingFile
+logging.basicConfig(stream=sys.stdout, format="LOG %(message)s")
+folder, made = Path(sys.argv[1]), []
+try:
+    while True:
+        made.append(folder / f"ballast{len(made)}")
+        made[-1].touch()
+except OSError: pass
+sink = RotatingFile(folder / "events.jsonl", max_bytes=10_000, keep=1)
+sink.write("lost", durable=True)
+made[0].unlink()
+sink.write("kept", durable=True)
+sink.close()
+print((folder / "events.jsonl").read_text())
+"""
+
+
+def test_an_event_file_that_a_full_disk_keeps_from_being_made_is_made_later(tmp_path: Path) -> None:
+    """No room even for a name: that is said, and no reason not to watch; the file is there once there is room."""
+    mount = ["unshare", "--mount", "--map-root-user"]
+    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", tmp_path]).returncode:
+        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
+    shell = 'mount -t tmpfs -o nr_inodes=20 tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    command = [*mount, "sh", "-c", shell, "sh", tmp_path, sys.executable, NO_INODE]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    first, second, *written = run.stdout.split("\n")
+    assert "No space" in first and "1 events were lost" in second
+    assert written[0] == "kept"

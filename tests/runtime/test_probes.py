@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.capture import Capture
+from dasvdd_runtime.drift import DriftReport
+from dasvdd_runtime.endpoint.metrics import Exposition
 from dasvdd_runtime.endpoint.observed import Observed
 from dasvdd_runtime.endpoint.pages import make_pages
 from dasvdd_runtime.endpoint.probes import faults, undelivered
@@ -152,6 +154,17 @@ def test_scoring_times_fall_into_their_classes(tiny_model: Any) -> None:
         timed.score_windows(windows)
     assert timed.batches() == [1, 1, *[0] * (len(BOUNDS_SECONDS) - 2), 1]
     assert timed.total_seconds == pytest.approx(BOUNDS_SECONDS[0] + 0.002 + 99.0)
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    """No score before the first window and no drift before the first day; both are there once they are known."""
+    drift = DriftReport(True, (), 86400.0, 1.0, 2.0, None, None, ())
+    known = replace(SOURCE, name="b", score=0.5, drift=drift)
+    observed = Observed(lambda: (SOURCE, known), dict, dict, dict, lambda: 0.0, {})
+    samples = Samples(Exposition(observed).text().decode())
+    for name, value in (("score", 0.5), ("drifting", 1.0)):
+        assert samples.value(name, source="b") == value
+        assert (f"dasvdd_{name}", {"source": "a"}) not in [(sample.name, sample.labels) for sample in samples.all]
 
 
 def test_what_is_dropped_stays_counted_after_it_was_told(tmp_path: Path) -> None:
