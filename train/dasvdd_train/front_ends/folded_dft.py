@@ -22,8 +22,8 @@ class FoldedDft(nn.Module):
 
     `window` are the weights [n_fft] of a frame's samples, of any shape. `hop_samples` divides n_fft and the number of
     samples. `bins` [bins] are those wanted, each multiplied in amplitude by its `scale` [bins]; the result has them in
-    the order of the attribute `bins`: for an even n_fft the odd ones first. A NaN in a sample makes every bin of its frames NaN; an infinite one leaves none
-    finite.
+    the order of the attribute `bins`: for an even n_fft the odd ones first. A NaN in a sample makes every bin of its
+    frames NaN; an infinite one leaves none finite.
     """
 
     def __init__(
