@@ -122,6 +122,7 @@ FRONT_ENDS = {
     "rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 1),
     "stacked rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 8),
     "log spectrum": (LogSpectrum(**XYZ, n_fft=128, frame_hop_samples=64, spectrum_bands=0, floor_db=[-100.0] * 3), 1),
+    "odd bins": (LogSpectrum(**XYZ, n_fft=50, frame_hop_samples=25, spectrum_bands=0, floor_db=[-100.0] * 3), 2),
     "banded spectrum": (LogSpectrum(**STEREO, n_fft=512, frame_hop_samples=256, spectrum_bands=40, floor_db=[-120]), 3),
     "envelope": (
         EnvelopeSpectrum(

@@ -1,6 +1,6 @@
 """Power spectrum of overlapping frames as four small matrix products instead of a large one.
 
-Up to its sign, the cosine of bin k at sample n is also that at samples n_fft - n and n_fft / 2 +- n; so is the sine.
+Up to its sign, the cosine of bin k at sample n is also that at n_fft - n and at n_fft / 2 +- n, and so is the sine.
 Samples that share a value are added or subtracted first; what is left is a product for the cosines and one for the
 sines of the even bins, and two for the odd bins, each with a quarter of the rows and half of the columns of the whole.
 """
@@ -22,8 +22,8 @@ class FoldedDft(nn.Module):
 
     `window` are the weights [n_fft] of a frame's samples, of any shape. `hop_samples` divides n_fft and the number of
     samples. `bins` [bins] are those wanted, each multiplied in amplitude by its `scale` [bins]; the result has them in
-    the order of the attribute `bins`. A NaN in a sample makes every bin of its frames NaN; an infinite one leaves none
-    finite.
+    the order of the attribute `bins`: for an even n_fft the odd ones first. A NaN in a sample makes every bin of its
+    frames NaN; an infinite one leaves none finite.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class FoldedDft(nn.Module):
         self._keep("first_weights", weights[:, :1])
         self._keep("near_weights", weights[:, 1 : self.pairs + 1])
         self._keep("far_weights", weights[:, self.part_samples - self.pairs :][:, ::-1])
-        groups = [np.flatnonzero(bins % self.parts == parity) for parity in range(self.parts)]
-        for parity, group in enumerate(groups):
+        groups = {"odd": bins % 2 == 1, "even": bins % 2 == 0} if self.parts == 2 else {"all": bins >= 0}
+        for name, group in groups.items():
             cosines, sines = self._basis(bins[group], scale[group])
-            self._keep(f"cosines_{parity}", cosines)
-            self._keep(f"sines_{parity}", sines)
-        self.bins: NDArray[np.int64] = bins[np.concatenate(groups)]
+            self._keep(f"{name}_cosines", cosines)
+            self._keep(f"{name}_sines", sines)
+        self.bins: NDArray[np.int64] = np.concatenate([bins[group] for group in groups.values()])
 
     def forward(self, samples: Tensor) -> Tensor:
         """Power [n, frames, bins] of `samples` [n, samples]."""
@@ -59,11 +59,11 @@ class FoldedDft(nn.Module):
         near = self._weighted(pieces[:, :, 1 : self.pairs + 1], "near_weights")
         far = self._weighted(pieces[:, :, self.part_samples - self.pairs :].flip(2), "far_weights")
         if self.parts == 1:
-            return self._power(0, first[0], near[0], far[0])
-        even = self._power(0, first[0] + first[1], near[0] + near[1], far[0] + far[1])
-        # At half a turn, cosines of odd bins change their sign; seen from the far end, so do they once more.
-        odd = self._power(1, first[0] - first[1], near[0] - near[1], far[1] - far[0])
-        return torch.cat([even, odd], dim=2)
+            return self._power("all", first[0], near[0], far[0])
+        # Odd bins change their sign half a frame on, and their cosines once more where a half is seen from its far end.
+        odd = self._power("odd", first[0] - first[1], near[0] - near[1], far[1] - far[0])
+        even = self._power("even", first[0] + first[1], near[0] + near[1], far[0] + far[1])
+        return torch.cat([odd, even], dim=2)
 
     def _keep(self, name: str, values: NDArray[np.float64]) -> None:
         # Constants of the settings: rebuilt when a model is loaded, so they are not stored with it.
@@ -85,8 +85,8 @@ class FoldedDft(nn.Module):
         weights = self.get_buffer(name)
         return [pieces[:, part * apart : part * apart + last : stride] * weights[part] for part in range(self.parts)]
 
-    def _power(self, parity: int, first: Tensor, near: Tensor, far: Tensor) -> Tensor:
-        cosines, sines = self.get_buffer(f"cosines_{parity}"), self.get_buffer(f"sines_{parity}")
+    def _power(self, group: str, first: Tensor, near: Tensor, far: Tensor) -> Tensor:
+        cosines, sines = self.get_buffer(f"{group}_cosines"), self.get_buffer(f"{group}_sines")
         real = torch.matmul(torch.cat([first, near + far], dim=2), cosines)
         imaginary = torch.matmul(near - far, sines)
         return real * real + imaginary * imaginary
