@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dasvdd_runtime.assembly import open_intake
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.sources import source_at
@@ -176,6 +177,21 @@ def test_a_device_that_goes_and_comes_back(server: Server, port: int, captured: 
     server.start()
     source.wait(lambda: source.lost > 0)
     assert 10 <= source.lost <= 100
+
+
+def test_a_register_can_be_the_running_signal(server: Server, port: int, tiny_model: Any, captured: Capturing) -> None:
+    """By its name, beside the channels of the model."""
+    metadata = tiny_model.metadata(kind="sensor", channel_names=["x"], sample_rate_hz=10.0, window_samples=20)
+    registers = [{"name": "on", "address": 101}, {"name": "x", "address": 100}]
+    running = {"signal_channel": "on", "stop_level": 0.5}
+    keys = {"name": "s", "kind": "modbus", "host": "127.0.0.1", "port": port, "device_id": 7}
+    table = ModbusTable.model_validate(keys | {"registers": registers, "running": running})
+    server.set(100, [5, 1])
+    opened, intake = open_intake(table, metadata)
+    source = captured(opened)
+    source.wait(lambda: len(source.samples) > 0)
+    np.testing.assert_array_equal(source.rows[0], [5, 1])
+    assert (intake.channels, intake.gate_channel) == ((0,), 1)
 
 
 @pytest.mark.parametrize("deaf", [True, False], ids=["answers nothing", "is not there"])

@@ -225,6 +225,12 @@ def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Rep
     heard = f"{seconds_heard:.1f} s at {metadata.sample_rate_hz:g} Hz from {table.description}"
     if capture.overflowed:
         report.add("warning", table.name, f"{heard}, with samples lost: is this machine too busy?")
+    elif capture.lost:
+        report.add(
+            "warning",
+            table.name,
+            f"{heard}, with {capture.lost} rows missing in between. Set max_gap_seconds above the time between two.",
+        )
     else:
         report.add("ok", table.name, heard)
     for finding in compare_capture(samples, metadata):
@@ -237,6 +243,8 @@ class TrialCapture:
 
     def __init__(self, source: Source, seconds: float) -> None:
         self.overflowed = False
+        self.lost = 0
+        """Rows that a live source says are missing."""
         self.captured_seconds = 0.0
         self._source = source
         self._seconds = seconds
@@ -257,7 +265,9 @@ class TrialCapture:
         if self._error is not None:
             raise self._error
         if not self._blocks:
-            raise DasvddError("no samples arrived. Is the device muted, in use, or the file empty?")
+            raise DasvddError(
+                "no samples arrived. Is the device muted, in use, slower than --seconds, or the file empty?"
+            )
         settled = np.concatenate(self._blocks)
         wanted = round(self._seconds * self._source.sample_rate_hz)
         return settled[-wanted:] if self._source.live else settled[:wanted]
@@ -272,6 +282,7 @@ class TrialCapture:
                 if block is None:
                     break
                 self.overflowed = self.overflowed or block.overflowed
+                self.lost += block.lost or 0 if self._source.live else 0
                 if len(block.samples):
                     self._blocks.append(block.samples)
                     self.captured_seconds += len(block.samples) / self._source.sample_rate_hz

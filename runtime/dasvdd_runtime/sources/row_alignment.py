@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Block
+from .row_tables import DEFAULT_GAP_ROWS
 
 Fill = Literal["hold", "linear"]
 
-DEFAULT_GAP_ROWS = 2.5
 SET_BACK_SECONDS = 5.0
 """A row further back than this comes from a clock that was set, not from a row that was overtaken."""
 SET_FORWARD_SECONDS = 7 * 86_400.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from ..broker import BrokerTable
 from ..secret import Secret
 from ..strict_config import StrictModel
 from .base_tables import BaseSourceTable
+
+DEFAULT_GAP_ROWS = 2.5
+"""One missing row is filled, two are a gap."""
 
 
 class RowsTable(BaseSourceTable):
@@ -20,6 +23,16 @@ class RowsTable(BaseSourceTable):
     """Between two rows the last value is repeated, or a straight line drawn."""
     max_gap_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Beyond it nothing is filled: the rows are lost. Default: 2.5 rows of the model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _slow_rows_are_no_stall(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """What lets rows lie far apart makes longer what a stall and silence are, where the table does not say."""
+        poll_seconds, gap_seconds = given.get("poll_seconds"), given.get("max_gap_seconds")
+        if not isinstance(gap_seconds, int | float):
+            gap_seconds = DEFAULT_GAP_ROWS * poll_seconds if isinstance(poll_seconds, int | float) else 0.0
+        longer = {key: least * gap_seconds for key, least in (("stall_seconds", 1), ("silent_seconds", 2))}
+        return {k: v for k, v in longer.items() if v > cls.model_fields[k].default} | given
 
 
 class CsvTailTable(RowsTable):
