@@ -6,26 +6,27 @@ import logging
 import platform
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
-from .config import ModelTable, MonitorConfig, load_config
+from .config import MonitorConfig, load_config
 from .contract import ModelMetadata
 from .errors import ConfigError, ModelError
 from .intake import Intake
-from .onnxruntime_session import release_free_memory
-from .pipeline import DecisionRule, Pipeline
+from .loaded_model import LoadedModel, load_models
+from .pipeline import Pipeline
 from .running_gate import GateSettings
-from .scorer import Scorer
+from .scoring_times import TimedScorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
 from .sources.base_tables import RunningTable
 from .sources.tables import FileTable, SourceTable
+from .thresholds import ThresholdInForce
 
 log = logging.getLogger(__name__)
 
@@ -36,61 +37,6 @@ QUEUE_WINDOWS = 3
 """Whole windows that a live source's queue holds at least: what is left between two losses must fill some."""
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model that has scored its golden windows, and the decision chain in force."""
-
-    name: str
-    scorer: Scorer
-    rule: DecisionRule
-    overrides: dict[str, float]
-
-    @property
-    def in_force(self) -> events.ModelInForce:
-        """What events say of it."""
-        return events.ModelInForce(
-            name=self.name,
-            metadata=self.scorer.metadata,
-            threshold=self.rule.threshold,
-            settings=self.rule.settings,
-            overrides=self.overrides,
-            provider=self.scorer.provider,
-        )
-
-    def judges_as(self, other: LoadedModel) -> bool:
-        """The same file with the same decision chain."""
-        return (self.scorer.metadata, self.rule, self.scorer.provider) == (
-            other.scorer.metadata,
-            other.rule,
-            other.scorer.provider,
-        )
-
-
-def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:
-    """Open a model and repeat its golden windows; overrides of its decision chain are said loudly.
-
-    Raises as Scorer does, and ConfigError for a decision chain that cannot work.
-    """
-    scorer = Scorer(table.path, provider=table.provider)
-    scorer.verify_golden()
-    for unknown in scorer.unknown_fields:
-        log.warning("the metadata of %s has the field '%s', which this version ignores", table.path, unknown)
-    metadata = scorer.metadata
-    decision = config.overrides_of(table)
-    settings, threshold = decision.apply(metadata.decision, metadata.calibration.threshold)
-    overrides = decision.overrides()
-    if overrides:
-        listed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
-        log.warning(
-            "[decision] replaces the model's own: %s. How often that will alarm falsely is not known: the %g false "
-            "alarms a day that the model was calibrated for hold for its own settings only.",
-            listed,
-            metadata.calibration.false_alarms_per_day,
-        )
-    rule = DecisionRule(threshold, settings, metadata.calibration.usual_score, config.alarm.cooldown_seconds)
-    return LoadedModel(table.name, scorer, rule, overrides)
-
-
 class Assembly:
     """What the configuration file `path` describes, as it was last read."""
 
@@ -99,21 +45,41 @@ class Assembly:
         self._path = path
         self._wake = wake
         self.config = load_config(path)
-        self._models = _load_models(self.config)
+        self._models = load_models(self.config)
+        self._directory = self.config.state.directory
+        self._thresholds = _thresholds(self.config, self._models, self._directory)
 
     def channels(self) -> list[Channel]:
         """A capture and a pipeline for each source, not yet started."""
-        return [self._channel(table, self.config, self._models) for table in self.config.sources]
+        return [
+            make_channel(
+                table,
+                self.model_of(table),
+                self._thresholds[table.name],
+                wake=self._wake,
+                report_scores=self.config.events.scores,
+            )
+            for table in self.config.sources
+        ]
+
+    def model_of(self, table: SourceTable) -> LoadedModel:
+        """The model that judges a source."""
+        return self._models[self.config.model_of(table).name]
 
     def started(self) -> events.Event:
         """The first event."""
-        versions = {
-            "dasvdd": __version__,
-            "onnxruntime": _onnxruntime_version(),
-            "python": platform.python_version(),
-        }
         in_force = [model.in_force for model in self._models.values()]
-        return events.started(in_force, sources=_models_by_source(self.config), versions=versions)
+        return events.started(
+            in_force, sources=_models_by_source(self.config), thresholds=self._thresholds, versions=versions()
+        )
+
+    def notices(self) -> list[events.Event]:
+        """What should be known beside the first event: calibrations on site that are not used."""
+        return _not_used(self._thresholds)
+
+    def scorers(self) -> dict[str, TimedScorer]:
+        """The models' scorers, by the configuration's name. May be called from any thread."""
+        return {name: model.timed for name, model in self._models.items()}
 
     def reload(self, current: Sequence[Channel]) -> ReloadPlan:
         """What the file says now. Raises a DasvddError and changes nothing where that cannot be run.
@@ -121,70 +87,81 @@ class Assembly:
         The capture of a source whose table is the same goes on. [events] is not read anew.
         """
         config = load_config(self._path)
-        models = _load_models(config)
+        models = load_models(config)
         for name, model in models.items():
             if name in self._models and self._models[name].judges_as(model):
                 models[name] = self._models[name]
+        thresholds = _thresholds(config, models, self._directory)
         before = {table.name: table for table in self.config.sources}
         running = {channel.pipeline.name: channel for channel in current if not channel.ended}
         channels, new_models = [], {}
         for table in config.sources:
             name = table.name
             if name not in running or before.get(name) != table:
-                channels.append(self._channel(table, config, models))
+                model = models[config.model_of(table).name]
+                scores = config.events.scores
+                channels.append(make_channel(table, model, thresholds[name], wake=self._wake, report_scores=scores))
                 continue
-            channel, model = running[name], models[config.model_of(table).name]
-            old = self._models[self.config.model_of(table).name]
+            channel, model, old = running[name], models[config.model_of(table).name], self.model_of(before[name])
             _require_same_stream(name, old.scorer.metadata, model.scorer.metadata)
             channels.append(channel)
+            rule = model.rule(thresholds[name])
             if model is not old or config.events.scores != self.config.events.scores:
                 new_models[name] = partial(
                     channel.pipeline.use_model,
                     model.name,
                     model.scorer.metadata,
-                    model.scorer,
-                    model.rule,
+                    model.timed,
+                    rule,
                     report_scores=config.events.scores,
                 )
+            elif rule != old.rule(self._thresholds[name]):
+                new_models[name] = partial(channel.pipeline.use_rule, rule)
         if config.events != self.config.events.model_copy(update={"scores": config.events.scores}):
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
         if (config.state, config.alarm.latch) != (self.config.state, self.config.alarm.latch):
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
         if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
             log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
+        if config.http != self.config.http:
+            log.warning("[http] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],
             sources=_models_by_source(config),
+            thresholds=thresholds,
             added=[table.name for table in config.sources if table.name not in kept],
             removed=[name for name in before if name not in kept],
             kept=kept,
         )
-        self.config, self._models = config, models
-        return ReloadPlan(channels, event, new_models)
+        self.config, self._models, self._thresholds = config, models, thresholds
+        return ReloadPlan(channels, event, new_models, _not_used(thresholds))
 
-    def _channel(self, table: SourceTable, config: MonitorConfig, models: dict[str, LoadedModel]) -> Channel:
-        model = models[config.model_of(table).name]
-        metadata = model.scorer.metadata
-        source, intake = open_intake(table, metadata)
-        pipeline = Pipeline(
-            name=table.name,
-            model_name=model.name,
-            metadata=metadata,
-            scorer=model.scorer,
-            rule=model.rule,
-            intake=intake,
-            report_scores=config.events.scores,
-            recording=str(table.path.resolve()) if isinstance(table, FileTable) else None,
-        )
-        capture = Capture(
-            source,
-            name=table.name,
-            stall_seconds=table.stall_seconds,
-            wake=self._wake,
-            queue_seconds=max(QUEUE_SECONDS, QUEUE_WINDOWS * metadata.window_seconds),
-        )
-        return Channel(capture, pipeline)
+
+def make_channel(
+    table: SourceTable, model: LoadedModel, threshold: ThresholdInForce, *, wake: threading.Event, report_scores: bool
+) -> Channel:
+    """A capture and a pipeline for one source, not yet started. Raises as open_intake does."""
+    metadata = model.scorer.metadata
+    source, intake = open_intake(table, metadata)
+    pipeline = Pipeline(
+        name=table.name,
+        model_name=model.name,
+        metadata=metadata,
+        scorer=model.timed,
+        rule=model.rule(threshold),
+        intake=intake,
+        report_scores=report_scores,
+        recording=str(table.path.resolve()) if isinstance(table, FileTable) else None,
+    )
+    capture = Capture(
+        source,
+        name=table.name,
+        stall_seconds=table.stall_seconds,
+        wake=wake,
+        queue_seconds=max(QUEUE_SECONDS, QUEUE_WINDOWS * metadata.window_seconds),
+    )
+    return Channel(capture, pipeline)
 
 
 def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, Intake]:
@@ -232,10 +209,30 @@ def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:
     return GateSettings(stop, start, hold_seconds=table.hold_seconds, settle_seconds=table.settle_seconds)
 
 
-def _load_models(config: MonitorConfig) -> dict[str, LoadedModel]:
-    models = {table.name: load_model(config, table) for table in config.models}
-    release_free_memory()
-    return models
+def _thresholds(
+    config: MonitorConfig, models: dict[str, LoadedModel], directory: Path | None
+) -> dict[str, ThresholdInForce]:
+    """The threshold of each source, by its name."""
+    return {
+        table.name: models[config.model_of(table).name].threshold_of(table.name, directory) for table in config.sources
+    }
+
+
+def _not_used(thresholds: dict[str, ThresholdInForce]) -> list[events.Event]:
+    return [
+        events.site_threshold_not_used(source, reason=threshold.site_not_used)
+        for source, threshold in thresholds.items()
+        if threshold.site_not_used is not None
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Of this software, and of what computes."""
+    return {
+        "dasvdd": __version__,
+        "onnxruntime": _onnxruntime_version(),
+        "python": platform.python_version(),
+    }
 
 
 def _models_by_source(config: MonitorConfig) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from .detector import DecisionSettings
+from .endpoint.tables import HttpTable
 from .errors import ConfigError, InputMissing
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
@@ -103,6 +104,7 @@ class MonitorConfig(StrictModel):
     mqtt: MqttTable | None = None
     webhook: Annotated[list[WebhookTable], BeforeValidator(_as_list)] = Field(default_factory=list)
     """In the TOML file `[webhook]`, or several `[[webhook]]`."""
+    http: HttpTable | None = None
 
     @property
     def sources(self) -> list[SourceTable]:
@@ -212,6 +214,7 @@ def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
             "outbox": config.outbox.relative_to(folder),
             "mqtt": None if config.mqtt is None else config.mqtt.relative_to(folder),
             "webhook": [webhook.relative_to(folder) for webhook in config.webhook],
+            "http": None if config.http is None else config.http.relative_to(folder),
         }
     )
 

@@ -35,13 +35,23 @@ def log_for_people(event: Event) -> None:
         log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
     elif kind == "stopped":
         log.info("stopped: %s", event["reason"])
+    elif kind == "drift" and event["drifting"]:
+        reasons = "; ".join(event["reasons"])
+        log.warning(
+            "source '%s' drifts: %s. Look at machine and microphone; if both are healthy, calibrate on site "
+            "(dasvdd-monitor calibrate). The threshold stays.",
+            source,
+            reasons,
+        )
+    elif kind == "drift":
+        log.info("source '%s' drifts no longer", source)
 
     else:
         _log_life(event)
 
 
 def _log_life(event: Event) -> None:
-    """The line for an event of an alarm's later life."""
+    """The line for an event of an alarm's later life, or of a threshold."""
     kind = event["event"]
     where = f"source '{event['source']}'" if "source" in event else "all sources"
     if kind == "alarm_latched":
@@ -53,5 +63,7 @@ def _log_life(event: Event) -> None:
     elif kind == "unmuted":
         lasting = f"; alarms that last: {', '.join(event['alarms'])}" if event["alarms"] else ""
         log.warning("%s: muted no longer (%s)%s", where, event["reason"], lasting)
+    elif kind == "site_threshold_not_used":
+        log.warning("%s: the threshold calibrated on site is not used: %s", where, event["reason"])
     elif kind == "test_alarm":
         log.warning("%s: TEST ALARM, nothing is wrong", where)

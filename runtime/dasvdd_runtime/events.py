@@ -17,7 +17,9 @@ from typing import Any
 
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Episode
+from .drift import DriftReport
 from .health import StateChange
+from .thresholds import ThresholdInForce
 
 SCHEMA = "1.0"
 CARRYING_BANDS = 3
@@ -60,14 +62,38 @@ class ModelInForce:
     provider: str
 
 
-def started(models: Sequence[ModelInForce], *, sources: dict[str, str], versions: dict[str, str]) -> Event:
-    """Monitoring begins. `sources`: the name of its model, by source; `versions`: of the software."""
+def started(
+    models: Sequence[ModelInForce],
+    *,
+    sources: dict[str, str],
+    thresholds: dict[str, ThresholdInForce],
+    versions: dict[str, str],
+) -> Event:
+    """Monitoring begins. By source: the name of its model, and its threshold; `versions`: of the software."""
     return {
         "event": "started",
         "models": {model.name: _described(model) for model in models},
         "sources": sources,
+        "thresholds": _thresholds(thresholds),
         "versions": versions,
     }
+
+
+def _thresholds(by_source: dict[str, ThresholdInForce]) -> dict[str, Any]:
+    return {
+        source: {
+            "threshold": threshold.value,
+            "origin": threshold.origin,
+            "why": threshold.why,
+            "false_alarms_per_day": threshold.false_alarms_per_day,
+        }
+        for source, threshold in by_source.items()
+    }
+
+
+def site_threshold_not_used(source: str, *, reason: str) -> Event:
+    """There is a calibration on site for `source`, and another threshold judges it."""
+    return {"event": "site_threshold_not_used", "source": source, "reason": reason}
 
 
 def _described(model: ModelInForce) -> dict[str, Any]:
@@ -83,13 +109,20 @@ def _described(model: ModelInForce) -> dict[str, Any]:
 
 
 def reloaded(
-    models: Sequence[ModelInForce], *, sources: dict[str, str], added: list[str], removed: list[str], kept: list[str]
+    models: Sequence[ModelInForce],
+    *,
+    sources: dict[str, str],
+    thresholds: dict[str, ThresholdInForce],
+    added: list[str],
+    removed: list[str],
+    kept: list[str],
 ) -> Event:
     """A new configuration is in force. `kept`: sources whose capture went on."""
     return {
         "event": "reloaded",
         "models": {model.name: _described(model) for model in models},
         "sources": sources,
+        "thresholds": _thresholds(thresholds),
         "added": added,
         "removed": removed,
         "kept": kept,
@@ -170,6 +203,20 @@ def alarm_open(number: int, episode: Episode, bands: list[dict[str, Any]]) -> Ev
 def summary(counts: Counts, *, state: str, in_alarm: bool, drift_ppm: float | None) -> Event:
     """The counts of one source: every hour, and when it ends. `drift_ppm`: of the device's clock, where it is known."""
     return {"event": "summary", "state": state, "in_alarm": in_alarm, **asdict(counts), "drift_ppm": drift_ppm}
+
+
+def drift(report: DriftReport, bands: list[dict[str, Any]]) -> Event:
+    """A slow drift began or ended. `bands`: those whose residual is largest against the usual, over the day."""
+    return {
+        "event": "drift",
+        "drifting": report.drifting,
+        "reasons": list(report.reasons),
+        "score_p50": report.score_p50,
+        "score_p95": report.score_p95,
+        "level_p5_dbfs": report.level_p5_dbfs,
+        "level_p50_dbfs": report.level_p50_dbfs,
+        "bands": bands,
+    }
 
 
 def overload(dropped_seconds: dict[str, float]) -> Event:

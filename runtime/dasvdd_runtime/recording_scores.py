@@ -12,6 +12,7 @@ import numpy as np
 from .contract import ModelMetadata
 from .detector import Detector, Episode
 from .errors import DataError
+from .quality import Quality
 from .recordings import TableFormat, probe, read_pieces
 from .scorer import BATCH_BYTES, BATCH_WINDOWS, Scorer
 from .windows import Windower
@@ -42,6 +43,12 @@ class RecordingSummary:
     max_smoothed_score: float = -math.inf
     episodes: list[Episode] = field(default_factory=list)
     """The alarms, timed by the ends of windows; one that lasts to the end of the recording has no clear_seconds."""
+    gaps: int = 0
+    """Stretches without rows; no window crosses one."""
+    note: str = ""
+    """What a person should know of the times of its rows."""
+    fault: str | None = None
+    """Why its scores say nothing of the machine, see quality.Quality."""
 
     @property
     def share_above_threshold(self) -> float:
@@ -94,15 +101,20 @@ def score_recording(
         window_samples=metadata.window_samples, hop_samples=metadata.window_hop_samples, channels=metadata.channels
     )
     windows_a_block = max(1, min(BATCH_WINDOWS, BATCH_BYTES // (4 * metadata.window_samples * metadata.channels)))
-    for piece in read_pieces(
+    pieces = read_pieces(
         path,
         block_seconds=windows_a_block * metadata.window_hop_seconds,
         sample_rate_hz=metadata.sample_rate_hz,
         table=table,
-    ):
+    )
+    used = list(metadata.used_channels)
+    quality = Quality(metadata.kind, tuple(metadata.channel_names[channel] for channel in used))
+    summary.gaps, summary.note = len(pieces) - 1, pieces[0].note
+    for piece in pieces:
         windower.restart(round(piece.start_seconds * metadata.sample_rate_hz))
         detector.gap()
         for block in piece.blocks:
+            quality.add(block[:, used])
             windows = windower.push(block)
             if not windows:
                 continue
@@ -126,5 +138,6 @@ def score_recording(
                     summary.episodes.append(decision.cleared)
                 summary.add(scored)
                 yield scored
+    summary.fault = quality.fault()
     if (still_open := detector.finish()) is not None:
         summary.episodes.append(still_open)

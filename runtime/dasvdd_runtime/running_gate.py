@@ -90,11 +90,13 @@ class LevelMeter:
 
     @property
     def level_dbfs(self) -> float | None:
-        """The level; -inf for silence, NaN where samples are not finite, None before the first."""
-        if not self._parts:
+        """The level; -inf for silence, NaN where samples are not finite, None before the first. From any thread."""
+        parts = list(self._parts)
+        if not parts:
             return None
-        total = np.sum([part for _, part, _ in self._parts], axis=0)
-        squares = np.sum([part for _, _, part in self._parts], axis=0)
+        samples = sum(count for count, _, _ in parts)
+        total = np.sum([part for _, part, _ in parts], axis=0)
+        squares = np.sum([part for _, _, part in parts], axis=0)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            power = float(np.mean(np.maximum(squares / self._samples - np.square(total / self._samples), 0.0)))
+            power = float(np.mean(np.maximum(squares / samples - np.square(total / samples), 0.0)))
             return float(10 * np.log10(2 * power))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from .alarm_desk import AlarmDesk
@@ -51,7 +52,9 @@ class ReloadPlan:
     """The channels from now on; those that stay are the same objects."""
     event: Event
     new_models: Mapping[str, Callable[[], None]] = field(default_factory=dict)
-    """By the source's name: give its pipeline, which stays, the new model."""
+    """By the source's name: give its pipeline, which stays, the new model or threshold."""
+    notices: Sequence[Event] = ()
+    """What should be known beside `event`."""
 
 
 class Service:
@@ -78,6 +81,8 @@ class Service:
         self._sinks = list(sinks)
         self._wake = wake
         self._alarms = alarms or AlarmDesk()
+        self.event_counts: Counter[str] = Counter()
+        """Events written so far, by kind. To be read, from any thread."""
         self._heartbeat = heartbeat
         self._reload = reload
         self._clock = clock
@@ -100,24 +105,14 @@ class Service:
 
     def snapshot(self) -> tuple[SourceSnapshot, ...]:
         """Every source as it is now, in the order of the configuration. May be called from any thread."""
-        return tuple(
-            self._alarms.complete(
-                channel.pipeline.snapshot(
-                    waiting_seconds=channel.capture.waiting_seconds(),
-                    drift_ppm=channel.capture.drift_ppm,
-                    live=channel.capture.live,
-                    ended=channel.ended,
-                )
-            )
-            for channel in self._channels
-        )
+        return tuple(self._alarms.complete(_snapshot(channel)) for channel in self._channels)
 
-    def run(self, started: Event, *, max_seconds: float | None = None) -> bool:
+    def run(self, started: Event, *notices: Event, max_seconds: float | None = None) -> bool:
         """Watch until the end; True if every capture thread could be ended, False if a device holds one.
 
         Raises the fault that ended a source for good, once everything is written.
         """
-        self._emit([started])
+        self._emit([started, *notices])
         self._emit(self._alarms.begin())
         for channel in self._channels:
             channel.capture.start()
@@ -246,7 +241,7 @@ class Service:
                 self._emit(channel.pipeline.close_alarm())
                 plan.new_models[channel.pipeline.name]()
         self._channels = list(plan.channels)
-        self._emit([plan.event])
+        self._emit([plan.event, *plan.notices])
         for channel in added:
             channel.capture.start()
 
@@ -271,6 +266,7 @@ class Service:
     def _emit(self, caused: list[Event]) -> None:
         for event in map(self._alarms.mark, caused):
             line = to_json(with_id(event), now=self._now())
+            self.event_counts[event["event"]] += 1
             for sink in self._sinks:
                 sink.write(line, durable=event["event"] != "score")
             log_for_people(event)
@@ -286,6 +282,14 @@ def _stop_captures(channels: Sequence[Channel]) -> bool:
 
 def _summary(channel: Channel) -> Event:
     return channel.pipeline.summary(drift_ppm=channel.capture.drift_ppm)
+
+
+def _snapshot(channel: Channel) -> SourceSnapshot:
+    capture = channel.capture
+    seen = channel.pipeline.snapshot(
+        waiting_seconds=capture.waiting_seconds(), drift_ppm=capture.drift_ppm, live=capture.live, ended=channel.ended
+    )
+    return replace(seen, alive=_progresses(channel), failed=channel.error is not None)
 
 
 def _progresses(channel: Channel) -> bool:

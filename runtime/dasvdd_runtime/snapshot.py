@@ -1,9 +1,10 @@
-"""What a monitor knows of a source at one moment, for metrics and pages. Read-only."""
+"""What a monitor knows of a source, or of a receiver, at one moment, for metrics and pages. Read-only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .drift import DriftReport
 from .events import Counts
 from .health import State
 
@@ -33,7 +34,23 @@ class SourceSnapshot:
     live: bool
     """It gives samples by the clock; False for a file or a pipe."""
     ended: bool
+    alive: bool = True
+    """Its driver comes back from reading; where it does not, a restart is all that helps."""
+    failed: bool = False
+    """It ended with a fault."""
     latched_alarms: int = 0
     """Alarms whose scores have cleared, but which nobody has acknowledged; with one, `in_alarm` is true."""
+    drift: DriftReport | None = None
+    """The last whole day of running against normal running; None before the first."""
     muted: bool = False
     """Nobody is to be called for it."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One receiver of events, as the outbox finds it."""
+
+    waiting: int
+    """Events that it has not acknowledged, at most."""
+    lost: dict[str, int]
+    """What it never got, by kind: `events`, `scores`, `refused`."""

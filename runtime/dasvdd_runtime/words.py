@@ -1,6 +1,8 @@
-"""Figures as people read them."""
+"""Figures as people read them: durations, counts, rates."""
 
 from __future__ import annotations
+
+DAY_SECONDS = 86400.0
 
 
 def duration(seconds: float) -> str:
@@ -12,3 +14,25 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def long_duration(seconds: float) -> str:
+    """A duration that may be days: '12.3 s', '3 min 20 s', '2 h 5 min', '3.0 days'."""
+    return duration(seconds) if seconds < 2 * DAY_SECONDS else f"{seconds / DAY_SECONDS:.1f} days"
+
+
+def count(number: float, noun: str) -> str:
+    """'1 recording', '3 recordings', '0.5 alarms'."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+def rate(per_day: float) -> str:
+    """A rate of events: 'one a day', 'one in 3.0 days', '4 a day', 'one every 4.1 s'."""
+    if per_day <= 0:
+        return "none"
+    if per_day == 1:
+        return "one a day"
+    if per_day < 1:
+        days = 1 / per_day
+        return f"one in {days:.1f} days" if days < 100 else f"one in {days / 365.25:.1f} years"
+    return f"{per_day:.2g} a day" if per_day <= 24 else f"one every {duration(DAY_SECONDS / per_day)}"

@@ -177,6 +177,30 @@ def test_a_csv_scores_by_the_columns_of_training(tiny_model: Any, tmp_path: Path
     assert "no column 'z'" in missing.stderr
 
 
+def test_gaps_in_a_table_are_told(tiny_model: Any, tmp_path: Path) -> None:
+    """A person and a program are told how much of the recording nothing is known of."""
+    seconds = [*(i / 100 for i in range(100)), *(11 + i / 100 for i in range(100))]
+    table = tmp_path / "fan.csv"
+    table.write_text("time,x\n" + "".join(f"{t:.2f},{i % 7}\n" for i, t in enumerate(seconds)))
+    model = tiny_model(
+        kind="sensor", channel_names=["x"], sample_rate_hz=100.0, window_samples=50, window_hop_samples=25
+    )
+    result = score(model, table, "--summary")
+    assert f"note: {table}: 1 gap, 10 s without rows: no window crosses them" in result.stderr
+    assert lines(result)[1][0]["gaps"] == 1
+
+
+@pytest.mark.parametrize(("amplitude", "says"), [(0.0, "silent"), (40.0, "clipped")])
+def test_recordings_that_say_nothing_of_the_machine_are_named(
+    amplitude: float, says: str, tiny_model: Any, tmp_path: Path
+) -> None:
+    """Silence scores low and clipping high, but neither is the machine: both are warned of."""
+    wav = write_wav(tmp_path / "a.wav", np.clip(noise(2, amplitude=amplitude), -1, 1))
+    result = score(tiny_model(), wav)
+    assert f"warning: {wav}: {says}" in result.stderr
+    assert lines(result)[1][0]["fault"].startswith(says)
+
+
 def test_a_long_file_scores_in_bounded_memory(tiny_model: Any, tmp_path: Path) -> None:
     """Ten minutes take no more memory in Python than one: the file is never held whole."""
 

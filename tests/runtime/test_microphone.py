@@ -185,6 +185,33 @@ def test_a_microphone_that_comes_late_is_waited_for(
 
 
 @pytest.mark.slow
+def test_two_sources_hear_one_microphone(microphone: FakeMicrophone, tiny_model: Any, tmp_path: Path) -> None:
+    """One stream of the device serves both, and both give the level that was played."""
+    tiny_model(threshold=0.5)
+    soundfile.write(tmp_path / "quiet.wav", noise(60, amplitude=0.1), RATE_HZ)
+    config = Path(write_config(tmp_path))
+    second = config.read_text().partition("[[source]]")[2].partition("[events]")[0].replace("pump7", "pump8")
+    config.write_text(config.read_text() + "[[source]]" + second)
+    microphone.play(tmp_path / "quiet.wav")
+    program = Program(["run", str(config)], microphone.environment)
+    try:
+        for name in ("pump7", "pump8"):
+            score = program.wait_for(lambda event, name=name: is_score(event) and event["source"] == name)
+            assert score["score"] == pytest.approx(0.1**2 / 3, rel=0.2)
+        streams = subprocess.run(
+            ["pactl", "list", "short", "source-outputs"],
+            env=microphone.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert len(streams.stdout.splitlines()) == 1
+        program.stop()
+    finally:
+        program.process.kill()
+
+
+@pytest.mark.slow
 def test_a_rate_that_the_device_lacks_is_resampled(microphone: FakeMicrophone, tmp_path: Path) -> None:
     """At 400 kHz, which ALSA's pulse device refuses, its own rate is taken: a tone keeps its pitch and level."""
     tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(10 * RATE_HZ) / RATE_HZ)

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.errors import EXIT_DATA, DataError
+from dasvdd_runtime.promises import hours_to_count
+from dasvdd_runtime.words import count, long_duration, rate
 from dasvdd_train.data_diagnosis import (
     amount_doubts,
     calibration_doubts,
     channel_doubts,
     held_out_doubts,
-    hours_to_count,
     mixture_doubts,
     share_doubts,
 )
 from dasvdd_train.diagnosis import LatentFigures, refuse_diverged, training_doubts
 from dasvdd_train.metrics import EpochMetrics, early_stop
-from dasvdd_train.phrases import count, long_duration, rate
 from numpy.typing import NDArray
 
 HEALTHY = LatentFigures(relative_variance=0.1, latent_share=0.1, explained=0.5)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.words import duration
+from dasvdd_runtime.promises import FAR_RATIO, hours_to_count, is_promised
+from dasvdd_runtime.words import count, duration, long_duration, rate
 from numpy.typing import NDArray
 
 from .diagnosis import Doubt
-from .phrases import count, long_duration, rate
 
 SHORT_SECONDS, FAR_TOO_SHORT_SECONDS = 60.0, 20.0
 """Training data below the first is little, below the second too little to use."""
@@ -29,10 +28,6 @@ SMALLEST_CLUSTER = 0.05
 """A cluster with a smaller share of the windows is a few odd moments, no way of running."""
 MIXTURE_WINDOWS = 2000
 MIXTURE_COMPONENTS = 8
-FAR_RATIO = 3.0
-"""Held-out scores whose median is this many times that of training lie far from it."""
-UNPROVEN_RATIO = 10.0
-"""A rate whose upper bound is this many times the target cannot be promised at all."""
 
 
 def amount_doubts(*, vectors: int, batch_rows: int, training_seconds: float) -> list[Doubt]:
@@ -224,10 +219,10 @@ def calibration_doubts(calibration: Calibration) -> list[Doubt]:
             "threshold-extrapolates",
             f"the threshold extrapolates: {shown} of held-out running cannot show a rate as low as "
             f"{count(target, 'false alarm')} a day, so a fitted tail says where it should lie. Hold out more, or "
-            "calibrate on site (dasvdd-export --calibration).",
+            "calibrate on site (dasvdd-monitor calibrate).",
         )
     ]
-    if upper > UNPROVEN_RATIO * target:
+    if not is_promised(calibration):
         doubts.append(
             Doubt(
                 "rate-not-promised",
@@ -237,8 +232,3 @@ def calibration_doubts(calibration: Calibration) -> list[Doubt]:
             )
         )
     return doubts
-
-
-def hours_to_count(calibration: Calibration) -> float:
-    """Hours without any alarm after which the target rate is met with the calibration's confidence (Poisson)."""
-    return -math.log1p(-calibration.confidence) / calibration.false_alarms_per_day * 24

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.words import duration
+from dasvdd_runtime.words import count, duration
 
 from .evaluation import Evaluation, Figures
 from .inspection import RivalResult
-from .phrases import count
 
 
 def calibration_line(calibration: Calibration) -> str:

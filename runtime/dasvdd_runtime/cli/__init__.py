@@ -17,6 +17,7 @@ COMMANDS = {
     "score": "Score recordings with a model.",
     "record": "Record training data with the capture code of run.",
     "devices": "List the capture devices.",
+    "calibrate": "Learn the thresholds on site, from a time of normal running.",
     "alarms": "List alarms, what was said of them, and mutes.",
     "ack": "Acknowledge alarms and say whether they were real.",
     "mute": "Keep alarms of a source from calling anybody, for a time.",

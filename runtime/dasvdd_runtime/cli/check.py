@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError, Unavailable
-from ..words import duration
 from .bench import measure
 from .check_receivers import check_receivers
 from .common import examples, reports_errors
@@ -85,6 +84,7 @@ def check(config_path: Path, seconds: float) -> None:
         for table in config.sources:
             scorer = scorers[config.model_of(table).name]
             if scorer is not None:
+                check_threshold(config, table, scorer, report)
                 hanging = check_source(table, scorer, seconds, report) or hanging
     warnings = f"{report.warnings} warning{'s' * (report.warnings != 1)}"
     click.echo(f"{'fit to run' if report.exit_code == EXIT_OK else 'not fit to run'}, {warnings}")
@@ -161,22 +161,38 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
 
 def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> None:
     """Report on the threshold in force and what it rests on."""
+    from ..thresholds import rests_on
+
     calibration = scorer.metadata.calibration
     try:
         _, threshold = decision.apply(scorer.metadata.decision, calibration.threshold)
     except DasvddError as error:
         report.fail("decision", error)
         return
-    rests_on = (
-        f"calibrated {calibration.threshold:.5g} for {calibration.false_alarms_per_day:g} false alarm(s) a day on "
-        f"{duration(3600 * calibration.hours)} of normal running{' (extrapolated)' if calibration.extrapolates else ''}"
-    )
+    calibrated = f"calibrated {calibration.threshold:.5g} {rests_on(calibration)}"
     overrides = decision.overrides()
     if overrides:
         changed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
-        report.add("warning", "decision", f"[decision] sets {changed}, so the rate no longer holds; {rests_on}")
+        report.add("warning", "decision", f"[decision] sets {changed}, so the rate no longer holds; {calibrated}")
     else:
-        report.add("ok", "decision", f"threshold {threshold:.5g}, {rests_on}")
+        report.add("ok", "decision", f"threshold {threshold:.5g}, {calibrated}")
+
+
+def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, report: Report) -> None:
+    """Report on the threshold that judges a source, and on a calibration on site that does not."""
+    from ..thresholds import threshold_in_force
+
+    decision = config.overrides_of(config.model_of(table))
+    try:
+        settings, _ = decision.apply(scorer.metadata.decision, scorer.metadata.calibration.threshold)
+    except DasvddError:
+        return  # told with the model
+    directory = config.state.directory
+    threshold = threshold_in_force(directory, table.name, scorer.metadata, settings, decision.threshold)
+    subject = f"{table.name}, threshold"
+    report.add("ok", subject, f"{threshold.value:.5g}: {threshold.why}")
+    if threshold.site_not_used is not None:
+        report.add("warning", subject, f"the one calibrated on site is not used: {threshold.site_not_used}")
 
 
 def check_speed(sources: int, scorer: Scorer, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""The part of `dasvdd-monitor check` that tries the broker and the webhooks."""
+"""The part of `dasvdd-monitor check` that tries the broker, the webhooks and what serves metrics."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from ..errors import EXIT_CONFIG, EXIT_UNAVAILABLE, DasvddError
 
 if TYPE_CHECKING:
     from ..config import MonitorConfig
+    from ..endpoint.tables import HttpTable
     from ..sinks.tables import MqttTable, OutboxTable, WebhookTable
     from .check import Report
 
 
 def check_receivers(config: MonitorConfig, report: Report) -> None:
-    """Report on the outbox, the broker and every webhook. Nothing is published and nothing posted."""
+    """Report on [http], the outbox, the broker and every webhook. Nothing is published and nothing posted."""
+    if config.http is not None:
+        check_http(config.http, report)
     if config.mqtt is None and not config.webhook:
         return
     check_outbox(config.outbox, report)
@@ -22,6 +25,19 @@ def check_receivers(config: MonitorConfig, report: Report) -> None:
         check_mqtt(config.mqtt, report)
     for table in config.webhook:
         check_webhook(table, report)
+
+
+def check_http(table: HttpTable, report: Report) -> None:
+    """Report on whether metrics can be made and the token can be read. It does not listen: a monitor may do so."""
+    from ..endpoint.start import require_client
+
+    try:
+        require_client()
+        table.token.read()
+    except DasvddError as error:
+        report.fail("http", error)
+    else:
+        report.add("ok", "http", f"metrics and probes on http://{table.listen}")
 
 
 def check_outbox(table: OutboxTable, report: Report) -> None:

@@ -7,20 +7,27 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from ..alarm_desk import AlarmDesk
-from ..assembly import Assembly
+from ..assembly import Assembly, versions
 from ..config import MonitorConfig
+from ..endpoint.pulse import Pulse
 from ..errors import EXIT_OK, ConfigError
 from ..logs import log_to_stderr
 from ..service import Service
 from ..service_manager import ServiceManager
 from ..sinks.jsonl import RotatingFile, Sink, StreamSink
 from .common import examples, reports_errors
+
+if TYPE_CHECKING:
+    from ..sinks.delivery import DeliveredOutbox
 
 log = logging.getLogger(__name__)
 
@@ -45,27 +52,38 @@ def run(config_path: Path, max_seconds: float | None) -> None:
     log_to_stderr()
     wake = threading.Event()
     assembly = Assembly(config_path, wake=wake)
-    manager = ServiceManager.from_environment()
+    manager, pulse = ServiceManager.from_environment(), Pulse()
+
+    def beat() -> None:
+        manager.heartbeat()
+        pulse.beat()
+
+    sinks, outbox = make_sinks(assembly.config)
     service = Service(
         assembly.channels(),
-        make_sinks(assembly.config),
+        sinks,
         wake=wake,
         alarms=AlarmDesk(assembly.config.state.directory, latch=assembly.config.alarm.latch),
-        heartbeat=manager.heartbeat,
+        heartbeat=beat,
         reload=assembly.reload,
     )
-    _obey_signals(service)
-    manager.ready()
-    all_joined = service.run(assembly.started(), max_seconds=max_seconds)
+    with _endpoint(assembly, service, outbox, pulse):
+        _obey_signals(service)
+        manager.ready()
+        all_joined = service.run(assembly.started(), *assembly.notices(), max_seconds=max_seconds)
     if not all_joined:  # a driver holds a thread; ending the interpreter would wait for it for ever
         log.warning("a device does not let go; leaving it behind")
         sys.stderr.flush()
         os._exit(EXIT_OK)
 
 
-def make_sinks(config: MonitorConfig) -> list[Sink]:
-    """The event file and the outbox first, so that a reader of standard output that hangs holds up neither."""
+def make_sinks(config: MonitorConfig) -> tuple[list[Sink], DeliveredOutbox | None]:
+    """The event file and the outbox first, so that a reader of standard output that hangs holds up neither.
+
+    The outbox, where there is one, is given a second time, to be asked about.
+    """
     sinks: list[Sink] = []
+    outbox: DeliveredOutbox | None = None
     if config.events.path is not None:
         try:
             sinks.append(RotatingFile(config.events.path, max_bytes=config.events.max_bytes, keep=config.events.keep))
@@ -74,11 +92,37 @@ def make_sinks(config: MonitorConfig) -> list[Sink]:
     if config.mqtt is not None or config.webhook:
         from ..sinks.receivers import make_outbox
 
-        sinks.append(make_outbox(config))
+        outbox = make_outbox(config)
+        sinks.append(outbox)
     # A replay can wait for a slow reader, `less` say; a machine cannot.
     only_files = all(source.kind == "file" for source in config.sources)
     sinks.append(StreamSink(patience_seconds=None) if only_files else StreamSink())
-    return sinks
+    return sinks, outbox
+
+
+@contextmanager
+def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | None, pulse: Pulse) -> Iterator[None]:
+    """Serve metrics and probes meanwhile, if the configuration says so."""
+    table = assembly.config.http
+    if table is None:
+        yield
+        return
+    from ..endpoint.observed import Observed
+    from ..endpoint.start import serve
+
+    observed = Observed(
+        sources=service.snapshot,
+        events=service.event_counts.copy,
+        scorers=assembly.scorers,
+        receivers=dict if outbox is None else outbox.standings,
+        since_beat_seconds=pulse.since_beat_seconds,
+        versions=versions(),
+    )
+    server = serve(table, observed)
+    try:
+        yield
+    finally:
+        server.close()
 
 
 def _obey_signals(service: Service) -> None:

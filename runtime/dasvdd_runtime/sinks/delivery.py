@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from ..snapshot import Standing
 from .outbox import Outbox
 from .outbox_store import Row
 
@@ -142,6 +143,10 @@ class DeliveredOutbox:
     def write(self, line: str, *, durable: bool) -> None:
         """Keep `line` until every receiver has it."""
         self._outbox.write(line, durable=durable)
+
+    def standings(self) -> dict[str, Standing]:
+        """How each receiver stands. Does not wait for the disk."""
+        return self._outbox.standings()
 
     def close(self) -> None:
         """Deliver what can be delivered within STOP_SECONDS; the rest stays on the disk."""

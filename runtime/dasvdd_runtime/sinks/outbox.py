@@ -13,7 +13,9 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..events import Event, events_dropped, outbox_reset, to_json, with_id
-from .outbox_store import OutboxStore, Receiver, Row, is_damage, without_excess
+from ..snapshot import Standing
+from .outbox_faults import is_damage, refuse_for_good
+from .outbox_store import OutboxStore, Receiver, Row, without_excess
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class Outbox:
         except OSError as error:
             raise ConfigError(f"[outbox] folder: {folder} cannot be written: {error.strerror}") from error
         except sqlite3.Error as error:
-            _refuse_for_good(self._path, error)
+            refuse_for_good(self._path, error)
             self._fail(error)
         if self._pending:
             self._commit()
@@ -132,10 +134,15 @@ class Outbox:
             self._update(name, replace(receiver, cursor=max(row_id, receiver.cursor), refused=receiver.refused + 1))
 
     def waiting(self, name: str) -> int:
-        """How many rows the receiver `name` has not acknowledged, at most."""
-        with self._lock:
-            receiver = self._receivers[name]
-            return (0 if self._store is None else self._store.rows) + sum(map(receiver.wants, self._pending))
+        """How many rows the receiver `name` has not acknowledged, at most. Does not wait for the disk."""
+        store = self._store
+        kept = len(self._pending) + (0 if store is None else store.rows)
+        return max(0, min(kept, self._next_id - 1 - self._receivers[name].cursor))
+
+    def standings(self) -> dict[str, Standing]:
+        """How each receiver stands. Does not wait for the disk."""
+        receivers = self._receivers.items()
+        return {name: Standing(self.waiting(name), receiver.all_losses) for name, receiver in receivers}
 
     def close(self) -> None:
         """Put everything on the disk; what is not delivered goes out after the next start."""
@@ -219,10 +226,7 @@ class Outbox:
         self._report_seconds = self._clock() + REPORT_SECONDS
         for name, count in losses.items():
             log.error("%s never got %d events and %d scores, and refused %d", name, *count.values())
-        self._receivers = {
-            name: replace(receiver, lost_events=0, lost_scores=0, refused=0)
-            for name, receiver in self._receivers.items()
-        }
+        self._receivers = {name: receiver.after_telling() for name, receiver in self._receivers.items()}
         self._tell(events_dropped(losses))
 
     def _tell(self, event: Event) -> None:
@@ -284,14 +288,3 @@ class Outbox:
             self._faulty = True
             log.error("%s: %s; events are kept in memory until it can be written", self._path, error)
         self._bound_memory()
-
-
-def _refuse_for_good(path: Path, error: sqlite3.Error) -> None:
-    """Raise ConfigError for what no waiting mends."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        raise ConfigError(
-            f"[outbox] folder: another process uses {path}. Give each monitor a folder of its own."
-        ) from error
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        raise ConfigError(f"[outbox] folder: {path} cannot be written: {error}") from error

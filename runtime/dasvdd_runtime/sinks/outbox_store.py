@@ -44,6 +44,8 @@ class Receiver:
     lost_scores: int = 0
     refused: int = 0
     """Events that it would not take."""
+    told: tuple[int, int, int] = (0, 0, 0)
+    """Losses of each kind that it was told of since the start."""
 
     def wants(self, row: Row) -> bool:
         """`row` is still to be delivered to it."""
@@ -53,6 +55,16 @@ class Receiver:
     def losses(self) -> dict[str, int]:
         """What it never got, by kind."""
         return {"events": self.lost_events, "scores": self.lost_scores, "refused": self.refused}
+
+    @property
+    def all_losses(self) -> dict[str, int]:
+        """What it never got since the start, and what it had not been told of before."""
+        return {kind: count + told for (kind, count), told in zip(self.losses.items(), self.told, strict=True)}
+
+    def after_telling(self) -> Receiver:
+        """The receiver once its losses are told."""
+        events, scores, refused = self.all_losses.values()
+        return replace(self, lost_events=0, lost_scores=0, refused=0, told=(events, scores, refused))
 
     def adding_losses(self, other: Receiver) -> Receiver:
         """The receiver with the losses of `other` beside its own."""
@@ -203,11 +215,3 @@ class OutboxStore:
 
     def _number(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0])
-
-
-def is_damage(error: Exception) -> bool:
-    """The file itself is broken, not the disk or the right to use it."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return isinstance(error, sqlite3.DatabaseError) and (
-        not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR
-    )

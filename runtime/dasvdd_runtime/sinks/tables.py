@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ..broker import BrokerTable
+from ..hosts import is_loopback
 from ..secret import Secret
 from ..strict_config import StrictModel
 
@@ -82,15 +82,8 @@ class WebhookTable(StrictModel):
             raise ValueError("url holds a user or a password: put a token into token_file instead")
         if any(character.isspace() or ord(character) > 126 for character in self.url):
             raise ValueError("url holds a space or a character outside ASCII: encode it (%20, xn--)")
-        if parts.scheme == "http" and not self.allow_http and not _is_loopback(host):
+        if parts.scheme == "http" and not self.allow_http and not is_loopback(host):
             raise ValueError(f"http to {host} can be read by anyone on the way: use https, or set allow_http = true")
         if self.token_file is not None and self.token_env:
             raise ValueError("the token is in token_file or in token_env: keep one of them")
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -28,9 +28,14 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
 def source_at(table: SourceTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
     """The source that `table` describes, without a model. Raises Unavailable as make_source does."""
     if isinstance(table, MicrophoneTable):
-        from .microphone import MicrophoneSource
+        from .shared import shared_microphone
 
-        return MicrophoneSource(device=table.device, sample_rate_hz=sample_rate_hz, channels=len(channel_names))
+        return shared_microphone(
+            device=table.device,
+            usb_port=table.usb_port,
+            sample_rate_hz=sample_rate_hz,
+            channels=len(channel_names),
+        )
     if isinstance(table, FileTable):
         from .file import FileSource
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import Unavailable
 from .base import WAIT_SECONDS, Block, SourceLost
+from .usb_ports import port_of, usb_ports
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class InputDevice:
     default_rate_hz: float
     channels: int
     is_default: bool
+    usb_port: str = ""
+    """Such as '1-1.2'; empty for one that is not on USB."""
 
 
 def load_portaudio() -> ModuleType:
@@ -64,13 +67,20 @@ def list_input_devices() -> list[InputDevice]:
         return _inputs(sounddevice)
 
 
-def choose_device(devices: list[InputDevice], wanted: str) -> InputDevice:
+def choose_device(devices: list[InputDevice], wanted: str, usb_port: str = "") -> InputDevice:
     """The device whose name contains `wanted` (any case), an equal name first; the default one for ''.
 
-    Raises SourceLost, with the names there are, if none or several fit.
+    With `usb_port` only the devices in that port count. Raises SourceLost, with what there is, if none or several fit.
     """
     listed = ", ".join(f"'{device.name}'" for device in devices) or "none at all"
-    if not wanted:
+    if usb_port:
+        ports = ", ".join(sorted({device.usb_port for device in devices} - {""})) or "none"
+        devices = [device for device in devices if device.usb_port == usb_port]
+        if not devices:
+            raise SourceLost(f"no input device is in the USB port {usb_port}. Ports with one: {ports}")
+        if not wanted and len(devices) == 1:
+            return devices[0]
+    elif not wanted:
         found = [device for device in devices if device.is_default]
         if not found:
             raise SourceLost(f"there is no default input device. Input devices: {listed}")
@@ -93,9 +103,10 @@ class MicrophoneSource:
 
     live = True
 
-    def __init__(self, *, device: str, sample_rate_hz: float, channels: int) -> None:
+    def __init__(self, *, device: str, sample_rate_hz: float, channels: int, usb_port: str = "") -> None:
         self.sample_rate_hz = sample_rate_hz
         self._device = device
+        self._usb_port = usb_port
         self._channels = channels
         self._sounddevice = load_portaudio()
         self._stream: Any = None
@@ -109,7 +120,7 @@ class MicrophoneSource:
         with _portaudio_lock:
             try:
                 _refresh(self._sounddevice)
-                device = choose_device(_inputs(self._sounddevice), self._device)
+                device = choose_device(_inputs(self._sounddevice), self._device, self._usb_port)
                 self._stream = self._start(device)
             except (self._sounddevice.PortAudioError, OSError) as error:
                 raise SourceLost(f"the microphone '{self._device}' cannot be opened: {_reason(error)}") from error
@@ -217,6 +228,7 @@ def _inputs(sounddevice: ModuleType) -> list[InputDevice]:
         default = sounddevice.query_devices(kind="input")["index"]
     except sounddevice.PortAudioError:
         default = -1  # there is no input device at all
+    ports = usb_ports()
     return [
         InputDevice(
             index=index,
@@ -224,6 +236,7 @@ def _inputs(sounddevice: ModuleType) -> list[InputDevice]:
             default_rate_hz=float(info["default_samplerate"]),
             channels=int(info["max_input_channels"]),
             is_default=index == default,
+            usb_port=port_of(str(info["name"]), ports),
         )
         for index, info in enumerate(sounddevice.query_devices())
         if info["max_input_channels"] > 0

@@ -19,6 +19,8 @@ class MicrophoneTable(BaseSourceTable):
     kind: Literal["microphone"]
     device: str = ""
     """Part of the device's name, as `dasvdd-monitor devices` prints it; empty for the system's default input."""
+    usb_port: str = Field(default="", pattern=r"^(\d+-\d+(\.\d+)*)?$")
+    """The USB port that it is in, as `dasvdd-monitor devices` prints it, such as "1-1.2"."""
 
     @property
     def gives_sound(self) -> bool:
@@ -28,7 +30,8 @@ class MicrophoneTable(BaseSourceTable):
     @property
     def description(self) -> str:
         """Where the samples come from, in words."""
-        return f"'{self.device}'" if self.device else "the default input"
+        named = f"'{self.device}'" if self.device else "the default input"
+        return f"USB port {self.usb_port}" if self.usb_port and not self.device else named
 
 
 class FileTable(BaseSourceTable):

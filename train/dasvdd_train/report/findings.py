@@ -9,12 +9,11 @@ from typing import Literal
 import numpy as np
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.detector import DecisionSettings
-from dasvdd_runtime.words import duration
+from dasvdd_runtime.promises import hours_to_count
+from dasvdd_runtime.words import count, duration, long_duration, rate
 
-from ..data_diagnosis import hours_to_count
 from ..metrics import early_stop
 from ..outcomes import Outcome, outcomes
-from ..phrases import count, long_duration, rate
 from ..summary import comparison_words
 from .data import ReportData
 

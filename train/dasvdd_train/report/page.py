@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dasvdd_runtime.words import duration
+from dasvdd_runtime.words import count, duration
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..inspection import Clip
 from ..outcomes import Outcome, smoothed_scores
-from ..phrases import count
 from . import figures
 from .clip_views import clip_figure, mono, player_data
 from .data import ReportData

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Rows = NDArray[np.float32]
 Scores = NDArray[np.float64]
 
+PYOD = ("pandas", "pyod", "tqdm")
+"""What PyOD's detectors import."""
 KDE_FOLDS = 5
 KDE_BANDWIDTHS = np.logspace(-2, 0, 9)
 """Bandwidths that are tried, as shares of the data's extent: the root of the summed variances."""
@@ -108,7 +110,7 @@ def anogan(train: Rows, test: Rows, settings: CellSettings, seed: int, device: s
 
 
 def _require_pyod() -> None:
-    require("this method", "baselines", ("pyod", "tqdm"))
+    require("this method", "baselines", PYOD)
 
 
 def _torch_device(device: str) -> Any:

@@ -11,6 +11,7 @@ from dasvdd_runtime.files import require_writable
 
 from ..config import parse_assignment
 from ..trainer import choose_device
+from .baselines import PYOD
 from .experiments import EXPERIMENTS, Context, Plan
 from .methods import METHODS
 from .progress import Reporter
@@ -50,7 +51,7 @@ def reproduce(
     if name != "table2" and plan.methods != ("dasvdd",):
         raise ConfigError(f"--methods {methods}: only table2 compares methods")
     if {"vae", "dsvdd", "anogan"} & set(plan.methods):
-        require("--methods vae, dsvdd and anogan", "baselines", ("pyod", "tqdm"))
+        require("--methods vae, dsvdd and anogan", "baselines", PYOD)
     for dataset in plan.datasets:
         settings_for(dataset, changes)
     place = choose_device(device).type

@@ -135,7 +135,7 @@ def _competitors(dataset: str, classes: list[str], by_split: Splits) -> str:
         else:
             source = METHODS[name].origin if ours else "not run here"
         rows.append((title, shown_or_none(ours), shown(theirs), difference(ours, theirs), source))
-    which = "all classes" if len(classes) != 1 else f"class {classes[0]}"
+    which = "class " + classes[0] if len(classes) == 1 else "classes " + ", ".join(classes)
     return f"Mean over {which}:\n\n" + markdown_table(("method", "here", "paper", "difference", "code"), rows)
 
 

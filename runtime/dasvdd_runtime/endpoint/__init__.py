@@ -1,0 +1,1 @@
+"""The monitor's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`."""

@@ -1,0 +1,22 @@
+"""What the endpoint reads of a running monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..scoring_times import TimedScorer
+from ..snapshot import SourceSnapshot, Standing
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is read of the monitor for each scrape. Every function may be called from any thread."""
+
+    sources: Callable[[], tuple[SourceSnapshot, ...]]
+    events: Callable[[], Mapping[str, int]]
+    """Events written so far, by kind."""
+    scorers: Callable[[], Mapping[str, TimedScorer]]
+    receivers: Callable[[], Mapping[str, Standing]]
+    since_beat_seconds: Callable[[], float]
+    versions: Mapping[str, str]

@@ -1,0 +1,204 @@
+"""A small HTTP server that nobody can fill: few connections, short requests, little time for each."""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 8
+"""At once. One more ends that which has waited longest for its request."""
+REQUEST_SECONDS = 5.0
+"""A request must have arrived in full within this, and its answer be taken within as long again."""
+HEAD_BYTES = 8192
+ROOM_SECONDS = 0.2
+"""How long a new connection waits for the end of another."""
+LINGER_SECONDS, LINGER_BYTES = 0.5, 65536
+"""What a refused client still sends is read for this long, so that it gets to read the refusal."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The status, and what stands below it."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Page = Callable[[Message], Answer]
+"""A request's headers -> the answer."""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `pages`, by path, to GET and HEAD. Raises OSError where it cannot listen."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_port = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], pages: Mapping[str, Page]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.pages = pages
+        self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._unheard: dict[Any, None] = {}
+        super().__init__(address, Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.25,), name="http", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve, in threads of its own."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more connections; those that are open end with the program."""
+        if self._thread.ident is not None:
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
+
+    def server_bind(self) -> None:
+        """Listen, without asking the name service what this machine is called."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection `request` a thread, if need be that of the one that has been silent longest."""
+        if not self._slots.acquire(blocking=False):
+            self._end_oldest()
+            if not self._slots.acquire(timeout=ROOM_SECONDS):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._unheard[request] = None
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection, to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def heard(self, request: Any) -> None:
+        """The connection `request` has said what it wants, and is not ended for another any more."""
+        with self._lock:
+            self._unheard.pop(request, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.heard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that broke is no news; anything else is a fault of this program."""
+        broke = isinstance(sys.exc_info()[1], OSError)
+        log.log(logging.DEBUG if broke else logging.ERROR, "http: a connection ended badly", exc_info=True)
+
+    def _end_oldest(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._unheard), None)
+            if oldest is None:
+                return
+            del self._unheard[oldest]
+            try:
+                oldest.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                log.debug("http: a connection ended by itself")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request a connection. Nothing of it is logged: it may hold a token."""
+
+    server: Server
+    server_version, sys_version = "dasvdd-monitor", ""
+    protocol_version = default_request_version = "HTTP/1.1"
+    error_message_format = "%(code)d %(message)s\n"
+    error_content_type = "text/plain; charset=utf-8"
+
+    def handle(self) -> None:
+        """Read the request, answer it, and be done."""
+        self.close_connection = True
+        self.command, self.requestline, self.request_version = "", "", self.protocol_version
+        head = self._read_head()
+        self.server.heard(self.connection)
+        self.connection.settimeout(REQUEST_SECONDS)
+        if head is None:
+            self.send_error(431)
+        elif head:
+            self.rfile.close()
+            self.rfile = io.BytesIO(head)
+            self.raw_requestline = self.rfile.readline()
+            if self.parse_request():
+                self._answer()
+        self._linger()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+    def _read_head(self) -> bytes | None:
+        """The request up to its empty line, b"" for a client that left, None for more than HEAD_BYTES."""
+        end_seconds = time.monotonic() + REQUEST_SECONDS
+        head = b""
+        while b"\r\n\r\n" not in head and b"\n\n" not in head:
+            if len(head) > HEAD_BYTES:
+                return None
+            self.connection.settimeout(max(0.001, end_seconds - time.monotonic()))
+            part = self.connection.recv(HEAD_BYTES + 1 - len(head))
+            if not part:
+                return b""
+            head += part
+        return head
+
+    def _answer(self) -> None:
+        if self.command not in ("GET", "HEAD"):
+            answer = Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
+        elif (page := self.server.pages.get(self.path.partition("?")[0])) is None:
+            answer = Answer(404, f"there are {', '.join(self.server.pages)}\n".encode())
+        else:
+            answer = self._made_by(page)
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Connection", "close")
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def _made_by(self, page: Page) -> Answer:
+        try:
+            return page(self.headers)
+        except Exception:  # a fault of a page must not look like a connection that broke
+            log.exception("http: %s", self.path.partition("?")[0])
+            return Answer(500, b"see the monitor's log\n")
+
+    def _linger(self) -> None:
+        """Read what the client still sends: closing before would take the answer from it."""
+        self.connection.shutdown(socket.SHUT_WR)
+        end_seconds = time.monotonic() + LINGER_SECONDS
+        read = 0
+        while read < LINGER_BYTES and (left_seconds := end_seconds - time.monotonic()) > 0:
+            self.connection.settimeout(left_seconds)
+            part = self.connection.recv(8192)
+            if not part:
+                return
+            read += len(part)

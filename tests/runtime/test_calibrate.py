@@ -1,0 +1,505 @@
+"""calibrate: the threshold learned on site, what it promises, and what it is bound to."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from dasvdd_runtime import cli
+from dasvdd_runtime.calibration import calibrate
+from dasvdd_runtime.detector import DecisionSettings, find_episodes
+from dasvdd_runtime.score_collector import ScoreCollector
+from dasvdd_runtime.scorer import Scorer
+from dasvdd_runtime.site_calibration import CannotPromise, calibrate_site, doubts, seconds_needed
+from dasvdd_runtime.site_threshold import SiteThreshold, file_of, read_site_file, restore, write_site_threshold
+from dasvdd_runtime.thresholds import threshold_in_force
+from monitor_child import MONITOR, MonitorChild
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.signal import lfilter
+
+RATE_HZ = 16000
+HOP_SECONDS = 0.5
+DEFAULT = DecisionSettings()
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OFTEN = "20000"
+"""Alarms a day that a few seconds can promise."""
+
+
+def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
+
+
+def scores_of_hours(hours: float, *, seed: int, correlation_seconds: float) -> NDArray[np.float64]:
+    """Scores of a healthy machine: exp of a first-order autoregression; 0 s: independent ones."""
+    pole = math.exp(-HOP_SECONDS / correlation_seconds) if correlation_seconds else 0.0
+    white = np.random.default_rng(seed).standard_normal(round(hours * 3600 / HOP_SECONDS) + 1000)
+    return np.exp(0.3 * lfilter([math.sqrt(1 - pole**2)], [1, -pole], white)[1000:])
+
+
+@pytest.fixture
+def learned(tiny_model: Any) -> Callable[..., SiteThreshold]:
+    """A maker of calibrations from scores."""
+    metadata = tiny_model.metadata(sample_rate_hz=16000.0, window_samples=16000, window_hop_samples=8000)
+
+    def make(scores: NDArray[np.float64], per_day: float) -> SiteThreshold:
+        return calibrate_site(
+            [scores],
+            seconds=(len(scores) - 2) * HOP_SECONDS,
+            source="pump7",
+            metadata=metadata,
+            settings=DEFAULT,
+            false_alarms_per_day=per_day,
+            now=NOW,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("correlation_seconds", [0, 10, 60])
+@pytest.mark.parametrize(("hours", "per_day"), [(8, 1.0), (40, 3.0)])
+def test_the_rate_holds_within_what_the_calibration_states(
+    learned: Any, hours: float, per_day: float, correlation_seconds: float
+) -> None:
+    """Eight days of fresh running alarm no more often than the stated bound, by more than chance (99.9 %)."""
+    site = learned(scores_of_hours(hours, seed=1, correlation_seconds=correlation_seconds), per_day)
+    fresh = scores_of_hours(192, seed=2, correlation_seconds=correlation_seconds)
+    found = find_episodes(
+        np.arange(len(fresh)) * HOP_SECONDS,
+        fresh,
+        threshold=site.calibration.threshold,
+        settings=DEFAULT,
+        window_hop_seconds=HOP_SECONDS,
+        usual_score=site.calibration.usual_score,
+    )
+    bound = site.calibration.episodes_per_day_upper
+    assert bound <= 10 * per_day
+    assert len(found) <= stats.poisson.ppf(0.999, 8 * bound)
+    # Nor is it blind: what makes an alarm of the method is a score that grows a few times.
+    assert site.calibration.threshold < 6
+
+
+def test_it_is_the_models_own_calibration(learned: Any) -> None:
+    """On the same scores and target, the threshold is bit for bit that which a training would set."""
+    scores = scores_of_hours(10, seed=3, correlation_seconds=10)
+    expected = calibrate([scores], settings=DEFAULT, window_hop_seconds=HOP_SECONDS, false_alarms_per_day=1.0)
+    assert learned(scores, 1.0).calibration == expected
+
+
+@pytest.mark.parametrize("per_day", [0.1, 1.0, 8.0])
+def test_the_time_that_is_needed_is_the_least_that_is_not_refused(learned: Any, per_day: float) -> None:
+    """A window more than seconds_needed is enough, one less is refused with both numbers and the rate that holds."""
+    enough = math.ceil(seconds_needed(per_day) / HOP_SECONDS) + 3
+    scores = scores_of_hours((enough + 1) * HOP_SECONDS / 3600, seed=4, correlation_seconds=0)
+    assert learned(scores[:enough], per_day).seconds >= seconds_needed(per_day)
+    short = scores[: enough - 4]
+    with pytest.raises(CannotPromise) as refused:
+        learned(short, per_day)
+    words = str(refused.value)
+    assert f"{(len(short) - 2) * HOP_SECONDS:.0f} s of running" in words
+    assert f"at least {seconds_needed(per_day):.0f} s" in words
+    offered = float(words.split("--alarms-per-day ")[1].split(")")[0])
+    assert per_day < offered < 1.3 * per_day
+    assert learned(short, offered).calibration.false_alarms_per_day == offered
+
+
+def test_scores_far_from_training_and_alarms_are_doubted(learned: Any, tiny_model: Any) -> None:
+    """Four times the usual score of training is a warning with both numbers; the same score is none."""
+    site = learned(scores_of_hours(8, seed=5, correlation_seconds=0), 1.0)
+    usual = site.calibration.usual_score
+
+    def trained_at(usual: float) -> Any:
+        metadata = tiny_model.metadata()
+        return metadata.model_copy(update={"calibration": replace(metadata.calibration, usual_score=usual)})
+
+    assert doubts(site, trained_at(usual), alarms=0) == []
+    (far,) = doubts(site, trained_at(usual / 4), alarms=0)
+    assert "4 times" in far
+    (alarms,) = doubts(site, trained_at(usual), alarms=2)
+    assert "2 alarms" in alarms and "--restore" in alarms
+
+
+def test_what_is_clipped_or_doubtful_does_not_count() -> None:
+    """Windows of a clipped stretch, of the second before it was told, and of a fault are not learned from."""
+    collector = ScoreCollector(settings=DEFAULT, window_hop_seconds=0.5)
+    state = {"event": "source_state", "state": "OK", "previous": "STARTING", "stream_seconds": 1.0}
+    collector.take(state)
+
+    def feed(first: int, last: int, score: float) -> None:
+        for number in range(first, last):
+            collector.take({"event": "score", "start_seconds": 0.5 * number, "score": score})
+
+    feed(0, 20, 1.0)
+    feed(20, 22, 9.0)
+    collector.take(state | {"state": "CLIPPED", "previous": "OK", "stream_seconds": 12.0})
+    feed(22, 40, 9.0)
+    collector.take(state | {"state": "OK", "previous": "CLIPPED", "stream_seconds": 21.0})
+    feed(40, 42, 9.0)
+    feed(42, 50, 2.0)
+    collector.take(state | {"state": "FAULT", "previous": "OK", "stream_seconds": 26.0})
+    feed(50, 60, 9.0)
+    assert [stream.tolist() for stream in collector.streams] == [[1.0] * 20, [2.0] * 8]
+    assert collector.seconds == 0.5 * (20 - 2 + 8 - 2)
+
+
+# The command
+
+
+def configure(
+    folder: Path, more: str = "", *, source: str = 'kind = "file"\npath = "a.wav"', name: str = "pump7"
+) -> Path:
+    path = folder / "monitor.toml"
+    path.write_text(
+        f'[model]\npath = "model.onnx"\nprovider = "cpu"\n[[source]]\nname = "{name}"\n{source}\n'
+        f'[state]\ndirectory = "state"\n{more}'
+    )
+    return path
+
+
+@pytest.fixture
+def site(tiny_model: Any, tmp_path: Path) -> Path:
+    """A folder with a model whose threshold is far too low for the site, and ten seconds of the healthy machine."""
+    tiny_model(threshold=0.001)
+    soundfile.write(tmp_path / "a.wav", noise(10), RATE_HZ, subtype="FLOAT")
+    configure(tmp_path)
+    return tmp_path
+
+
+def command(folder: Path, *arguments: str) -> Result:
+    """`calibrate` on the folder's monitor.toml."""
+    return CliRunner().invoke(cli.main, ["calibrate", str(folder / "monitor.toml"), *arguments])
+
+
+def learn(folder: Path, *arguments: str) -> SiteThreshold:
+    """Calibrate; what is noted then."""
+    done = command(folder, "--alarms-per-day", OFTEN, *arguments)
+    assert done.exit_code == 0, done.output
+    noted = read_site_file(folder / "state", "pump7")
+    assert noted is not None and noted.current is not None
+    return noted.current
+
+
+def run(folder: Path) -> tuple[list[dict[str, Any]], str]:
+    """The events of `run` to its end, and what it said to people."""
+    done = subprocess.run([*MONITOR, "run", str(folder / "monitor.toml")], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def check(folder: Path) -> str:
+    return CliRunner().invoke(cli.main, ["check", str(folder / "monitor.toml"), "--seconds", "3"]).output
+
+
+def test_what_was_learned_is_what_run_judges_by(site: Path) -> None:
+    """The threshold comes from the scores that run computes; run and check say that it is the site's, and why."""
+    assert [event for event in run(site)[0] if event["event"] == "alarm_raised"]
+    learned = learn(site, "--minutes", "0.1")
+    scores = Scorer(site / "model.onnx", provider="cpu").score_signal(noise(10)).score
+    expected = calibrate(
+        [scores[: learned.calibration.windows]],
+        settings=DEFAULT,
+        window_hop_seconds=0.05,
+        false_alarms_per_day=float(OFTEN),
+    )
+    assert learned.calibration.threshold == pytest.approx(expected.threshold, rel=1e-6)
+    assert 6.0 <= learned.seconds <= 6.2
+    assert learned.score_quantiles["0.5"] == pytest.approx(np.median(scores), rel=0.02)
+    assert learned.level_dbfs == pytest.approx((-21.8, -21.8, -21.8), abs=0.2)
+    events, _ = run(site)
+    chosen = events[0]["thresholds"]["pump7"]
+    assert (chosen["origin"], chosen["threshold"]) == ("site", learned.calibration.threshold)
+    assert chosen["false_alarms_per_day"] == float(OFTEN)
+    assert "calibrated on site" in chosen["why"]
+    assert not [event for event in events if event["event"] in ("alarm_raised", "site_threshold_not_used")]
+    assert f"pump7, threshold: {learned.calibration.threshold:.5g}: calibrated on site" in check(site)
+
+
+def test_a_threshold_in_the_configuration_beats_both(site: Path) -> None:
+    """[decision] threshold rules, and it is said that what was learned is not used; calibrate says so too."""
+    learn(site)
+    configure(site, "[decision]\nthreshold = 5.0\n")
+    events, _ = run(site)
+    assert (events[0]["thresholds"]["pump7"]["origin"], events[0]["thresholds"]["pump7"]["threshold"]) == (
+        "configuration",
+        5.0,
+    )
+    (told,) = [event for event in events if event["event"] == "site_threshold_not_used"]
+    assert "configuration" in told["reason"]
+    assert "[decision] sets the threshold" in command(site, "--alarms-per-day", OFTEN).stderr
+
+
+def test_another_model_does_not_use_it(site: Path, tiny_model: Any) -> None:
+    """With another fingerprint the model's own threshold judges; log, event and check say why."""
+    learn(site)
+    tiny_model(threshold=0.001, model_fingerprint="e" * 64)
+    events, log = run(site)
+    assert events[0]["thresholds"]["pump7"]["origin"] == "model"
+    (told,) = [event for event in events if event["event"] == "site_threshold_not_used"]
+    assert told["source"] == "pump7"
+    assert "ffffffffffff" in told["reason"] and "eeeeeeeeeeee" in told["reason"]
+    assert "WARNING" in log and "calibrated on site is not used" in log
+    assert [event for event in events if event["event"] == "alarm_raised"]
+    assert "warning  pump7, threshold: the one calibrated on site is not used" in check(site)
+
+
+def test_another_source_does_not_use_it(site: Path) -> None:
+    """A source of another name has no calibration, not even with a copy of the file under its own name."""
+    learn(site)
+    configure(site, name="pump8")
+    assert run(site)[0][0]["thresholds"]["pump8"]["origin"] == "model"
+    file_of(site / "state", "pump8").write_bytes(file_of(site / "state", "pump7").read_bytes())
+    events, _ = run(site)
+    assert events[0]["thresholds"]["pump8"]["origin"] == "model"
+    (told,) = [event for event in events if event["event"] == "site_threshold_not_used"]
+    assert "'pump7', not of 'pump8'" in told["reason"]
+
+
+def test_a_decision_chain_that_changed_voids_the_rate(site: Path) -> None:
+    """With another k the site's threshold still judges, but no rate is claimed."""
+    learn(site)
+    configure(site, "[decision]\nk = 1\n")
+    chosen = run(site)[0][0]["thresholds"]["pump7"]
+    assert (chosen["origin"], chosen["false_alarms_per_day"]) == ("site", None)
+    assert "no longer holds" in chosen["why"]
+
+
+def test_restore_swaps_exactly(site: Path) -> None:
+    """The former threshold comes back and the newer one goes; again, and it is as before. The first former is none."""
+    first = learn(site, "--minutes", "0.1")
+    done = command(site, "--restore")
+    assert done.exit_code == 0
+    assert "in force again: the model's own threshold" in done.stdout
+    assert f"put back: threshold {first.calibration.threshold:.5g}" in done.stdout
+    assert run(site)[0][0]["thresholds"]["pump7"]["origin"] == "model"
+    command(site, "--restore")
+    second = learn(site, "--minutes", "0.05")
+    assert second != first
+    text = file_of(site / "state", "pump7").read_text()
+    assert command(site, "--restore").exit_code == 0
+    noted = read_site_file(site / "state", "pump7")
+    assert noted is not None and (noted.current, noted.former) == (first, second)
+    command(site, "--restore")
+    assert file_of(site / "state", "pump7").read_text() == text
+
+
+def test_restore_without_a_calibration_is_refused(site: Path) -> None:
+    """Where nothing was calibrated there is nothing to bring back: exit code 65 and the next step."""
+    done = command(site, "--restore")
+    assert done.exit_code == 65
+    assert "never calibrated" in done.stderr
+
+
+def test_a_file_damaged_anywhere_is_never_used(site: Path) -> None:
+    """Cut at any length, or with a threshold that cannot be: the model's own judges, and the fault is named."""
+    learn(site)
+    metadata = Scorer(site / "model.onnx", provider="cpu").metadata
+    path = file_of(site / "state", "pump7")
+    whole = path.read_bytes()
+
+    def chosen() -> Any:
+        return threshold_in_force(site / "state", "pump7", metadata, metadata.decision, None)
+
+    assert chosen().origin == "site"
+    spoiled = json.loads(whole)
+    spoiled["current"]["calibration"]["threshold"] = -1.0
+    later = json.loads(whole) | {"schema_version": "2.0"}
+    cut = [whole[:length] for length in range(len(whole) - 2)]
+    for content in [*cut, json.dumps(spoiled).encode(), json.dumps(later).encode(), b"\xff\xfe"]:
+        path.write_bytes(content)
+        found = chosen()
+        assert (found.origin, found.value) == ("model", 0.001), content[-30:]
+        assert found.site_not_used is not None and str(path) in found.site_not_used
+
+
+def test_a_damaged_file_does_not_stop_the_monitor_nor_a_new_calibration(site: Path) -> None:
+    """run says it and judges by the model's own threshold; calibrate keeps the damaged file beside the new one."""
+    learn(site)
+    path = file_of(site / "state", "pump7")
+    path.write_text("{")
+    events, log = run(site)
+    assert events[0]["thresholds"]["pump7"]["origin"] == "model"
+    assert "damaged" in log
+    assert command(site, "--restore").exit_code == 65
+    learn(site)
+    assert path.with_name(path.name + ".damaged").read_text() == "{"
+    assert run(site)[0][0]["thresholds"]["pump7"]["origin"] == "site"
+
+
+def test_too_short_a_time_is_refused_before_anybody_waits_for_it(site: Path) -> None:
+    """An hour for one alarm in ten days: refused at once, with 65, the seconds, and the rate that an hour promises."""
+    configure(site, source='kind = "microphone"\ndevice = "none such"')
+    done = command(site, "--minutes", "60", "--alarms-per-day", "0.1")
+    assert done.exit_code == 65, done.output
+    assert "3600 s of running cannot promise one in 10.0 days: that takes at least 258831 s (3.0 days)" in done.stderr
+    assert "--alarms-per-day 7.2" in done.stderr
+    assert not (site / "state").exists() or not list((site / "state").rglob("*.json"))
+
+
+def test_a_source_that_ends_too_soon_changes_nothing(site: Path) -> None:
+    """Ten seconds for one alarm a day: 65, and the threshold that was there stays."""
+    before = learn(site)
+    done = command(site, "--alarms-per-day", "1")
+    assert done.exit_code == 65
+    assert "source 'pump7': 10 s of running cannot promise one a day" in done.stderr
+    noted = read_site_file(site / "state", "pump7")
+    assert noted is not None and noted.current == before
+
+
+def test_recordings_give_what_the_source_gives(site: Path) -> None:
+    """--from with the file that the source replays learns the same threshold; two files are two stretches."""
+    listened = learn(site, "--minutes", "1")
+    (site / "healthy").mkdir()
+    soundfile.write(site / "healthy" / "1.wav", noise(10), RATE_HZ, subtype="FLOAT")
+    configure(site, source='kind = "microphone"')
+    replayed = learn(site, "--from", str(site / "healthy"))
+    assert replayed.calibration == listened.calibration
+    soundfile.write(site / "healthy" / "2.wav", noise(10, seed=1), RATE_HZ, subtype="FLOAT")
+    both = learn(site, "--from", str(site / "healthy"))
+    assert both.calibration.windows == 2 * listened.calibration.windows
+    assert both.seconds == pytest.approx(2 * listened.seconds)
+    (site / "list.csv").write_text("path,start_seconds\nhealthy/1.wav,3\n")
+    refused = command(site, "--from", str(site / "list.csv"), "--alarms-per-day", OFTEN)
+    assert refused.exit_code == 65 and "whole recordings only" in refused.stderr
+
+
+def test_only_running_time_that_is_not_clipped_or_silent_counts(site: Path) -> None:
+    """Among standstill, silence and full-scale noise, only the good seconds are learned from (the gate lags by one)."""
+    parts = [noise(10), noise(8, amplitude=1e-4), 0 * noise(12), noise(6, amplitude=0.1)]
+    loud = np.clip(noise(5, amplitude=3.0), -1, 1).astype(np.float32)
+    soundfile.write(site / "a.wav", np.concatenate([*parts, loud, noise(4)]), RATE_HZ, subtype="FLOAT")
+    gate = "[source.running]\nstop_level = -50.0\nsettle_seconds = 1\nhold_seconds = 1"
+    configure(site, source=f'kind = "file"\npath = "a.wav"\n{gate}')
+    learned = learn(site, "--minutes", "1")
+    assert learned.score_quantiles["1"] < 0.005
+    assert learned.score_quantiles["0.5"] > 0.003
+    assert 11 < learned.seconds < 16
+
+
+def test_scores_that_are_not_finite_are_refused(tiny_model: Any, tmp_path: Path) -> None:
+    """Values whose square overflows make no threshold: 65, with the reason, and nothing is written."""
+    tiny_model(kind="sensor", sample_rate_hz=100.0, window_samples=50, window_hop_samples=25)
+    rows = np.random.default_rng(0).normal(0, 1, 4000)
+    rows[2000:2050] = 1e30
+    (tmp_path / "a.csv").write_text("channel 0\n" + "".join(f"{row:.6g}\n" for row in rows))
+    configure(tmp_path, source='kind = "file"\npath = "a.csv"')
+    done = command(tmp_path, "--alarms-per-day", "20000", "--minutes", "1")
+    assert done.exit_code == 65, done.output
+    assert "not finite" in done.stderr
+    assert not file_of(tmp_path / "state", "pump7").exists()
+
+
+def test_ctrl_c_leaves_everything_as_it_was(site: Path) -> None:
+    """SIGINT while it listens: exit code 130, progress was shown, the former calibration is untouched."""
+    learn(site)
+    before = file_of(site / "state", "pump7").read_bytes()
+    soundfile.write(site / "a.wav", noise(60), RATE_HZ, subtype="FLOAT")
+    configure(site, source='kind = "file"\npath = "a.wav"\npace = "real-time"')
+    child = subprocess.Popen(
+        [*MONITOR, "calibrate", str(site / "monitor.toml"), "--alarms-per-day", "1000"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None
+    line = ""
+    while "collected of" not in line:
+        line = child.stderr.readline()
+    assert "s collected of 26 s, 25.9 s of running left" in line
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    rest = child.stderr.read()
+    assert child.wait(20) == 130
+    assert "nothing was changed" in rest
+    assert file_of(site / "state", "pump7").read_bytes() == before
+
+
+def test_an_open_alarm_is_not_learned_as_normal(site: Path) -> None:
+    """While an alarm lasts, calibrate refuses with its id; once somebody has said that it is false, it goes on."""
+    configure(site, "[alarm]\nlatch = true\n")
+    (raised,) = [event for event in run(site)[0] if event["event"] == "alarm_raised"]
+    done = command(site, "--alarms-per-day", OFTEN)
+    assert done.exit_code == 65
+    assert raised["alarm"][:8] in done.stderr and "--verdict false" in done.stderr
+    acknowledged = CliRunner().invoke(
+        cli.main, ["ack", raised["alarm"], "--verdict", "false", "--config", str(site / "monitor.toml")]
+    )
+    assert acknowledged.exit_code == 0
+    learn(site)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "code", "said"),
+    [
+        (["--source", "pump8"], "", 78, "Did you mean 'pump7'"),
+        (["--restore"], '[[source]]\nname = "two"\nkind = "file"\npath = "a.wav"\n', 2, "--source"),
+        (["--minutes", "5", "--from", "a.wav"], "", 2, "--from takes all"),
+        (["--minutes", "0"], "", 2, "minutes"),
+        (["--from", "nowhere"], "", 66, "nowhere"),
+    ],
+)
+def test_what_cannot_be_meant_has_its_exit_code(
+    site: Path, arguments: list[str], more: str, code: int, said: str
+) -> None:
+    """Each wrong use is named, with the exit code of its kind."""
+    configure(site, more)
+    done = command(site, *arguments)
+    assert done.exit_code == code, done.output
+    assert said in done.stderr
+
+
+def test_without_a_state_directory_there_is_no_place_for_it(site: Path) -> None:
+    """No [state]: 78 with the lines to add; --state names one."""
+    path = site / "monitor.toml"
+    path.write_text(path.read_text().replace('[state]\ndirectory = "state"\n', ""))
+    done = command(site, "--alarms-per-day", OFTEN)
+    assert done.exit_code == 78 and "[state]" in done.stderr
+    assert command(site, "--alarms-per-day", OFTEN, "--state", str(site / "elsewhere")).exit_code == 0
+    assert file_of(site / "elsewhere", "pump7").exists()
+
+
+def test_names_cannot_leave_the_directory(tmp_path: Path) -> None:
+    """Whatever a source is called, its file lies in the calibration folder, one a name."""
+    names = ["pump 7", "../x", "a/b", "a%2Fb", "pümpe", ".", "CON:1"]
+    files = {file_of(tmp_path, name) for name in names}
+    assert len(files) == len(names)
+    assert {path.resolve().parent for path in files} == {tmp_path / "calibration"}
+
+
+def test_sighup_takes_a_new_site_threshold_without_a_gap(site: Path, learned: Any) -> None:
+    """The alarm of the model's threshold closes, the site's rules from then on, and not one window is missing."""
+    soundfile.write(site / "a.wav", noise(60), RATE_HZ, subtype="FLOAT")
+    source = 'kind = "file"\npath = "a.wav"\npace = "real-time"'
+    child = MonitorChild(configure(site, "[events]\nscores = true\n", source=source))
+    try:
+        child.wait_for("alarm_raised")
+        new = learned(scores_of_hours(8, seed=6, correlation_seconds=0), 1.0)
+        write_site_threshold(site / "state", new)
+        child.reload()
+        reloaded = child.wait_for("reloaded")
+        assert reloaded["kept"] == ["pump7"]
+        assert reloaded["thresholds"]["pump7"]["origin"] == "site"
+        child.wait_for("alarm_open")
+        child.wait_for("score", count=len(child.of_kind("score")) + 20)
+        restore(site / "state", "pump7")
+        child.reload()
+        assert child.wait_for("reloaded", count=2)["thresholds"]["pump7"]["origin"] == "model"
+        child.wait_for("alarm_raised", count=2)
+        assert child.stop() == 0
+    finally:
+        child.kill()
+    starts = [event["start_seconds"] for event in child.of_kind("score")]
+    np.testing.assert_allclose(np.diff(starts), 0.05, atol=1e-6)
+    (summary,) = child.of_kind("summary")
+    assert summary["gaps"] == 0
