@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .base import WAIT_SECONDS, Block
+from .row_alignment import DEFAULT_GAP_ROWS
 from .row_feed import RowFeed, feed_of
-from .row_tables import DEFAULT_GAP_ROWS, PolledTable
+from .row_tables import PolledTable
 
 
 class PolledDevice(Protocol):

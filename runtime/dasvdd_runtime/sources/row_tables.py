@@ -11,15 +11,13 @@ from ..broker import BrokerTable
 from ..secret import Secret
 from ..strict_config import StrictModel
 from .base_tables import BaseSourceTable
-
-DEFAULT_GAP_ROWS = 2.5
-"""One missing row is filled, two are a gap."""
+from .row_alignment import DEFAULT_GAP_ROWS, Fill
 
 
 class RowsTable(BaseSourceTable):
     """What sources have in common whose rows come at their own times and are aligned to the model's rate."""
 
-    fill: Literal["hold", "linear"] = "hold"
+    fill: Fill = "hold"
     """Between two rows the last value is repeated, or a straight line drawn."""
     max_gap_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Beyond it nothing is filled: the rows are lost. Default: 2.5 rows of the model."""
