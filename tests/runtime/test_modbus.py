@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime.assembly import open_intake
 from dasvdd_runtime.config import load_config
+from dasvdd_runtime.contract import UNIT_NOT_STATED
 from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
@@ -192,6 +193,25 @@ def test_a_register_can_be_the_running_signal(server: Server, port: int, tiny_mo
     source.wait(lambda: len(source.samples) > 0)
     np.testing.assert_array_equal(source.rows[0], [5, 1])
     assert (intake.channels, intake.gate_channel) == ((0,), 1)
+
+
+def test_a_register_in_another_unit_than_the_models_is_refused(tiny_model: Any) -> None:
+    """Milliamperes for a model of amperes; what states no unit, register or model, is taken at its word."""
+    for unit, of_model, refused in (
+        ("mA", "A", True),
+        ("A", "A", False),
+        ("", "A", False),
+        ("A", UNIT_NOT_STATED, False),
+    ):
+        metadata = tiny_model.metadata(kind="sensor", channel_names=["x"], units=[of_model], window_samples=20)
+        registers = [{"name": "current", "address": 0, "unit": unit}]
+        keys = {"name": "s", "kind": "modbus", "host": "h", "channels": ["current"], "registers": registers}
+        table = ModbusTable.model_validate(keys)
+        if refused:
+            with pytest.raises(ConfigError, match=r"'current' is in mA, but .* 'x' in A"):
+                open_intake(table, metadata)
+        else:
+            open_intake(table, metadata)
 
 
 @pytest.mark.parametrize("deaf", [True, False], ids=["answers nothing", "is not there"])

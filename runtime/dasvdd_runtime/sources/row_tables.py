@@ -123,6 +123,8 @@ class RegisterTable(StrictModel):
     byte_order: Literal["big", "little"] = "big"
     scale: float = Field(default=1.0, allow_inf_nan=False)
     """What the number is multiplied with to be in the unit that the model was trained with."""
+    unit: str = ""
+    """Of the scaled value. Where it is given, it must be the model's."""
 
     @property
     def words(self) -> int:
@@ -154,6 +156,10 @@ class ModbusTable(PolledTable):
     def description(self) -> str:
         """Where the samples come from, in words."""
         return f"device {self.device_id} at {self.address}"
+
+    def unit_of(self, channel: int | str) -> str:
+        """That of its register."""
+        return next((register.unit for register in self.registers if register.name == channel), "")
 
     @model_validator(mode="after")
     def _connection_fits(self) -> Self:
