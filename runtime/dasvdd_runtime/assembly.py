@@ -17,7 +17,7 @@ from .config import MonitorConfig, load_config
 from .contract import UNIT_NOT_STATED, ModelMetadata
 from .errors import ConfigError, ModelError
 from .intake import Intake
-from .loaded_model import LoadedModel, load_models
+from .loaded_model import LoadedModel, load_models, note_signed
 from .pipeline import Pipeline
 from .running_gate import GateSettings
 from .scoring_times import TimedScorer
@@ -45,9 +45,10 @@ class Assembly:
         self._path = path
         self._wake = wake
         self.config = load_config(path)
-        self._models = load_models(self.config)
         self._directory = self.config.state.directory
+        self._models = load_models(self.config, self._directory)
         self._thresholds = _thresholds(self.config, self._models, self._directory)
+        note_signed(self._models.values(), self._directory)
 
     def channels(self) -> list[Channel]:
         """A capture and a pipeline for each source, not yet started."""
@@ -87,7 +88,8 @@ class Assembly:
         The capture of a source whose table is the same goes on. [events] is not read anew.
         """
         config = load_config(self._path)
-        models = load_models(config)
+        models = load_models(config, self._directory)
+        loaded = list(models.values())
         for name, model in models.items():
             if name in self._models and self._models[name].judges_as(model):
                 models[name] = self._models[name]
@@ -135,6 +137,7 @@ class Assembly:
             kept=kept,
         )
         self.config, self._models, self._thresholds = config, models, thresholds
+        note_signed(loaded, self._directory)
         return ReloadPlan(channels, event, new_models, _not_used(thresholds))
 
 

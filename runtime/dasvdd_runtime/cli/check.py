@@ -108,22 +108,18 @@ def check_events(events: EventsTable, report: Report) -> None:
     nearest = next(parent for parent in events.path.absolute().parents if parent.exists())
     target = events.path if events.path.exists() else nearest
     if events.path.is_dir() or not nearest.is_dir() or not os.access(target, os.W_OK):
-        report.add(
-            "FAIL",
-            "events",
-            f"{events.path} cannot be written. Give this user the right to write {target}, or name another file.",
-            exit_code=EXIT_CONFIG,
-        )
+        text = f"{events.path} cannot be written. Give this user the right to write {target}, or name another file."
+        report.add("FAIL", "events", text, exit_code=EXIT_CONFIG)
     else:
         report.add("ok", "events", f"{events.path} can be written")
 
 
 def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Scorer | None:
     """Report on model, decision, golden windows, provider and speed; None if the model cannot score."""
-    from ..scorer import Scorer
+    from ..loaded_model import open_model
 
     try:
-        scorer = Scorer(model.path, provider=model.provider)
+        scorer, signed = open_model(model, config.state.directory)
         metadata = scorer.metadata
         report.add(
             "ok",
@@ -132,6 +128,8 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
             f"{metadata.sample_rate_hz:g} Hz, a window of {metadata.window_seconds:g} s every "
             f"{metadata.window_hop_seconds:g} s",
         )
+        if signed is not None:
+            report.add("ok", "signature", signed.in_words)
         if scorer.unknown_fields:
             report.add("warning", "model", f"fields unknown to this version: {', '.join(scorer.unknown_fields)}")
         report.add("ok", "provider", f"{scorer.provider}, asked for {model.provider}")
