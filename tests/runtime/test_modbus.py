@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dasvdd_runtime.assembly import open_intake
 from dasvdd_runtime.config import load_config
+from dasvdd_runtime.contract import UNIT_NOT_STATED
 from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
@@ -176,6 +178,40 @@ def test_a_device_that_goes_and_comes_back(server: Server, port: int, captured: 
     server.start()
     source.wait(lambda: source.lost > 0)
     assert 10 <= source.lost <= 100
+
+
+def test_a_register_can_be_the_running_signal(server: Server, port: int, tiny_model: Any, captured: Capturing) -> None:
+    """By its name, beside the channels of the model."""
+    metadata = tiny_model.metadata(kind="sensor", channel_names=["x"], sample_rate_hz=10.0, window_samples=20)
+    registers = [{"name": "on", "address": 101}, {"name": "x", "address": 100}]
+    running = {"signal_channel": "on", "stop_level": 0.5}
+    keys = {"name": "s", "kind": "modbus", "host": "127.0.0.1", "port": port, "device_id": 7}
+    table = ModbusTable.model_validate(keys | {"registers": registers, "running": running})
+    server.set(100, [5, 1])
+    opened, intake = open_intake(table, metadata)
+    source = captured(opened)
+    source.wait(lambda: len(source.samples) > 0)
+    np.testing.assert_array_equal(source.rows[0], [5, 1])
+    assert (intake.channels, intake.gate_channel) == ((0,), 1)
+
+
+def test_a_register_in_another_unit_than_the_models_is_refused(tiny_model: Any) -> None:
+    """Milliamperes for a model of amperes; what states no unit, register or model, is taken at its word."""
+    for unit, of_model, refused in (
+        ("mA", "A", True),
+        ("A", "A", False),
+        ("", "A", False),
+        ("A", UNIT_NOT_STATED, False),
+    ):
+        metadata = tiny_model.metadata(kind="sensor", channel_names=["x"], units=[of_model], window_samples=20)
+        registers = [{"name": "current", "address": 0, "unit": unit}]
+        keys = {"name": "s", "kind": "modbus", "host": "h", "channels": ["current"], "registers": registers}
+        table = ModbusTable.model_validate(keys)
+        if refused:
+            with pytest.raises(ConfigError, match=r"'current' is in mA, but .* 'x' in A"):
+                open_intake(table, metadata)
+        else:
+            open_intake(table, metadata)
 
 
 @pytest.mark.parametrize("deaf", [True, False], ids=["answers nothing", "is not there"])

@@ -12,8 +12,8 @@ from .tables import CommandTable, FileTable, MicrophoneTable, RtspTable, SourceT
 def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
     """The source that `table` describes, at the model's rate and with its channels, not yet open.
 
-    Raises ConfigError for a source of sound with a model of sensors, and Unavailable for a microphone where PortAudio
-    is not installed.
+    Raises ConfigError for a source of sound with a model of sensors and as the source does, and Unavailable where
+    a library is not installed that the kind needs.
     """
     if table.gives_sound and metadata.kind == "sensor":
         raise ConfigError(

@@ -46,6 +46,10 @@ class BaseSourceTable(StrictModel):
     """The source's channels that are the model's, in the model's order: counted from 0, or names in a table."""
     running: RunningTable | None = None
 
+    def unit_of(self, channel: int | str) -> str:
+        """The unit of a channel of the source; empty where the table does not say it."""
+        return ""
+
     @property
     def gives_sound(self) -> bool:
         """Its samples can only be sound, so that no model of sensors can judge them."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 ANSWER_SECONDS = 1.5
-CONNECT_SECONDS = 2.5
+CONNECT_SECONDS = 2.0
 """For connection, channel and session together; below capture.JOIN_SECONDS."""
 LEAVE_SECONDS = 0.7
 """With ANSWER_SECONDS below capture.JOIN_SECONDS."""

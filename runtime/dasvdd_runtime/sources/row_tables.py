@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,15 +11,26 @@ from ..broker import BrokerTable
 from ..secret import Secret
 from ..strict_config import StrictModel
 from .base_tables import BaseSourceTable
+from .row_alignment import DEFAULT_GAP_ROWS, Fill
 
 
 class RowsTable(BaseSourceTable):
     """What sources have in common whose rows come at their own times and are aligned to the model's rate."""
 
-    fill: Literal["hold", "linear"] = "hold"
+    fill: Fill = "hold"
     """Between two rows the last value is repeated, or a straight line drawn."""
     max_gap_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Beyond it nothing is filled: the rows are lost. Default: 2.5 rows of the model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _slow_rows_are_no_stall(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """What lets rows lie far apart makes longer what a stall and silence are, where the table does not say."""
+        poll_seconds, gap_seconds = given.get("poll_seconds"), given.get("max_gap_seconds")
+        if not isinstance(gap_seconds, int | float):
+            gap_seconds = DEFAULT_GAP_ROWS * poll_seconds if isinstance(poll_seconds, int | float) else 0.0
+        longer = {key: least * gap_seconds for key, least in (("stall_seconds", 1), ("silent_seconds", 2))}
+        return {k: v for k, v in longer.items() if v > cls.model_fields[k].default} | given
 
 
 class CsvTailTable(RowsTable):
@@ -112,6 +123,8 @@ class RegisterTable(StrictModel):
     byte_order: Literal["big", "little"] = "big"
     scale: float = Field(default=1.0, allow_inf_nan=False)
     """What the number is multiplied with to be in the unit that the model was trained with."""
+    unit: str = ""
+    """Of the scaled value. Where it is given, it must be the model's."""
 
     @property
     def words(self) -> int:
@@ -143,6 +156,10 @@ class ModbusTable(PolledTable):
     def description(self) -> str:
         """Where the samples come from, in words."""
         return f"device {self.device_id} at {self.address}"
+
+    def unit_of(self, channel: int | str) -> str:
+        """That of its register."""
+        return next((register.unit for register in self.registers if register.name == channel), "")
 
     @model_validator(mode="after")
     def _connection_fits(self) -> Self:
