@@ -10,12 +10,10 @@ from pathlib import Path
 import click
 
 from ..alarm_book import Alarm, AlarmState
+from ..alarm_commands import ID_LETTERS, shown
 from ..mutes import ALL, Mute
 from .common import examples, reports_errors
-from .state import open_state, shown, state_options
-
-ID_LETTERS = 8
-"""Letters of an id that are shown; a command takes any beginning that no other alarm has."""
+from .state import open_state, state_options
 
 
 @click.command(

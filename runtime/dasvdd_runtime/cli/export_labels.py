@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
-from ..alarm_book import Alarm
+from ..alarm_commands import named
 from ..errors import DataError
 from ..files import write_atomically
 from ..labels import find_recorded, labels_of
 from ..manifest import COLUMNS, Segment
-from .alarms import ID_LETTERS
 from .common import examples, reports_errors
-from .state import open_state, shown, state_options
+from .state import open_state, state_options
 
 
 @click.command(
@@ -47,7 +46,7 @@ def export_labels(
         found = store.alarms(source=source)
     labels = labels_of(found, [] if recordings is None else find_recorded(recordings))
     for alarm, reason in labels.left_out:
-        click.echo(f"left out: {_named(alarm)}: {reason}", err=True)
+        click.echo(f"left out: {named(alarm)}: {reason}", err=True)
     if not labels.segments:
         raise DataError(f"none of {len(found)} alarms can be written to {out}; the lines above say why.")
     write_atomically(out, _manifest(labels.segments, out.parent.resolve()).encode())
@@ -65,7 +64,3 @@ def _manifest(segments: list[Segment], folder: Path) -> str:
         written = path.relative_to(folder) if path.is_relative_to(folder) else path
         rows.writerow([written, part.start_seconds, part.end_seconds, part.role, part.machine, part.condition])
     return text.getvalue()
-
-
-def _named(alarm: Alarm) -> str:
-    return f"{alarm.id[:ID_LETTERS]} {alarm.source} {shown(alarm.raised_at)}"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
-import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from ..alarm_commands import end_mute, shown
+from ..alarm_commands import mute as mute_source
 from ..config import load_config
-from ..errors import ConfigError, DataError, nearest
-from ..mutes import ALL, LONGEST_SECONDS, Mute
+from ..errors import ConfigError, nearest
+from ..mutes import ALL, LONGEST_SECONDS
 from .common import examples, reports_errors
-from .state import open_state, shown, state_options
+from .state import open_state, state_options
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -75,13 +74,11 @@ def mute(
         _require_known(config_path, source)
     with open_state(config_path, directory) as store:
         if seconds is None:
-            if not store.unmute(name):
-                raise DataError(f"{what}: not muted. `dasvdd-monitor alarms` lists the mutes.")
+            end_mute(store, name)
             click.echo(f"{what}: muted no longer")
             return
-        until = time.time() + seconds
-        store.mute_all([Mute(str(uuid.uuid4()), name, until, seconds, note)])
-    click.echo(f"{what}: muted until {shown(datetime.fromtimestamp(until, UTC))}")
+        until = mute_source(store, name, seconds=seconds, note=note)
+    click.echo(f"{what}: muted until {shown(until)}")
 
 
 def _require_known(config_path: Path, source: str) -> None:

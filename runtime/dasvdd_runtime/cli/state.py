@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
 
+from ..alarm_commands import opened_state
 from ..config import load_config, state_directory_from_environment
-from ..errors import ConfigError, DasvddError
+from ..errors import ConfigError
 from ..state_store import StateStore
 
 P = ParamSpec("P")
@@ -50,15 +49,5 @@ def open_state(config_path: Path | None, directory: Path | None) -> Iterator[Sta
             "where does the monitor keep its state? Give --config MONITOR.TOML (with a table [state] in it), or "
             "--state DIRECTORY."
         )
-    store = StateStore.open_existing(directory)
-    try:
+    with opened_state(directory) as store:
         yield store
-    except sqlite3.Error as error:
-        raise DasvddError(f"{directory}/state.db: {error}. Nothing was changed; try it again.") from error
-    finally:
-        store.close()
-
-
-def shown(time: datetime) -> str:
-    """`time` in UTC, to the second."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -34,6 +34,19 @@ class MqttTable(BrokerTable):
     """Topics begin with it. Default: dasvdd/ and the name of this machine."""
     telemetry: bool = False
     """Also scores; `[events] scores = true` makes them."""
+    home_assistant: bool = False
+    """Announce each source to Home Assistant, and obey its commands where there is a state directory."""
+    home_assistant_prefix: str = "homeassistant"
+    """The discovery prefix that Home Assistant was given."""
+
+    @model_validator(mode="after")
+    def _discovery_prefix_fits(self) -> Self:
+        prefix = self.home_assistant_prefix
+        if not prefix or any(c in prefix for c in "+#\0") or prefix.startswith(("/", "$")) or prefix.endswith("/"):
+            raise ValueError("home_assistant_prefix is the beginning of a topic: without + and #, $ or / at its ends")
+        if prefix != "homeassistant" and not self.home_assistant:
+            raise ValueError("home_assistant_prefix announces nothing without home_assistant = true")
+        return self
 
     @model_validator(mode="after")
     def _prefix_fits(self) -> Self:
