@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -230,6 +231,17 @@ def test_a_source_that_is_removed_is_taken_back(
     late.close()
     assert sorted(topic for topic in late.newest if topic.endswith("/now")) == ["site/pump/now"]
     assert len(late.configs()) == 5 and other in late.configs()
+
+
+def test_a_broker_that_never_answers_holds_up_nothing(monitor: Callable[..., MonitorChild], broker: Broker) -> None:
+    """Connections are taken and nothing comes: alarms rise all the same, and a stop takes no more than 5 s."""
+    broker.stop()
+    with socket.create_server(("127.0.0.1", broker.port)):
+        child = monitor("pump")
+        child.wait_for("alarm_raised")
+        begin = time.monotonic()
+        assert child.stop() == 0
+        assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize(

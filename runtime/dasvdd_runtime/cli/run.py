@@ -104,19 +104,18 @@ def make_sinks(config: MonitorConfig) -> tuple[list[Sink], DeliveredOutbox | Non
 def _links(assembly: Assembly, service: Service) -> Iterator[Callable[[], Mapping[str, int]]]:
     """Be part of what [mqtt] names meanwhile; gives how many of its commands were taken and refused."""
     table = assembly.config.mqtt
-    if table is None or not table.home_assistant:
+    if table is None or not table.tells_what_is_now:
         yield dict
         return
     from ..integrations.commands import Commands
-    from ..integrations.start import start_links
+    from ..integrations.start import start_links, stop_links
 
     commands = Commands(assembly.config.state.directory)
     links = start_links(table, service.snapshot, commands)
     try:
         yield commands.counts.copy
     finally:
-        for link in links:
-            link.close()
+        stop_links(links)
 
 
 @contextmanager

@@ -99,11 +99,14 @@ class Link:
         """Begin to connect."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Take leave, for STOP_SECONDS at most."""
+    def request_stop(self) -> None:
+        """Take leave."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join(STOP_SECONDS)
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the leave; where it does not come, the broker publishes the will."""
+        self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
@@ -131,13 +134,17 @@ class Link:
                 while not self._arrived.empty():
                     self._publish(client, self._role.received(self._arrived.get_nowait()))
                 self._publish(client, self._role.changed(self._sources()))
-            sent = self._publish(client, self._role.leaving())
-            if sent:
-                sent[-1].wait_for_publish(LEAVE_SECONDS)
-            client.disconnect()
+            self._leave(client)
         finally:
             client.on_disconnect = None
             cut_connection(client)
+
+    def _leave(self, client: Client) -> None:
+        """Tell it and disconnect in good order: a connection that is cut would have the broker publish the will too."""
+        for sent in self._publish(client, self._role.leaving()):
+            sent.wait_for_publish(LEAVE_SECONDS)
+        client.disconnect()
+        client.loop_stop()
 
     def _connected(self) -> Client:
         try:
