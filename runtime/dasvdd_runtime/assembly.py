@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
@@ -26,6 +27,9 @@ from .sources import make_source
 from .sources.base import Source
 from .sources.tables import FileTable, RunningTable, SourceTable
 from .thresholds import ThresholdInForce
+
+if TYPE_CHECKING:
+    from .evidence.keeper import EvidenceKeeper
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +50,12 @@ class Assembly:
         self.config = load_config(path)
         self._models = load_models(self.config)
         self._directory = self.config.state.directory
+        self._evidence: EvidenceKeeper | None = None
         self._thresholds = _thresholds(self.config, self._models, self._directory)
 
-    def channels(self) -> list[Channel]:
-        """A capture and a pipeline for each source, not yet started."""
+    def channels(self, evidence: EvidenceKeeper | None = None) -> list[Channel]:
+        """A capture and a pipeline for each source, not yet started; `evidence` keeps clips of their alarms."""
+        self._evidence = evidence
         return [
             make_channel(
                 table,
@@ -57,6 +63,7 @@ class Assembly:
                 self._thresholds[table.name],
                 wake=self._wake,
                 report_scores=self.config.events.scores,
+                evidence=evidence,
             )
             for table in self.config.sources
         ]
@@ -98,8 +105,16 @@ class Assembly:
             name = table.name
             if name not in running or before.get(name) != table:
                 model = models[config.model_of(table).name]
-                scores = config.events.scores
-                channels.append(make_channel(table, model, thresholds[name], wake=self._wake, report_scores=scores))
+                channels.append(
+                    make_channel(
+                        table,
+                        model,
+                        thresholds[name],
+                        wake=self._wake,
+                        report_scores=config.events.scores,
+                        evidence=self._evidence,
+                    )
+                )
                 continue
             channel, model, old = running[name], models[config.model_of(table).name], self.model_of(before[name])
             _require_same_stream(name, old.scorer.metadata, model.scorer.metadata)
@@ -120,6 +135,8 @@ class Assembly:
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
         if (config.state, config.alarm.latch) != (self.config.state, self.config.alarm.latch):
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
+        if config.evidence != self.config.evidence:
+            log.warning("[evidence] has changed; that takes effect at the next start")
         if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
             log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
         if config.http != self.config.http:
@@ -138,7 +155,13 @@ class Assembly:
 
 
 def make_channel(
-    table: SourceTable, model: LoadedModel, threshold: ThresholdInForce, *, wake: threading.Event, report_scores: bool
+    table: SourceTable,
+    model: LoadedModel,
+    threshold: ThresholdInForce,
+    *,
+    wake: threading.Event,
+    report_scores: bool,
+    evidence: EvidenceKeeper | None = None,
 ) -> Channel:
     """A capture and a pipeline for one source, not yet started. Raises as open_intake does."""
     metadata = model.scorer.metadata
@@ -152,6 +175,7 @@ def make_channel(
         intake=intake,
         report_scores=report_scores,
         recording=str(table.path.resolve()) if isinstance(table, FileTable) else None,
+        clips=None if evidence is None else evidence.clips_of(table, metadata, intake.channels),
     )
     capture = Capture(
         source,

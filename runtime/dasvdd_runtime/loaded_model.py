@@ -57,7 +57,14 @@ class LoadedModel:
 
     def rule(self, threshold: ThresholdInForce) -> DecisionRule:
         """The decision chain with `threshold`."""
-        return DecisionRule(threshold.value, self.settings, threshold.usual_score, self.cooldown_seconds)
+        return DecisionRule(
+            threshold.value,
+            self.settings,
+            threshold.usual_score,
+            self.cooldown_seconds,
+            origin=threshold.origin,
+            why=threshold.why,
+        )
 
 
 def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:

@@ -7,7 +7,7 @@ batch the windows of many sources (see `scoring`).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Detector
 from .errors import DataError
 from .events import Counts, Event
+from .evidence.base import Clips
 from .health import State, StateChange
 from .intake import Break, Cutter, Intake
 from .scorer import Scores
@@ -42,6 +43,10 @@ class DecisionRule:
     """The usual score, towards which an alarm clears."""
     cooldown_seconds: float = 0.0
     """After an alarm has cleared, none rises for this long."""
+    origin: str = field(default="model", compare=False)
+    """Where the threshold comes from: configuration, site or model."""
+    why: str = field(default="", compare=False)
+    """The same in words."""
 
 
 class Pipeline:
@@ -62,9 +67,14 @@ class Pipeline:
         intake: Intake | None = None,
         model_name: str = "model",
         recording: str | None = None,
+        clips: Clips | None = None,
     ) -> None:
-        """`recording`: the file that is replayed, for people who look for an alarm in it."""
+        """`recording`: the file that is replayed, for people who look for an alarm in it.
+
+        `clips` is told of samples and alarms, to keep evidence.
+        """
         self.name = name
+        self._clips = clips or Clips()
         self.counts = Counts()
         self._recording = recording
         self._cutter = Cutter(intake or Intake(), metadata)
@@ -82,11 +92,13 @@ class Pipeline:
         self.model_name, self.scorer, self._metadata = name, scorer, metadata
         self._report_scores = report_scores
         self._cutter.use_model(metadata)
+        self._clips.use_model(metadata)
         self.use_rule(rule)
 
     def use_rule(self, rule: DecisionRule) -> None:
         """Decide by this rule from the next score on; windows go on. The decision chain begins anew."""
         self._threshold = rule.threshold
+        self._clips.use_rule(rule)
         self._detector = Detector(
             threshold=rule.threshold,
             settings=rule.settings,
@@ -121,6 +133,7 @@ class Pipeline:
 
     def cut(self, samples: NDArray[np.float32]) -> None:
         """`samples` [samples, channels], which follow those before: judge the source and cut windows."""
+        self._clips.add(self._cutter.next_sample, samples)
         for step in self._cutter.cut(samples):
             self._steps.extend(self._state_events(step) if isinstance(step, StateChange) else [step])
 
@@ -151,6 +164,8 @@ class Pipeline:
                 self._pass_over(step)
             elif not isinstance(step, Window):
                 caused.append(step)
+        if not self._steps:
+            self._clips.settle(self._cutter.next_sample)
         return caused
 
     def gap(self, *, lost: int = 0, dropped: int = 0) -> None:
@@ -167,11 +182,14 @@ class Pipeline:
 
     def missing(self, reason: str) -> None:
         """The device went away or cannot be opened."""
+        self._clips.interrupted()
         self._steps.extend(self._state_events(self._cutter.health.missing(reason)))
 
     def finish(self, *, drift_ppm: float | None = None) -> list[Event]:
         """The stream ends: the alarm that lasts, if one does, and the summary. No window may wait for its score."""
-        return [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
+        caused = [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
+        self._clips.interrupted()
+        return caused
 
     def nothing_judged(self) -> DataError | None:
         """The fault of a source that came to its end without a single window that could be judged, or None."""
@@ -187,7 +205,9 @@ class Pipeline:
         episode = self._detector.finish()
         if episode is None:
             return []
-        return [self._placed(events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual)))]
+        bands = self._bands(episode.peak_residual)
+        left_open = events.alarm_open(self.counts.episodes, episode, bands) | self._clips.left_open(episode)
+        return [self._placed(left_open)]
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
@@ -225,30 +245,34 @@ class Pipeline:
         end_sample = window.first_sample + self._metadata.window_samples
         end_seconds = end_sample / self._metadata.sample_rate_hz
         decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
+        self._clips.scored(decision, self._detector.finish())
         self.counts.windows_scored += 1
         self.counts.running_seconds += self._metadata.window_hop_seconds
         start_seconds = window.first_sample / self._metadata.sample_rate_hz
         caused: list[Event] = []
         if self._report_scores:
             caused.append(events.score(decision, start_seconds=start_seconds))
-        caused += self._alarm_events(decision, residual, start_seconds=start_seconds)
+        caused += self._alarm_events(decision, window)
         return [self._placed(event, end_seconds) for event in caused]
 
-    def _alarm_events(self, decision: Decision, residual: NDArray[np.float64], *, start_seconds: float) -> list[Event]:
+    def _alarm_events(self, decision: Decision, window: Window) -> list[Event]:
         caused = []
         if decision.raised is not None:
             self.counts.episodes += 1
-            bands = self._bands(residual.tolist())
+            bands = self._bands(decision.raised.peak_residual)
+            start_seconds = window.first_sample / self._metadata.sample_rate_hz
             raised = events.alarm_raised(
                 self.counts.episodes, decision, bands, threshold=self._threshold, start_seconds=start_seconds
             )
+            raised |= self._clips.raised(window, decision.raised)
             raised["model_fingerprint"] = self._metadata.model_fingerprint
             if self._recording is not None:
                 raised["recording"] = self._recording
             caused.append(raised)
         if decision.cleared is not None:
             bands = self._bands(decision.cleared.peak_residual)
-            caused.append(events.alarm_cleared(self.counts.episodes, decision.cleared, bands))
+            cleared = events.alarm_cleared(self.counts.episodes, decision.cleared, bands)
+            caused.append(cleared | self._clips.cleared(decision.cleared))
         return caused
 
     def _bands(self, residual: tuple[float, ...] | list[float]) -> list[dict[str, Any]]:

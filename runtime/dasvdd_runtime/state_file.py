@@ -5,7 +5,6 @@ Imported only where a state directory is configured: SQLite costs memory.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import sqlite3
 import time
@@ -80,29 +79,6 @@ def open_or_renew(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         aside,
     )
     return connection, aside
-
-
-class MonitorLock:
-    """Held by the monitor that uses a state directory. The operating system releases it with the process."""
-
-    def __init__(self, directory: Path) -> None:
-        """Make `directory` if need be. Raises ConfigError if it cannot be written, or another monitor uses it."""
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._file = (directory / "monitor.lock").open("w")
-        except OSError as error:
-            raise ConfigError(f"[state] directory: {directory} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise ConfigError(
-                f"[state] directory: another monitor uses {directory}. Give each monitor a directory of its own."
-            ) from error
-
-    def release(self) -> None:
-        """Let another monitor have it."""
-        self._file.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from ..evidence.tables import Mode
 from ..secret import Secret
 from ..strict_config import StrictModel
 
@@ -48,6 +49,8 @@ class _SourceTable(StrictModel):
     channels: list[Annotated[int, Field(ge=0)] | str] | None = Field(default=None, min_length=1)
     """The source's channels that are the model's, in the model's order: counted from 0, or names in a table."""
     running: RunningTable | None = None
+    evidence: Mode | None = None
+    """In the place of `[evidence] mode`."""
 
     @property
     def gives_sound(self) -> bool:

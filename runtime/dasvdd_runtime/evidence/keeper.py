@@ -1,0 +1,60 @@
+"""The evidence of a running monitor: its directory, the thread that writes, and the clips of each source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..contract import ModelMetadata
+from ..directory_lock import DirectoryLock
+from ..errors import ConfigError
+from ..events import Event
+from ..sources.tables import SourceTable
+from .base import Clips
+from .clips import SourceClips, SourceOfClips
+from .folder import EvidenceFolder
+from .tables import EvidenceTable
+from .writer import ClipWriter
+
+
+class EvidenceKeeper:
+    """Keeps clips in one directory, which no other monitor uses."""
+
+    def __init__(
+        self,
+        table: EvidenceTable,
+        directory: Path,
+        *,
+        patient: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`patient` as ClipWriter has it. Raises ConfigError where `directory` cannot be used."""
+        self._table = table
+        self._now = now
+        self._lock = DirectoryLock(directory, table="[evidence]")
+        folder = EvidenceFolder(directory, table, now=now)
+        try:
+            folder.remove_leftovers()
+        except OSError as error:
+            raise ConfigError(f"[evidence] directory: {directory} cannot be used: {error.strerror}") from error
+        self._writer = ClipWriter(folder, patient=patient)
+
+    def clips_of(self, table: SourceTable, metadata: ModelMetadata, channels: tuple[int, ...] | None) -> Clips:
+        """What keeps the clips of a source. `channels`: those of the source that are the model's; None: all."""
+        mode = table.evidence or self._table.mode
+        if mode == "none":
+            return Clips()
+        return SourceClips(
+            SourceOfClips(table.name, mode, channels), metadata, self._table, self._writer, now=self._now
+        )
+
+    def results(self) -> list[Event]:
+        """What became of clips since the last call."""
+        return self._writer.results()
+
+    def close(self) -> list[Event]:
+        """Write what waits, if the disk takes it in time, and let another monitor have the directory."""
+        self._writer.close()
+        self._lock.release()
+        return self.results()
