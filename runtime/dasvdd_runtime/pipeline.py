@@ -188,7 +188,7 @@ class Pipeline:
     def finish(self, *, drift_ppm: float | None = None) -> list[Event]:
         """The stream ends: the alarm that lasts, if one does, and the summary. No window may wait for its score."""
         caused = [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
-        self._clips.interrupted()
+        self._clips.ended()
         return caused
 
     def nothing_judged(self) -> DataError | None:

@@ -45,4 +45,7 @@ class Clips:
         """Every window of the stream before `next_sample` is judged."""
 
     def interrupted(self) -> None:
-        """No samples will come for a while, or ever: the clips end here."""
+        """No samples will come for a while: the clips end here, once what has arrived is judged."""
+
+    def ended(self) -> None:
+        """What has arrived is judged, and there will be no more of this stream, or with this model."""

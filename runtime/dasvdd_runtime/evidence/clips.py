@@ -68,6 +68,7 @@ class SourceClips(Clips):
         self._format = _format(self._rows, metadata)
         self._ring = Ring(self._rows.row_samples)
         self._next_sample = 0
+        self._interrupted = False
         self._scores: deque[Decision] = deque()
         self._clips: list[Clip] = []
         self._lasting: Clip | None = None
@@ -75,12 +76,12 @@ class SourceClips(Clips):
 
     def use_model(self, metadata: ModelMetadata) -> None:
         """Another model judges from the next sample on."""
-        self.interrupted()
+        self.ended()
         self._metadata = metadata
 
     def use_rule(self, rule: DecisionRule) -> None:
         """Another rule decides from the next score on."""
-        self.interrupted()
+        self.ended()
         self._rule = rule
 
     @property
@@ -94,6 +95,7 @@ class SourceClips(Clips):
             self._rows.restart()
             self._ring.jump(first_sample)
         self._next_sample = first_sample + len(samples)
+        self._interrupted = False
         if self._source.channels is not None:
             samples = samples[:, self._source.channels]
         self._ring.add(self._rows.take(samples))
@@ -137,14 +139,14 @@ class SourceClips(Clips):
     def left_open(self, episode: Episode) -> dict[str, Any]:
         """Nothing more will be known of the alarm that lasts."""
         said = self._end(episode, self._next_sample, 0)
-        self.interrupted()
+        self.ended()
         return said
 
     def settle(self, next_sample: int) -> None:
         """Every window of the stream before `next_sample` is judged."""
         for clip in list(self._clips):
             self._feed(clip, next_sample)
-            if clip.data_done or self._ring.end >= clip.data_end:
+            if clip.data_done or self._interrupted or self._ring.end >= clip.data_end:
                 self._complete(clip)
         oldest = next_sample - self._metadata.window_samples - self._pre
         cursors = [clip.cursor for clip in self._clips if not clip.data_done]
@@ -153,10 +155,13 @@ class SourceClips(Clips):
             self._scores.popleft()
 
     def interrupted(self) -> None:
-        """No samples will come for a while, or ever: the clips end here."""
-        for clip in list(self._clips):
-            self._feed(clip, self._next_sample)
-            self._complete(clip)
+        """No samples will come for a while: the clips end here, once what has arrived is judged."""
+        self._interrupted = True
+
+    def ended(self) -> None:
+        """What has arrived is judged, and there will be no more of this stream, or with this model."""
+        self.interrupted()
+        self.settle(self._next_sample)
 
     def _end(self, episode: Episode, alarm_end: int, post: int) -> dict[str, Any]:
         clip, self._lasting = self._lasting, None

@@ -24,7 +24,7 @@ class KeptClip:
     """What follows without a gap: seconds in the clip and in the stream at which it begins, and its length."""
 
     def place_of(self, start_seconds: float, end_seconds: float) -> tuple[float, float] | None:
-        """Where in the file the longest piece of this part of the stream lies, or None. In whole ms, within the file."""
+        """Where in the file the longest piece of this part of the stream lies, in whole ms, or None."""
         found = []
         for clip_seconds, stream_seconds, seconds in self.pieces:
             first = max(start_seconds, stream_seconds)
