@@ -237,6 +237,19 @@ def test_a_spectrogram_is_small_and_holds_no_samples(line: Callable[..., Line]) 
     assert loud == pytest.approx(20 * np.log10(5), abs=1.5)
 
 
+@pytest.mark.parametrize("cuts", [1, 5, 333, 2001])
+def test_a_spectrogram_is_the_same_however_the_stream_arrives(line: Callable[..., Line], cuts: int) -> None:
+    """Blocks of a microphone are shorter than a step: its levels are those of the stream cut into steps."""
+    samples = sound((3, 0.1), (2, 0.5), (4, 0.1))
+    pipeline, shelf, _ = line(mode="spectrogram", pre_seconds=1, post_seconds=1)
+    play(pipeline, samples, cuts)
+    pipeline.finish()
+    bands = BandLevels(RATE_HZ, step_seconds=0.125)
+    every = bands.levels_db((samples.astype(np.float32) / 32768).reshape(-1, bands.step_samples, 1))[:, 0]
+    first = clip_start(shelf.clips[0].notes[0][0]) // bands.step_samples
+    np.testing.assert_allclose(shelf.heard[0], every[first : first + len(shelf.heard[0])], atol=1e-3)
+
+
 @pytest.mark.parametrize(("rate_hz", "mode", "suffix"), [
     (50.0, "audio", ".npz"), (50.0, "spectrogram", ".npz"), (1000.0, "audio", ".npz"), (1000.0, "spectrogram", ""),
 ])  # fmt: skip

@@ -30,6 +30,7 @@ class BandLevels:
         upper = [fitting[0] / half, *(c * half for c in fitting)] if fitting else [sample_rate_hz / 2]
         self.edges_hz = [bin_hz / 2, *upper]
         """Limits of the bands, one more than there are bands."""
+        self.count = len(upper)
         self._bins = np.searchsorted(np.fft.rfftfreq(self.step_samples, 1 / sample_rate_hz), self.edges_hz)
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.step_samples) / self.step_samples)
         self._hann = (hann * np.sqrt(4 / (self.step_samples * np.sum(hann**2)))).astype(np.float32)

@@ -101,8 +101,8 @@ class ClipFile:
         if (bands := self._format.bands) is None:
             return {}
         channels = len(self._format.channel_names)
-        rows = np.concatenate(self._levels or [np.empty((0, channels * (len(bands.edges_hz) - 1)), np.float32)])
-        levels = np.round(rows.astype(np.float64), 1).reshape(len(rows), channels, -1).swapaxes(0, 1)
+        rows = np.concatenate(self._levels or [np.empty((0, channels * bands.count), np.float32)])
+        levels = np.round(rows.astype(np.float64), 1).reshape(len(rows), channels, bands.count).swapaxes(0, 1)
         edges = [round(edge, 2) for edge in bands.edges_hz]
         return {"spectrogram": {"step_seconds": bands.step_seconds, "edges_hz": edges, "levels_db": levels.tolist()}}
 

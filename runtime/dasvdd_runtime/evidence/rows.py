@@ -80,7 +80,8 @@ class LevelRows:
         arrived = np.concatenate([self._pending, samples[:, self._used]])
         steps = len(arrived) // self.row_samples
         whole, self._pending = arrived[: steps * self.row_samples], arrived[steps * self.row_samples :].copy()
-        return self.bands.levels_db(whole.reshape(steps, self.row_samples, len(self._used))).reshape(steps, -1)
+        levels = self.bands.levels_db(whole.reshape(steps, self.row_samples, len(self._used)))
+        return levels.reshape(steps, len(self._used) * self.bands.count)
 
     def restart(self) -> None:
         """Drop the step that was begun."""
