@@ -218,9 +218,9 @@ def test_what_is_remembered_of_sixteen_microphones_is_bounded(line: Callable[...
             clips.settle((i + 1) * RATE_HZ)
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # 10 s before the alarm, a window, and the block that holds their beginning
-    assert all(clips.nbytes <= 12 * RATE_HZ * 2 for clips in keepers)
-    assert used <= 16 * 12 * RATE_HZ * 2 * 1.1
+    # 10 s before the alarm, a window of 0.1 s, and 1 s of blocks that are not judged yet
+    assert all(clips.nbytes == 11.1 * RATE_HZ * 2 for clips in keepers)
+    assert used <= 16 * 11.1 * RATE_HZ * 2 * 1.05
 
 
 def test_a_spectrogram_is_small_and_holds_no_samples(line: Callable[..., Line]) -> None:

@@ -26,6 +26,9 @@ from .rows import LevelRows, make_rows
 from .tables import EvidenceTable, Mode
 from .writer import OpenClip
 
+BACKLOG_SECONDS = 1.0
+"""What arrives before the windows in it are judged; where more does, the memory grows by that."""
+
 
 class BeginsClips(Protocol):
     """What takes clips: the writer."""
@@ -66,7 +69,8 @@ class SourceClips(Clips):
         )
         self._rows = make_rows(source.mode, metadata)
         self._format = _format(self._rows, metadata)
-        self._ring = Ring(self._rows.row_samples)
+        remembered = self._pre + metadata.window_samples + round(BACKLOG_SECONDS * rate)
+        self._ring = Ring(self._rows.row_samples, capacity=remembered // self._rows.row_samples)
         self._next_sample = 0
         self._interrupted = False
         self._scores: deque[Decision] = deque()
