@@ -29,6 +29,8 @@ from mosquitto_broker import free_port
 START_BAR_SECONDS, RESIDENT_BAR_MB, ANONYMOUS_BAR_MB = 1.5, 120, 70
 HTTP_MB = 5
 """What [http] may add: prometheus-client brings ssl, http.client and wsgiref along."""
+EVIDENCE_MB = {"none": 0, "spectrogram": 3, "audio": 5}
+"""What [evidence] may add: its memory of the stream, the thread, numpy.fft, and for audio libsndfile."""
 RUNS = 5
 BARE = """
 import sys, time, os
@@ -150,10 +152,11 @@ def main(model: Path, seconds: float, http: bool, evidence: str) -> None:
         bare_process.kill()
         bare_process.wait()
         resident, anonymous, share, scores = microphone_figures(Path(folder), model, monitor, seconds, http, evidence)
+    more_mb = HTTP_MB * http + EVIDENCE_MB[evidence]
     rows = [
         ("start to first score, s", ours, START_BAR_SECONDS, bare),
-        ("resident, MB", resident, RESIDENT_BAR_MB + HTTP_MB * http, bare_resident),
-        ("anonymous, MB", anonymous, ANONYMOUS_BAR_MB + HTTP_MB * http, bare_anonymous),
+        ("resident, MB", resident, RESIDENT_BAR_MB + more_mb, bare_resident),
+        ("anonymous, MB", anonymous, ANONYMOUS_BAR_MB + more_mb, bare_anonymous),
     ]
     for name, found, bar, limit in rows:
         click.echo(f"{name}: {found:.3g}, bar {bar}; {found / limit:.2f} times a bare session's {limit:.3g}")

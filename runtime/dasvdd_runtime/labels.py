@@ -12,8 +12,8 @@ from .alarm_book import Alarm
 from .audio_files import read_audio_header
 from .errors import DasvddError
 from .evidence.kept import KeptClip
+from .files import file_name
 from .manifest import Role, Segment
-from .recorder import file_name
 
 ROLES: dict[str | None, Role] = {"false": "train", "real": "test_anomalous"}
 """What a verdict makes of a sound. A false alarm is a healthy machine that the model does not know yet; a fault must

@@ -128,8 +128,3 @@ class Recorder:
             raw.close()
             self._partial().rename(self._path)
             self.files.append(self._path)
-
-
-def file_name(name: str) -> str:
-    """`name` with everything that a file name should not hold replaced."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

@@ -165,6 +165,22 @@ def test_a_stop_in_an_alarm_keeps_what_there_was(tiny_model: Any, tmp_path: Path
     np.testing.assert_array_equal(heard, played[round((raised["start_seconds"] - 2) * RATE_HZ) :])
 
 
+def test_a_source_that_a_reload_adds_has_evidence_too(tiny_model: Any, tmp_path: Path) -> None:
+    """SIGHUP with one more source: the clips of both are in the one directory."""
+    tiny_model(threshold=0.02)
+    soundfile.write(tmp_path / "a.wav", FAULT, RATE_HZ, "PCM_16")
+    (tmp_path / "monitor.toml").write_text(STDIN + AUDIO)
+    monitor = MonitorChild(tmp_path / "monitor.toml")
+    monitor.feed(FAULT / 32767)
+    monitor.wait_for("evidence_kept")
+    more = '[[source]]\nname = "fan"\nkind = "file"\npath = "a.wav"\n'
+    (tmp_path / "monitor.toml").write_text(STDIN + more + AUDIO)
+    monitor.reload()
+    assert monitor.wait_for("evidence_kept", count=2)["source"] == "fan"
+    assert monitor.stop() == 0
+    assert whole(tmp_path / "clips") == 2
+
+
 def whole(folder: Path) -> int:
     """The number of clips that are listed, each of which must be whole."""
     for path in (sidecars := list(folder.glob("*.json"))):

@@ -198,6 +198,23 @@ def test_the_sidecar_says_what_judged_and_what_carried_the_alarm(line: Callable[
     assert described["peak_score"] == pytest.approx(max(described["scores"]["score"]), rel=1e-5)
 
 
+def test_a_new_model_ends_a_clip_and_judges_the_next(line: Callable[..., Line], tiny_model: Any) -> None:
+    """As a reload does it, in an alarm: the first sidecar names the old model, the second the new one."""
+    pipeline, shelf, _ = line(pre_seconds=1, post_seconds=1)
+    play(pipeline, sound((3, 0.1), (2, 0.5)))
+    (left_open,) = pipeline.close_alarm()
+    metadata = tiny_model.metadata(threshold=THRESHOLD, decision=QUICK, model_fingerprint="e" * 64)
+    rule = DecisionRule(THRESHOLD, QUICK, usual_score=0.0, origin="configuration")
+    pipeline.use_model("new", metadata, pipeline.scorer, rule, report_scores=False)
+    play(pipeline, sound((1, 0.5), (3, 0.1), seed=1))
+    assert left_open["evidence"] == shelf.clips[0].name
+    assert [len(clip.notes) for clip in shelf.clips] == [1, 1]
+    described = [clip.notes[0][0] for clip in shelf.clips]
+    assert [sidecar["model_fingerprint"][0] for sidecar in described] == ["f", "e"]
+    assert [sidecar["threshold_origin"] for sidecar in described] == ["site", "configuration"]
+    assert described[1]["pieces"][0]["stream_seconds"] < 5 < described[1]["alarm_start_seconds"] + 0.2
+
+
 def test_the_channels_that_are_kept_are_the_models(line: Callable[..., Line]) -> None:
     """Of a source with three channels, those that the model takes, in its order."""
     samples = np.concatenate([sound((3, 0.1), (2, 0.5), (2, 0.1), seed=seed) for seed in range(3)], axis=1)

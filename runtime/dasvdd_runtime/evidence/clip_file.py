@@ -59,7 +59,6 @@ class ClipFile:
             self._levels.append(rows)
             return
         if self._data is None:
-            self._folder.directory.mkdir(parents=True, exist_ok=True)
             self._folder.make_room(0)
             make = _Flac if self._format.suffix == ".flac" else _Npz
             self._data = make(self._partial, self._format)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import DasvddError
-from ..recorder import file_name
+from ..files import file_name
 from .tables import EvidenceTable
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -76,6 +76,7 @@ class EvidenceFolder:
 
         Raises NoRoom where it would not even if all were removed.
         """
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.remove_old()
         if size > self._table.max_bytes:
             raise NoRoom(f"the clip takes {size} bytes, and [evidence] max_bytes is {self._table.max_bytes}")
