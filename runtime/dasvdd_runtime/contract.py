@@ -30,6 +30,8 @@ from .recording_types import Kind, used_channels
 SCHEMA_MAJOR = 1
 SCHEMA_MINOR = 0
 METADATA_KEY = "dasvdd"
+UNIT_NOT_STATED = "unit not stated"
+"""In `units`, where the training was not told."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
 
 
