@@ -14,7 +14,7 @@ from pathlib import Path
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
 from .config import MonitorConfig, load_config
-from .contract import ModelMetadata
+from .contract import UNIT_NOT_STATED, ModelMetadata
 from .errors import ConfigError, ModelError
 from .intake import Intake
 from .loaded_model import LoadedModel, load_models, note_signed
@@ -24,7 +24,8 @@ from .scoring_times import TimedScorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
-from .sources.tables import FileTable, RunningTable, SourceTable
+from .sources.base_tables import RunningTable
+from .sources.tables import FileTable, SourceTable
 from .thresholds import ThresholdInForce
 
 log = logging.getLogger(__name__)
@@ -177,6 +178,7 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
             f"source '{table.name}' lists {len(wanted)} channels, but its model '{metadata.name}' takes "
             f"{metadata.channels} ({', '.join(metadata.channel_names)})."
         )
+    _require_units(table, metadata.channel_names if table.channels is None else wanted, metadata)
     signal = None if table.running is None else table.running.signal_channel
     gate = None if table.running is None else gate_settings(table.running, metadata)
     whole = Intake(gate=gate, silent_seconds=table.silent_seconds, stall_seconds=table.stall_seconds)
@@ -201,6 +203,17 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
     picked, rest = tuple(places[: metadata.channels]), places[metadata.channels :]
     source = make_source(table.model_copy(update={"channels": everything}), wider)
     return source, replace(whole, channels=picked, gate_channel=rest[0] if rest else None)
+
+
+def _require_units(table: SourceTable, channels: Sequence[int | str], metadata: ModelMetadata) -> None:
+    """Raise ConfigError where the table states another unit of one of the model's `channels` than the model."""
+    for channel, name, unit in zip(channels, metadata.channel_names, metadata.units, strict=True):
+        given = table.unit_of(channel)
+        if given not in ("", unit) and unit != UNIT_NOT_STATED:
+            raise ConfigError(
+                f"source '{table.name}': '{channel}' is in {given}, but the model '{metadata.name}' was trained with "
+                f"'{name}' in {unit}. Set its scale so that it is in {unit}."
+            )
 
 
 def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:

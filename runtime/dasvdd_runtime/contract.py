@@ -32,6 +32,8 @@ SCHEMA_MINOR = 0
 METADATA_KEY = "dasvdd"
 LARGEST_NUMBER = 1e30
 """In size, of any number in the metadata."""
+UNIT_NOT_STATED = "unit not stated"
+"""In `units`, where the training was not told."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
 
 

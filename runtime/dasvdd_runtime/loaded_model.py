@@ -67,7 +67,9 @@ class LoadedModel:
 
     def rule(self, threshold: ThresholdInForce) -> DecisionRule:
         """The decision chain with `threshold`."""
-        return DecisionRule(threshold.value, self.settings, threshold.usual_score, self.cooldown_seconds)
+        return DecisionRule(
+            threshold.value, self.settings, threshold.usual_score, self.cooldown_seconds, threshold.level_dbfs
+        )
 
 
 def open_model(table: ModelTable, directory: Path | None) -> tuple[Scorer, SignedStatement | None]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import events
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Detector
+from .drift import DriftReference, DriftWatch
 from .errors import DataError
 from .events import Counts, Event
 from .health import State, StateChange
@@ -42,6 +43,8 @@ class DecisionRule:
     """The usual score, towards which an alarm clears."""
     cooldown_seconds: float = 0.0
     """After an alarm has cleared, none rises for this long."""
+    level_dbfs: tuple[float, float, float] | None = None
+    """5th, 50th and 95th percentile of the level when the threshold was calibrated; None: as in training."""
 
 
 class Pipeline:
@@ -94,6 +97,19 @@ class Pipeline:
             usual_score=rule.usual_score,
             cooldown_seconds=rule.cooldown_seconds,
         )
+        low, middle, high = rule.level_dbfs or self._metadata.baseline.level_dbfs
+        self._drift = DriftWatch(
+            DriftReference(
+                rule.usual_score, rule.threshold, (low, middle, high) if self._metadata.kind == "audio" else None
+            ),
+            history_windows=rule.settings.n,
+            window_hop_seconds=self._metadata.window_hop_seconds,
+        )
+
+    @property
+    def level_dbfs(self) -> float | None:
+        """Level of the channels that the model uses over the newest second; None before the first."""
+        return self._cutter.level_dbfs
 
     @property
     def state(self) -> State:
@@ -209,10 +225,11 @@ class Pipeline:
             in_alarm=self.in_alarm,
             counts=replace(self.counts),
             drift_ppm=drift_ppm,
-            level_dbfs=self._cutter.level_dbfs,
+            level_dbfs=self.level_dbfs,
             waiting_seconds=waiting_seconds,
             live=live,
             ended=ended,
+            drift=self._drift.report,
         )
 
     def _pass_over(self, passed: Break) -> None:
@@ -220,6 +237,7 @@ class Pipeline:
         self.counts.windows_idle += passed.idle
         self.counts.idle_seconds += passed.idle * self._metadata.window_hop_seconds
         self._detector.gap()
+        self._drift.gap()
 
     def _decide(self, window: Window, score: float, residual: NDArray[np.float64]) -> list[Event]:
         end_sample = window.first_sample + self._metadata.window_samples
@@ -232,6 +250,7 @@ class Pipeline:
         if self._report_scores:
             caused.append(events.score(decision, start_seconds=start_seconds))
         caused += self._alarm_events(decision, residual, start_seconds=start_seconds)
+        caused += self._drift_events(decision, residual)
         return [self._placed(event, end_seconds) for event in caused]
 
     def _alarm_events(self, decision: Decision, residual: NDArray[np.float64], *, start_seconds: float) -> list[Event]:
@@ -250,6 +269,13 @@ class Pipeline:
             bands = self._bands(decision.cleared.peak_residual)
             caused.append(events.alarm_cleared(self.counts.episodes, decision.cleared, bands))
         return caused
+
+    def _drift_events(self, decision: Decision, residual: NDArray[np.float64]) -> list[Event]:
+        anomalous = decision.in_alarm or decision.smoothed_score > self._threshold or self.state is not State.OK
+        if not self._drift.window(decision.smoothed_score, anomalous=anomalous):
+            return []
+        report = self._drift.sample(level_dbfs=self.level_dbfs, residual=residual)
+        return [] if report is None else [events.drift(report, self._bands(list(report.residual)))]
 
     def _bands(self, residual: tuple[float, ...] | list[float]) -> list[dict[str, Any]]:
         return events.carrying_bands(residual, self._metadata.residual_baseline, self._metadata.residual_names)
