@@ -19,6 +19,21 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def make_certificates(folder: Path, openssl: str) -> None:
+    """A CA of our own (ca.crt) and a broker's certificate for 127.0.0.1 (broker.crt, broker.key); another CA beside."""
+
+    def run(*words: str) -> None:
+        subprocess.run([openssl, *words], cwd=folder, check=True, capture_output=True)
+
+    for name in ("ca", "other"):
+        key = ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
+        run("req", "-x509", "-days", "2", "-subj", f"/CN={name}", *key)
+    run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "broker.key", "-out", "broker.csr", "-subj", "/CN=broker")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2"]
+    run("x509", "-req", "-in", "broker.csr", "-out", "broker.crt", *signed)
+
+
 class Broker:
     """mosquitto with its files in `folder`. It takes what it is given without limit, and keeps nothing on disk."""
 

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
 from .config import MonitorConfig, load_config
-from .contract import ModelMetadata
+from .contract import UNIT_NOT_STATED, ModelMetadata
 from .errors import ConfigError, ModelError
 from .intake import Intake
-from .loaded_model import LoadedModel, load_models
+from .loaded_model import LoadedModel, load_models, note_signed
 from .pipeline import Pipeline
 from .running_gate import GateSettings
 from .scoring_times import TimedScorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
-from .sources.tables import FileTable, RunningTable, SourceTable
+from .sources.base_tables import RunningTable
+from .sources.tables import FileTable, SourceTable
 from .thresholds import ThresholdInForce
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class Assembly:
         self._path = path
         self._wake = wake
         self.config = load_config(path)
-        self._models = load_models(self.config)
         self._directory = self.config.state.directory
         self._evidence: EvidenceKeeper | None = None
+        self._models = load_models(self.config, self._directory)
         self._thresholds = _thresholds(self.config, self._models, self._directory)
+        note_signed(self._models.values(), self._directory)
 
     def channels(self, evidence: EvidenceKeeper | None = None) -> list[Channel]:
         """A capture and a pipeline for each source, not yet started; `evidence` keeps clips of their alarms."""
@@ -93,7 +95,8 @@ class Assembly:
         The capture of a source whose table is the same goes on. [events] is not read anew.
         """
         config = load_config(self._path)
-        models = load_models(config)
+        models = load_models(config, self._directory)
+        loaded = list(models.values())
         for name, model in models.items():
             if name in self._models and self._models[name].judges_as(model):
                 models[name] = self._models[name]
@@ -135,12 +138,10 @@ class Assembly:
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
         if (config.state, config.alarm.latch) != (self.config.state, self.config.alarm.latch):
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
-        if config.evidence != self.config.evidence:
-            log.warning("[evidence] has changed; that takes effect at the next start")
         if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
             log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
-        if config.http != self.config.http:
-            log.warning("[http] has changed; that takes effect at the next start")
+        if (config.http, config.evidence) != (self.config.http, self.config.evidence):
+            log.warning("[http] or [evidence] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],
@@ -151,6 +152,7 @@ class Assembly:
             kept=kept,
         )
         self.config, self._models, self._thresholds = config, models, thresholds
+        note_signed(loaded, self._directory)
         return ReloadPlan(channels, event, new_models, _not_used(thresholds))
 
 
@@ -198,6 +200,7 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
             f"source '{table.name}' lists {len(wanted)} channels, but its model '{metadata.name}' takes "
             f"{metadata.channels} ({', '.join(metadata.channel_names)})."
         )
+    _require_units(table, metadata.channel_names if table.channels is None else wanted, metadata)
     signal = None if table.running is None else table.running.signal_channel
     gate = None if table.running is None else gate_settings(table.running, metadata)
     whole = Intake(gate=gate, silent_seconds=table.silent_seconds, stall_seconds=table.stall_seconds)
@@ -222,6 +225,17 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
     picked, rest = tuple(places[: metadata.channels]), places[metadata.channels :]
     source = make_source(table.model_copy(update={"channels": everything}), wider)
     return source, replace(whole, channels=picked, gate_channel=rest[0] if rest else None)
+
+
+def _require_units(table: SourceTable, channels: Sequence[int | str], metadata: ModelMetadata) -> None:
+    """Raise ConfigError where the table states another unit of one of the model's `channels` than the model."""
+    for channel, name, unit in zip(channels, metadata.channel_names, metadata.units, strict=True):
+        given = table.unit_of(channel)
+        if given not in ("", unit) and unit != UNIT_NOT_STATED:
+            raise ConfigError(
+                f"source '{table.name}': '{channel}' is in {given}, but the model '{metadata.name}' was trained with "
+                f"'{name}' in {unit}. Set its scale so that it is in {unit}."
+            )
 
 
 def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:

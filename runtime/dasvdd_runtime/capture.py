@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import DasvddError
 from .loss_meter import LossMeter
-from .sources.base import Source, SourceLost
+from .sources.base import Block, Source, SourceLost
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 STEADY_SECONDS = 30.0
 """A device that gave this much is retried after FIRST_RETRY_SECONDS again; one that flaps is retried ever later."""
+STALL_SAMPLES = 3
+"""A source slower than `stall_seconds` is not given up before so many samples are due."""
 JOIN_SECONDS = 3.0
 ALIVE_SECONDS = 60.0
 """A thread that does not come round for this long hangs in its driver. Above LAST_RETRY_SECONDS."""
@@ -154,12 +156,12 @@ class Capture:
     ) -> None:
         """`wake` is set whenever something arrives; `queue_seconds` of a live source's samples may wait.
 
-        A live source that gives no samples for twice `stall_seconds` is opened again.
+        A live source that gives no samples for twice `stall_seconds`, or twice three samples, is opened again.
         """
         self.name = name
         self.sample_rate_hz = source.sample_rate_hz
         self._source = source
-        self._give_up_seconds = 2 * stall_seconds
+        self._give_up_seconds = 2 * max(stall_seconds, STALL_SAMPLES / source.sample_rate_hz)
         self._clock = clock
         self._loss = LossMeter(source.sample_rate_hz)
         self._stop = threading.Event()
@@ -268,10 +270,15 @@ class Capture:
                 return
             if len(block.samples):
                 self._waiting_since = None
-                lost = self._loss.arrived(now, len(block.samples)) if self._source.live else block.lost
+                lost = self._lost_before(block, now)
                 gap = reopened or block.overflowed or lost > 0
                 self._queue.put(Samples(block.samples, gap=gap, lost=lost))
                 reopened, waiting_since = False, self._clock()
                 self._heard_seconds += len(block.samples) / self._source.sample_rate_hz
             elif self._source.live and now - waiting_since >= self._give_up_seconds:
                 return
+
+    def _lost_before(self, block: Block, now_seconds: float) -> int:
+        if block.lost is not None:
+            return block.lost
+        return self._loss.arrived(now_seconds, len(block.samples)) if self._source.live else 0

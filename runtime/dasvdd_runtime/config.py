@@ -58,6 +58,23 @@ class ModelTable(StrictModel):
     """What sources call it."""
     decision: DecisionTable = DecisionTable()
     """For this model alone; beats `[decision]`."""
+    require_signature: bool = False
+    """Load nothing that none of `trusted_keys` has signed."""
+    trusted_keys: list[Path] = Field(default_factory=list)
+    """Files with public keys; relative to the TOML file."""
+
+    def relative_to(self, folder: Path) -> ModelTable:
+        """The table with its paths joined to `folder`; absolute paths stay."""
+        table = super().relative_to(folder)
+        return table.model_copy(update={"trusted_keys": [folder / key for key in self.trusted_keys]})
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> ModelTable:
+        if self.require_signature and not self.trusted_keys:
+            raise ValueError('require_signature needs trusted_keys, for instance ["release.pub.pem"]')
+        if self.trusted_keys and not self.require_signature:
+            raise ValueError("trusted_keys alone check nothing: set require_signature = true, or remove them")
+        return self
 
 
 class EventsTable(StrictModel):
@@ -197,6 +214,11 @@ def load_config(path: str | Path) -> MonitorConfig:
         raise ConfigError(
             f'{path}: [evidence] needs a place: [state] directory = "/var/lib/dasvdd", for instance, or a directory of '
             "its own."
+        )
+    if config.state.directory is None and any(model.require_signature for model in config.models):
+        raise ConfigError(
+            f"{path}: require_signature needs a place to note which model ran last, or an older one could be put back: "
+            '[state] directory = "/var/lib/dasvdd", for instance.'
         )
     return config
 

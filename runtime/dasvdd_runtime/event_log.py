@@ -35,6 +35,16 @@ def log_for_people(event: Event) -> None:
         log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
     elif kind == "stopped":
         log.info("stopped: %s", event["reason"])
+    elif kind == "drift" and event["drifting"]:
+        reasons = "; ".join(event["reasons"])
+        log.warning(
+            "source '%s' drifts: %s. Look at machine and microphone; if both are healthy, calibrate on site "
+            "(dasvdd-monitor calibrate). The threshold stays.",
+            source,
+            reasons,
+        )
+    elif kind == "drift":
+        log.info("source '%s' drifts no longer", source)
 
     else:
         _log_life(event)

@@ -17,6 +17,7 @@ from typing import Any
 
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Episode
+from .drift import DriftReport
 from .health import StateChange
 from .thresholds import ThresholdInForce
 
@@ -59,6 +60,8 @@ class ModelInForce:
     overrides: dict[str, float]
     """Decision values that the configuration puts in the place of the model's."""
     provider: str
+    signature: dict[str, Any] | None = None
+    """Id of the key that signed the file, and its counter, where the configuration requires a signature."""
 
 
 def started(
@@ -104,6 +107,7 @@ def _described(model: ModelInForce) -> dict[str, Any]:
         "overrides": model.overrides,
         "false_alarms_per_day": None if model.overrides else model.metadata.calibration.false_alarms_per_day,
         "provider": model.provider,
+        "signature": model.signature,
     }
 
 
@@ -202,6 +206,20 @@ def alarm_open(number: int, episode: Episode, bands: list[dict[str, Any]]) -> Ev
 def summary(counts: Counts, *, state: str, in_alarm: bool, drift_ppm: float | None) -> Event:
     """The counts of one source: every hour, and when it ends. `drift_ppm`: of the device's clock, where it is known."""
     return {"event": "summary", "state": state, "in_alarm": in_alarm, **asdict(counts), "drift_ppm": drift_ppm}
+
+
+def drift(report: DriftReport, bands: list[dict[str, Any]]) -> Event:
+    """A slow drift began or ended. `bands`: those whose residual is largest against the usual, over the day."""
+    return {
+        "event": "drift",
+        "drifting": report.drifting,
+        "reasons": list(report.reasons),
+        "score_p50": report.score_p50,
+        "score_p95": report.score_p95,
+        "level_p5_dbfs": report.level_p5_dbfs,
+        "level_p50_dbfs": report.level_p50_dbfs,
+        "bands": bands,
+    }
 
 
 def overload(dropped_seconds: dict[str, float]) -> Event:

@@ -7,7 +7,7 @@ batch the windows of many sources (see `scoring`).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from . import events
 from .contract import ModelMetadata
-from .detector import Decision, DecisionSettings, Detector
+from .decision_rule import DecisionRule as DecisionRule
+from .detector import Decision, Detector
+from .drift import DriftReference, DriftWatch
 from .errors import DataError
 from .events import Counts, Event
 from .evidence.base import Clips
@@ -31,22 +33,6 @@ class WindowScorer(Protocol):
 
     def score_windows(self, windows: NDArray[np.float32]) -> Scores:
         """Scores of `windows` [windows, window_samples, channels]."""
-
-
-@dataclass(frozen=True)
-class DecisionRule:
-    """The decision chain in force: the model's, or what the configuration or a calibration put in its place."""
-
-    threshold: float
-    settings: DecisionSettings
-    usual_score: float
-    """The usual score, towards which an alarm clears."""
-    cooldown_seconds: float = 0.0
-    """After an alarm has cleared, none rises for this long."""
-    origin: str = field(default="model", compare=False)
-    """Where the threshold comes from: configuration, site or model."""
-    why: str = field(default="", compare=False)
-    """The same in words."""
 
 
 class Pipeline:
@@ -106,6 +92,19 @@ class Pipeline:
             usual_score=rule.usual_score,
             cooldown_seconds=rule.cooldown_seconds,
         )
+        low, middle, high = rule.level_dbfs or self._metadata.baseline.level_dbfs
+        self._drift = DriftWatch(
+            DriftReference(
+                rule.usual_score, rule.threshold, (low, middle, high) if self._metadata.kind == "audio" else None
+            ),
+            history_windows=rule.settings.n,
+            window_hop_seconds=self._metadata.window_hop_seconds,
+        )
+
+    @property
+    def level_dbfs(self) -> float | None:
+        """Level of the channels that the model uses over the newest second; None before the first."""
+        return self._cutter.level_dbfs
 
     @property
     def state(self) -> State:
@@ -229,10 +228,11 @@ class Pipeline:
             in_alarm=self.in_alarm,
             counts=replace(self.counts),
             drift_ppm=drift_ppm,
-            level_dbfs=self._cutter.level_dbfs,
+            level_dbfs=self.level_dbfs,
             waiting_seconds=waiting_seconds,
             live=live,
             ended=ended,
+            drift=self._drift.report,
         )
 
     def _pass_over(self, passed: Break) -> None:
@@ -240,6 +240,7 @@ class Pipeline:
         self.counts.windows_idle += passed.idle
         self.counts.idle_seconds += passed.idle * self._metadata.window_hop_seconds
         self._detector.gap()
+        self._drift.gap()
 
     def _decide(self, window: Window, score: float, residual: NDArray[np.float64]) -> list[Event]:
         end_sample = window.first_sample + self._metadata.window_samples
@@ -253,6 +254,7 @@ class Pipeline:
         if self._report_scores:
             caused.append(events.score(decision, start_seconds=start_seconds))
         caused += self._alarm_events(decision, window)
+        caused += self._drift_events(decision, residual)
         return [self._placed(event, end_seconds) for event in caused]
 
     def _alarm_events(self, decision: Decision, window: Window) -> list[Event]:
@@ -274,6 +276,13 @@ class Pipeline:
             cleared = events.alarm_cleared(self.counts.episodes, decision.cleared, bands)
             caused.append(cleared | self._clips.cleared(decision.cleared))
         return caused
+
+    def _drift_events(self, decision: Decision, residual: NDArray[np.float64]) -> list[Event]:
+        anomalous = decision.in_alarm or decision.smoothed_score > self._threshold or self.state is not State.OK
+        if not self._drift.window(decision.smoothed_score, anomalous=anomalous):
+            return []
+        report = self._drift.sample(level_dbfs=self.level_dbfs, residual=residual)
+        return [] if report is None else [events.drift(report, self._bands(list(report.residual)))]
 
     def _bands(self, residual: tuple[float, ...] | list[float]) -> list[dict[str, Any]]:
         return events.carrying_bands(residual, self._metadata.residual_baseline, self._metadata.residual_names)

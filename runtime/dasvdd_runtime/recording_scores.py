@@ -12,6 +12,7 @@ import numpy as np
 from .contract import ModelMetadata
 from .detector import Detector, Episode
 from .errors import DataError
+from .quality import Quality
 from .recordings import TableFormat, probe, read_pieces
 from .scorer import BATCH_BYTES, BATCH_WINDOWS, Scorer
 from .windows import Windower
@@ -46,6 +47,8 @@ class RecordingSummary:
     """Stretches without rows; no window crosses one."""
     note: str = ""
     """What a person should know of the times of its rows."""
+    fault: str | None = None
+    """Why its scores say nothing of the machine, see quality.Quality."""
 
     @property
     def share_above_threshold(self) -> float:
@@ -104,11 +107,14 @@ def score_recording(
         sample_rate_hz=metadata.sample_rate_hz,
         table=table,
     )
+    used = list(metadata.used_channels)
+    quality = Quality(metadata.kind, tuple(metadata.channel_names[channel] for channel in used))
     summary.gaps, summary.note = len(pieces) - 1, pieces[0].note
     for piece in pieces:
         windower.restart(round(piece.start_seconds * metadata.sample_rate_hz))
         detector.gap()
         for block in piece.blocks:
+            quality.add(block[:, used])
             windows = windower.push(block)
             if not windows:
                 continue
@@ -132,5 +138,6 @@ def score_recording(
                     summary.episodes.append(decision.cleared)
                 summary.add(scored)
                 yield scored
+    summary.fault = quality.fault()
     if (still_open := detector.finish()) is not None:
         summary.episodes.append(still_open)

@@ -36,6 +36,7 @@ class ScoreCollector:
         self._lead_in = settings.k + settings.windows_to_hold(window_hop_seconds) - 2
         self._wanted_windows = max(wanted_seconds / window_hop_seconds, MINIMUM_WINDOWS)
         self._streams: list[array[float]] = [array("d")]
+        self._levels = array("d")
         self._decided_before = 0
         self._last_start_seconds = -math.inf
         self._not_before_seconds = -math.inf
@@ -57,10 +58,20 @@ class ScoreCollector:
         """Scores [windows] of each stretch without a gap."""
         return [np.array(stream, np.float64) for stream in self._streams if len(stream)]
 
-    def take(self, event: Event) -> None:
-        """The next event of the source."""
+    @property
+    def level_dbfs(self) -> tuple[float, float, float] | None:
+        """5th, 50th and 95th percentile of the level while scores were taken; None where there was none."""
+        if not self._levels:
+            return None
+        low, middle, high = np.quantile(self._levels, (0.05, 0.5, 0.95))
+        return float(low), float(middle), float(high)
+
+    def take(self, event: Event, *, level_dbfs: float | None = None) -> None:
+        """The next event of the source, and the source's level over the second before."""
         if event["event"] == "score":
-            self._score(event["start_seconds"], event["score"])
+            taken = self._score(event["start_seconds"], event["score"])
+            if taken and level_dbfs is not None and math.isfinite(level_dbfs):
+                self._levels.append(level_dbfs)
         elif event["event"] == "source_state":
             self._state(State(event["previous"]), State(event["state"]), event["stream_seconds"])
         elif event["event"] == "alarm_raised":
@@ -81,14 +92,15 @@ class ScoreCollector:
     def _decided(self) -> int:
         return self._decided_before + self._decided_now
 
-    def _score(self, start_seconds: float, score: float) -> None:
+    def _score(self, start_seconds: float, score: float) -> bool:
         if self._in_doubt or start_seconds < self._not_before_seconds or self.done:
-            return
+            return False
         follows = abs(start_seconds - self._last_start_seconds - self._hop_seconds) < self._hop_seconds / 2
         if not follows:
             self.cut()
         self._last_start_seconds = start_seconds
         self._streams[-1].append(score)
+        return True
 
     def _state(self, previous: State, state: State, stream_seconds: float) -> None:
         if state is State.CLIPPED:

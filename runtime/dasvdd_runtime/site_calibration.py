@@ -40,6 +40,7 @@ def calibrate_site(
     streams: Sequence[NDArray[np.float64]],
     *,
     seconds: float,
+    level_dbfs: tuple[float, float, float] | None = None,
     source: str,
     metadata: ModelMetadata,
     settings: DecisionSettings,
@@ -48,8 +49,9 @@ def calibrate_site(
 ) -> SiteThreshold:
     """The threshold of `source` from its scores, one array [windows] a stretch without a gap.
 
-    `seconds`: of running in which an alarm could have risen; `settings`: the decision chain in force. Raises
-    CannotPromise where the scores are too few for the rate, and as `calibrate`.
+    `seconds`: of running in which an alarm could have risen; `level_dbfs`: 5th, 50th and 95th percentile of the level;
+    `settings`: the decision chain in force. Raises CannotPromise where the scores are too few for the rate, and as
+    `calibrate`.
     """
     require_enough(seconds, false_alarms_per_day)
     calibration = calibrate(
@@ -69,6 +71,7 @@ def calibrate_site(
         seconds=seconds,
         decision=settings,
         calibration=calibration,
+        level_dbfs=level_dbfs,
         score_quantiles={f"{q:g}": float(np.quantile(scores, q)) for q in QUANTILES},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from .config import MonitorConfig
 from .errors import DasvddError, DataError
 from .loaded_model import LoadedModel, load_models
 from .manifest import find_segments
+from .pipeline import Pipeline
 from .score_collector import FiniteScorer, ScoreCollector
 from .service import Channel, Service
 from .site_calibration import calibrate_site, require_enough, seconds_needed
@@ -41,6 +42,7 @@ class Subject:
             return calibrate_site(
                 self.collector.streams,
                 seconds=self.collector.seconds,
+                level_dbfs=self.collector.level_dbfs,
                 source=self.table.name,
                 metadata=self.model.scorer.metadata,
                 settings=self.model.settings,
@@ -64,7 +66,8 @@ def prepare(
     Raises as load_models does, and CannotPromise where `wanted_seconds` cannot be enough.
     """
     needed = [config.model_of(table) for table in tables]
-    models = load_models(config.model_copy(update={"model": [model for model in config.models if model in needed]}))
+    used = config.model_copy(update={"model": [model for model in config.models if model in needed]})
+    models = load_models(used, directory)
     subjects = []
     for table in tables:
         model = models[config.model_of(table).name]
@@ -121,7 +124,8 @@ class Session:
     def _run(self, work: list[tuple[Subject, SourceTable]]) -> None:
         wake = threading.Event()
         channels = [_channel(subject, table, wake) for subject, table in work]
-        feed = _Feed(self._subjects, self._progress, enough=self._enough)
+        pipelines = {channel.pipeline.name: channel.pipeline for channel in channels}
+        feed = _Feed(self._subjects, pipelines, self._progress, enough=self._enough)
         self._service = Service(channels, [feed], wake=wake)
         if not self.interrupted:
             self.all_joined = self._service.run({"event": "calibrating"}) and self.all_joined
@@ -135,18 +139,25 @@ class _Feed:
     """A sink that gives each source's events to its collector."""
 
     def __init__(
-        self, subjects: Sequence[Subject], progress: Callable[[], None], *, enough: Callable[[], None]
+        self,
+        subjects: Sequence[Subject],
+        pipelines: Mapping[str, Pipeline],
+        progress: Callable[[], None],
+        *,
+        enough: Callable[[], None],
     ) -> None:
         self._collectors = {subject.table.name: subject.collector for subject in subjects}
+        self._pipelines = pipelines
         self._progress = progress
         self._enough = enough
 
     def write(self, line: str, *, durable: bool) -> None:
         """One event."""
         event = json.loads(line)
-        if event.get("source") not in self._collectors:
+        source = event.get("source")
+        if source not in self._collectors:
             return
-        self._collectors[event["source"]].take(event)
+        self._collectors[source].take(event, level_dbfs=self._pipelines[source].level_dbfs)
         self._progress()
         if all(collector.done for collector in self._collectors.values()):
             self._enough()

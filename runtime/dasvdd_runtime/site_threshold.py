@@ -39,12 +39,16 @@ class SiteThreshold(BaseModel):
     """The threshold, the usual score, the target and what both rest on; its `hours` count every window."""
     score_quantiles: dict[str, float]
     """Of the single scores, for people: '0.05', '0.5', '0.95', '0.99' and '1'."""
+    level_dbfs: tuple[float, float, float] | None = None
+    """5th, 50th and 95th percentile of the level meanwhile, against which a drift is seen."""
 
     @model_validator(mode="after")
     def _can_judge(self) -> SiteThreshold:
         threshold, usual = self.calibration.threshold, self.calibration.usual_score
         if not (0 < threshold < math.inf and 0 <= usual < math.inf):
             raise ValueError(f"threshold {threshold} and usual score {usual}: both must be finite, the first above 0")
+        if self.level_dbfs is not None and not all(map(math.isfinite, self.level_dbfs)):
+            raise ValueError(f"level_dbfs {self.level_dbfs}: must be finite")
         return self
 
 

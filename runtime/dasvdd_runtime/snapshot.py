@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .drift import DriftReport
 from .events import Counts
 from .health import State
 
@@ -39,6 +40,8 @@ class SourceSnapshot:
     """It ended with a fault."""
     latched_alarms: int = 0
     """Alarms whose scores have cleared, but which nobody has acknowledged; with one, `in_alarm` is true."""
+    drift: DriftReport | None = None
+    """The last whole day of running against normal running; None before the first."""
     muted: bool = False
     """Nobody is to be called for it."""
 

@@ -28,6 +28,8 @@ class ThresholdInForce:
     """In words: where it comes from and what it rests on."""
     false_alarms_per_day: float | None
     """What it was calibrated for; None where that does not hold for the decision chain in force."""
+    level_dbfs: tuple[float, float, float] | None = None
+    """5th, 50th and 95th percentile of the level that it was calibrated at; None: as in training."""
     site_not_used: str | None = None
     """Why a calibration on site that is there is not used."""
 
@@ -63,7 +65,7 @@ def choose_threshold(
     if configured is not None:
         beaten = None if site is None else "the configuration sets the threshold"
         why = f"the configuration sets it; the model's own is {own.threshold:.5g}"
-        return ThresholdInForce(configured, own.usual_score, "configuration", why, None, fault or beaten)
+        return ThresholdInForce(configured, own.usual_score, "configuration", why, None, site_not_used=fault or beaten)
     if site is not None and site.model_fingerprint != metadata.model_fingerprint:
         fault = (
             f"it was made with the model {site.model_fingerprint[:FINGERPRINT_LETTERS]}, and now "
@@ -71,14 +73,16 @@ def choose_threshold(
         )
     if site is None or fault is not None:
         return ThresholdInForce(
-            own.threshold, own.usual_score, "model", f"the model's own, {rests_on(own)}", own_rate, fault
+            own.threshold, own.usual_score, "model", f"the model's own, {rests_on(own)}", own_rate, site_not_used=fault
         )
     same_chain = settings == site.decision
     why = f"calibrated on site on {site.calibrated_at[:10]}, {rests_on(site.calibration)}"
     if not same_chain:
         why += "; the decision chain has changed since, so that rate no longer holds"
     rate = site.calibration.false_alarms_per_day if same_chain else None
-    return ThresholdInForce(site.calibration.threshold, site.calibration.usual_score, "site", why, rate)
+    return ThresholdInForce(
+        site.calibration.threshold, site.calibration.usual_score, "site", why, rate, site.level_dbfs
+    )
 
 
 def rests_on(calibration: Calibration) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +13,11 @@ import onnx
 import pytest
 from dasvdd_runtime import contract
 from dasvdd_runtime.calibration import Calibration
+from dasvdd_runtime.capture import Capture, Missing, Samples
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.levels import baseline_of
+from dasvdd_runtime.sources.base import Source
+from mosquitto_broker import Broker
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -155,3 +161,94 @@ class TinyModel:
 def tiny_model(tmp_path: Path) -> TinyModel:
     """A writer of tiny models: `tiny_model()` is the path of one, `tiny_model(kind="sensor", channels=3)` another."""
     return TinyModel(tmp_path)
+
+
+class Captured:
+    """A live source in the thread that would own it in the monitor, and what has come of it."""
+
+    def __init__(self, source: Source, *, stall_seconds: float = 5.0) -> None:
+        self.samples: list[Samples] = []
+        self.missing: list[str] = []
+        self._source = source
+        self._capture = Capture(source, name="test", stall_seconds=stall_seconds, wake=threading.Event())
+        self._capture.start()
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """All rows so far [rows, channels]."""
+        return np.concatenate([part.samples for part in self.samples])
+
+    @property
+    def first_channel(self) -> list[float]:
+        """All values so far of the first channel."""
+        return [float(value) for part in self.samples for value in part.samples[:, 0]]
+
+    @property
+    def lost(self) -> int:
+        """Rows that were lost so far."""
+        return sum(part.lost for part in self.samples)
+
+    def wait(self, condition: Callable[[], bool], *, seconds: float = 15.0) -> None:
+        """Take what comes until `condition` holds."""
+        deadline = time.monotonic() + seconds
+        while not self._look() and not condition():
+            assert time.monotonic() < deadline, f"after {seconds} s: {self.first_channel[-20:]}, {self.missing}"
+            time.sleep(0.01)
+
+    def pause(self, seconds: float) -> None:
+        """Take what comes for so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._look()
+            time.sleep(0.01)
+
+    def stop(self) -> bool:
+        """Ask for the end; whether it came within the time that a stop waits for."""
+        self._capture.request_stop()
+        return self._capture.join()
+
+    def _look(self) -> None:
+        for message in self._capture.take_all():
+            if isinstance(message, Samples):
+                self.samples.append(message)
+            elif isinstance(message, Missing):
+                self.missing.append(message.reason)
+
+
+@pytest.fixture
+def captured() -> Iterator[Callable[..., Captured]]:
+    """`captured(source)` captures a live source until the end of the test, where it must stop in time."""
+    running: list[Captured] = []
+
+    def start(source: Source, **settings: Any) -> Captured:
+        running.append(Captured(source, **settings))
+        return running[-1]
+
+    yield start
+    stopped = [one.stop() for one in running]
+    assert all(stopped)
+
+
+@pytest.fixture
+def make_broker(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Callable[..., Broker]]:
+    """Makes brokers, and kills them at the end of the test."""
+    if not Path("/usr/sbin/mosquitto").exists():
+        require_program("mosquitto")
+    brokers: list[Broker] = []
+
+    def make(**options: Any) -> Broker:
+        broker = Broker(tmp_path, **options)
+        brokers.append(broker)
+        return broker
+
+    yield make
+    for broker in brokers:
+        broker.stop()
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., Broker]) -> Broker:
+    """A broker that lets everybody in, started."""
+    made = make_broker()
+    made.start()
+    return made

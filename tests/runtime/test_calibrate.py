@@ -217,6 +217,7 @@ def test_what_was_learned_is_what_run_judges_by(site: Path) -> None:
     assert learned.calibration.threshold == pytest.approx(expected.threshold, rel=1e-6)
     assert 6.0 <= learned.seconds <= 6.2
     assert learned.score_quantiles["0.5"] == pytest.approx(np.median(scores), rel=0.02)
+    assert learned.level_dbfs == pytest.approx((-21.8, -21.8, -21.8), abs=0.2)
     events, _ = run(site)
     chosen = events[0]["thresholds"]["pump7"]
     assert (chosen["origin"], chosen["threshold"]) == ("site", learned.calibration.threshold)

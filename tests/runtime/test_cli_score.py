@@ -190,6 +190,17 @@ def test_gaps_in_a_table_are_told(tiny_model: Any, tmp_path: Path) -> None:
     assert lines(result)[1][0]["gaps"] == 1
 
 
+@pytest.mark.parametrize(("amplitude", "says"), [(0.0, "silent"), (40.0, "clipped")])
+def test_recordings_that_say_nothing_of_the_machine_are_named(
+    amplitude: float, says: str, tiny_model: Any, tmp_path: Path
+) -> None:
+    """Silence scores low and clipping high, but neither is the machine: both are warned of."""
+    wav = write_wav(tmp_path / "a.wav", np.clip(noise(2, amplitude=amplitude), -1, 1))
+    result = score(tiny_model(), wav)
+    assert f"warning: {wav}: {says}" in result.stderr
+    assert lines(result)[1][0]["fault"].startswith(says)
+
+
 def test_a_long_file_scores_in_bounded_memory(tiny_model: Any, tmp_path: Path) -> None:
     """Ten minutes take no more memory in Python than one: the file is never held whole."""
 

@@ -264,10 +264,28 @@ def test_a_full_disk_costs_a_clip_and_nothing_else(tiny_model: Any, tmp_path: Pa
     assert summary["windows_scored"] == len(recording) // 800 - 1
     for event in events:
         if event["event"] == "alarm_cleared" and event["evidence"] is None:
-            assert event["evidence_reason"]
+            assert "bytes are free" in event["evidence_reason"]
     assert run.stderr.count("evidence of an alarm is lost") == 1
     assert run.stderr.count("evidence is kept again") == 1
     assert "LEFT ['.flac', '.json', '.lock']" in run.stdout
+
+
+def test_a_disk_that_is_full_at_the_start_costs_evidence_only(tiny_model: Any, tmp_path: Path) -> None:
+    """On a tmpfs without room for the directory itself: said, and everything is judged."""
+    mount = ["unshare", "--mount", "--map-root-user"]
+    full = tmp_path / "full"
+    full.mkdir()
+    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", full]).returncode:
+        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
+    tiny_model(threshold=0.02)
+    soundfile.write(tmp_path / "a.wav", FAULT, RATE_HZ, "PCM_16")
+    (tmp_path / "monitor.toml").write_text(REPLAY + AUDIO.replace('"clips"', '"full/clips"'))
+    shell = 'mount -t tmpfs -o nr_inodes=1 tmpfs "$1" && shift && exec "$@"'
+    monitor = [*MONITOR, "run", str(tmp_path / "monitor.toml")]
+    run = subprocess.run([*mount, "sh", "-c", shell, "sh", full, *monitor], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "no evidence is kept until the next start" in run.stderr
+    assert '"alarm_cleared"' in run.stdout
 
 
 def test_evidence_needs_a_place_of_its_own(tiny_model: Any, tmp_path: Path) -> None:

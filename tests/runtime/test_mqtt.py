@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +21,9 @@ from dasvdd_runtime.sinks.delivery import DeliveredOutbox
 from dasvdd_runtime.sinks.mqtt import MqttPublisher, topic_level, topics
 from dasvdd_runtime.sinks.outbox import Outbox
 from dasvdd_runtime.sinks.tables import MqttTable
-from mosquitto_broker import Broker, free_port
+from mosquitto_broker import Broker, free_port, make_certificates
 
 FLOOD = 10_000
-
-
-@pytest.fixture
-def make_broker(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Callable[..., Broker]]:
-    """Makes brokers, and kills them at the end of the test."""
-    if not Path("/usr/sbin/mosquitto").exists():
-        require_program("mosquitto")
-    brokers: list[Broker] = []
-
-    def make(**options: Any) -> Broker:
-        broker = Broker(tmp_path, **options)
-        brokers.append(broker)
-        return broker
-
-    yield make
-    for broker in brokers:
-        broker.stop()
-
-
-@pytest.fixture
-def broker(make_broker: Callable[..., Broker]) -> Broker:
-    """A broker that lets everybody in, started."""
-    made = make_broker()
-    made.start()
-    return made
 
 
 class Subscriber:
@@ -255,21 +230,6 @@ def test_a_wrong_password_is_told_without_it_and_a_new_one_is_used(
     assert "delivering again" in caplog.text
     assert "right-one" not in caplog.text
     assert "wrong-one" not in caplog.text
-
-
-def make_certificates(folder: Path, openssl: str) -> None:
-    """A CA of our own (ca.crt) and a broker's certificate for 127.0.0.1 (broker.crt, broker.key); another CA beside."""
-
-    def run(*words: str) -> None:
-        subprocess.run([openssl, *words], cwd=folder, check=True, capture_output=True)
-
-    for name in ("ca", "other"):
-        key = ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
-        run("req", "-x509", "-days", "2", "-subj", f"/CN={name}", *key)
-    run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "broker.key", "-out", "broker.csr", "-subj", "/CN=broker")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2"]
-    run("x509", "-req", "-in", "broker.csr", "-out", "broker.crt", *signed)
 
 
 def test_tls_trusts_the_named_authority_and_no_other(

@@ -124,7 +124,7 @@ def test_bytes_without_a_line_feed_do_not_fill_the_memory() -> None:
     rows = np.concatenate([decoder.decode(b"\xff" * 65_536) for _ in range(40)])
     assert len(rows) >= 1
     assert np.isnan(rows).all()
-    assert len(decoder._pending) < 1_100_000
+    assert len(decoder._reader._pending) < 1_100_000
 
 
 def test_a_table_without_the_models_channels_is_refused() -> None:

@@ -63,8 +63,8 @@ def main(
 ) -> None:
     """Train on recordings of a healthy machine and write model.pt with its report into --out.
 
-    DATA is a folder of WAV, FLAC or OGG files (any depth), a folder of CSV time series or one of them, or a manifest:
-    a CSV with the columns path, start_seconds, end_seconds, role, machine, condition.
+    DATA is a folder of WAV, FLAC or OGG files (any depth), a folder of time series (CSV, NPY, NPZ or Parquet), one such
+    file, or a manifest: a CSV with the columns path, start_seconds, end_seconds, role, machine, condition.
 
     \b
     Examples:

@@ -114,9 +114,9 @@ def _make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
     modes = {source.evidence or table.mode for source in config.sources}
     if table.directory is None or modes == {"none"}:
         return None
-    from ..evidence.keeper import EvidenceKeeper
+    from ..evidence.keeper import keep_evidence
 
-    return EvidenceKeeper(table, table.directory, patient=_only_replays(config))
+    return keep_evidence(table, table.directory, patient=_only_replays(config))
 
 
 @contextmanager

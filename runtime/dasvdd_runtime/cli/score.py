@@ -76,7 +76,7 @@ def score(
         click.echo(f"note: the model's metadata has the field '{field}', unknown to this version and ignored", err=True)
     paths = find_recordings(recordings, kind=scorer.metadata.kind)
     as_table = output_format == "table" if output_format else sys.stdout.isatty()
-    printer = TablePrinter(scorer.metadata, only_summary) if as_table else JsonPrinter(only_summary)
+    printer = (TablePrinter if as_table else JsonPrinter)(scorer.metadata, only_summary)
     chosen = tuple(name.strip() for name in channels.split(",")) if channels else ()
     failed = 0
     for number, path in enumerate(paths, start=1):
@@ -148,14 +148,17 @@ def score_one(
     progress.clear()
     if summary.note:
         click.echo(f"note: {path}: {summary.note}", err=True)
+    if summary.fault:
+        click.echo(f"warning: {path}: {summary.fault} Its scores say nothing of the machine.", err=True)
     printer.summary(path, summary)
 
 
 class JsonPrinter:
     """One JSON object a line: `"type": "window"` a window, then `"type": "recording"` for the recording."""
 
-    def __init__(self, only_summary: bool) -> None:
+    def __init__(self, metadata: ModelMetadata, only_summary: bool) -> None:
         self._only_summary = only_summary
+        self._threshold = metadata.calibration.threshold
 
     def recording(self, path: Path) -> None:
         """Nothing: every line names its file."""
@@ -176,8 +179,10 @@ class JsonPrinter:
             "file": str(path),
             "windows": summary.windows,
             "gaps": summary.gaps,
+            "fault": summary.fault,
             "max_score": summary.max_score,
             "max_smoothed_score": summary.max_smoothed_score,
+            "threshold": self._threshold,
             "share_above_threshold": summary.share_above_threshold,
             "episodes": episodes,
         }

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ..contract import ModelMetadata
+    from ..decision_rule import DecisionRule
     from ..detector import Decision, Episode
-    from ..pipeline import DecisionRule
     from ..windows import Window
 
 

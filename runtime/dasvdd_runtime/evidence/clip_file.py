@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -119,7 +120,13 @@ class _Flac:
         )
 
     def append(self, rows: Rows) -> None:
-        self._file.write(rows)
+        import soundfile
+
+        try:
+            self._file.write(rows)
+        except (soundfile.SoundFileError, AssertionError) as error:  # libsndfile does not say why
+            free = shutil.disk_usage(self._path.parent).free
+            raise DasvddError(f"the disk does not take it, {free} bytes are free ({error})") from error
         self._frames += len(rows)
 
     def finish(self) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ModelMetadata
+from ..decision_rule import DecisionRule
 from ..detector import Decision, Episode
 from ..levels import level_dbfs
-from ..pipeline import DecisionRule
 from ..windows import Window
 from .base import Clips
 from .clip import Clip, stamp

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from ..contract import ModelMetadata
@@ -16,6 +18,8 @@ from .clips import SourceClips, SourceOfClips
 from .folder import EvidenceFolder
 from .tables import EvidenceTable
 from .writer import ClipWriter
+
+log = logging.getLogger(__name__)
 
 
 class EvidenceKeeper:
@@ -58,3 +62,17 @@ class EvidenceKeeper:
         self._writer.close()
         self._lock.release()
         return self.results()
+
+
+def keep_evidence(table: EvidenceTable, directory: Path, *, patient: bool) -> EvidenceKeeper | None:
+    """The keeper for `directory`, or None where the disk is full: that must not keep a monitor from its start.
+
+    Raises as EvidenceKeeper does.
+    """
+    try:
+        return EvidenceKeeper(table, directory, patient=patient)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (ENOSPC, EDQUOT):
+            raise
+        log.error("%s. Monitoring begins, and no evidence is kept until the next start", error)
+        return None

@@ -1,4 +1,4 @@
-"""Events to an MQTT broker, with QoS 1. paho-mqtt is an extra and imported here alone, when it is needed."""
+"""Events to an MQTT broker, with QoS 1."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..broker import new_client
 from ..errors import ConfigError
-from ..extras import require
 from .delivery import DeliveryFailed
 from .outbox_store import Row
 from .tables import MqttTable
@@ -63,7 +63,6 @@ class MqttPublisher:
 
     def __init__(self, table: MqttTable) -> None:
         """Raises Unavailable without paho-mqtt, ConfigError for a password or certificate that cannot be read."""
-        require("[mqtt]", "mqtt", ("paho",))
         machine = topic_level(socket.gethostname())
         self._table = table
         self._prefix = table.prefix or f"dasvdd/{machine}"
@@ -75,7 +74,7 @@ class MqttPublisher:
     @property
     def address(self) -> str:
         """The broker, for people."""
-        return f"{self._table.host}:{self._table.port_in_force}"
+        return self._table.address
 
     def connect(self) -> None:
         """Be connected and have said so on <prefix>/status."""
@@ -153,27 +152,9 @@ class MqttPublisher:
             _cut(client)
 
     def _make_client(self, client_id: str) -> Client:
-        from paho.mqtt.client import Client, MQTTv311
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        table = self._table
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=True,
-            protocol=MQTTv311,
-            reconnect_on_failure=False,
-        )
+        client = new_client(self._table, client_id)
         client.connect_timeout = CONNECT_SECONDS
         client.max_inflight_messages_set(2 * BATCH)
-        if table.username:
-            client.username_pw_set(table.username, table.password.read())
-        if table.uses_tls:
-            try:
-                client.tls_set(_text(table.ca_file), _text(table.cert_file), _text(table.key_file))
-            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-                files = [str(p) for p in (table.ca_file, table.cert_file, table.key_file) if p is not None]
-                raise ConfigError(f"[mqtt] TLS: {', '.join(files)} cannot be used: {error}") from error
         return client
 
 
@@ -210,7 +191,3 @@ def _is_published(message: MQTTMessageInfo, address: str) -> bool:
         return message.is_published()
     except (RuntimeError, ValueError) as error:
         raise DeliveryFailed(f"{address}: {error}") from error
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)

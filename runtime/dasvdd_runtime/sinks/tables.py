@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from ..broker import BrokerTable
 from ..hosts import is_loopback
 from ..secret import Secret
 from ..strict_config import StrictModel
@@ -22,56 +23,24 @@ class OutboxTable(StrictModel):
     max_bytes: int = Field(default=50_000_000, ge=100_000)
 
 
-class MqttTable(StrictModel):
-    """`[mqtt]`: the broker that events are published to, with QoS 1."""
+class MqttTable(BrokerTable):
+    """`[mqtt]`: the broker that events are published to, with QoS 1.
 
-    host: str = Field(min_length=1)
-    port: int | None = Field(default=None, ge=1, le=65535)
-    """Default: 1883, or 8883 with TLS."""
+    `client_id`, by default dasvdd-, the name of this machine and the prefix, is the same at each start, so that a
+    broker that has not noticed the end of the connection before does not report it after the new one began.
+    """
+
     prefix: str = ""
     """Topics begin with it. Default: dasvdd/ and the name of this machine."""
-    client_id: str = ""
-    """Default: dasvdd-, the name of this machine and the prefix. The same at each start, so that a broker that has
-    not noticed the end of the connection before does not report it after the new one began."""
     telemetry: bool = False
     """Also scores; `[events] scores = true` makes them."""
-    tls: bool = False
-    """Implied by the files below; alone, the system's certificate authorities are trusted."""
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    username: str = ""
-    password_file: Path | None = None
-    password_env: str = ""
-    keepalive_seconds: int = Field(default=30, ge=5, le=3600)
-
-    @property
-    def uses_tls(self) -> bool:
-        """The connection is encrypted."""
-        return self.tls or self.ca_file is not None or self.cert_file is not None
-
-    @property
-    def port_in_force(self) -> int:
-        """`port`, or the usual one."""
-        return self.port or (8883 if self.uses_tls else 1883)
-
-    @property
-    def password(self) -> Secret:
-        """Where the password is."""
-        return Secret(label="[mqtt] password", file=self.password_file, env=self.password_env)
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _prefix_fits(self) -> Self:
         if any(character in self.prefix for character in "+#\0") or self.prefix.startswith(("/", "$")):
             raise ValueError("prefix is the beginning of a topic: without + and #, and not beginning with / or $")
         if self.prefix.endswith("/"):
             raise ValueError("prefix ends with /, which is put behind it anyway: leave it out")
-        if self.password_file is not None and self.password_env:
-            raise ValueError("the password is in password_file or in password_env: keep one of them")
-        if (self.password_file is not None or self.password_env) and not self.username:
-            raise ValueError("a password needs a username")
-        if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file needs cert_file beside it")
         return self
 
 

@@ -26,8 +26,9 @@ class Block:
     """Shape [samples, channels]; audio with full scale 1.0, sensors in their units."""
     overflowed: bool = False
     """The device said that it lost samples just before these."""
-    lost: int = 0
-    """Samples that are known to be missing just before these, by the times of a recording's rows."""
+    lost: int | None = None
+    """Samples that are missing just before these, by the times of the rows; None where the source has no times of its
+    own: those of a live source are then counted against the clock."""
 
 
 class Source(Protocol):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .csv_rows import CsvReader
 
 PipeFormat = Literal["s16le", "f32le", "csv"]
-MAX_LINE_BYTES = 1_000_000
 HEADER_BYTES = 4
 AUDIO_HEADERS = {b"RIFF": "WAV", b"RF64": "WAV", b"RIFX": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"FORM": "AIFF"}
 LEAST_JUDGED_SAMPLES = 100
@@ -79,62 +79,20 @@ class PcmDecoder:
 
 
 class CsvDecoder:
-    """Lines of comma, semicolon or tab separated numbers, cut anywhere -> rows [n, channels].
-
-    A first line that is not numeric is a header, from which the model's channels are picked by name; without one, or
-    where it does not name them, the columns must be the model's channels in order. A cell that is not a number, and
-    a row of another length, become NaN: the windows with it are a fault of the source, and monitoring goes on.
-    """
+    """Lines of comma, semicolon or tab separated numbers, cut anywhere -> rows [n, channels]; see CsvReader."""
 
     def __init__(self, channel_names: list[str]) -> None:
-        self._channel_names = channel_names
-        self._pending = b""
-        self._delimiter = ","
-        self._width = 0
-        self._columns: list[int] = []
+        self._channels = len(channel_names)
+        self._reader = CsvReader(channel_names)
 
     def decode(self, data: bytes) -> NDArray[np.float32]:
         """The rows that `data` completes. Raises DataError if the first line cannot hold the model's channels."""
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        if len(self._pending) > MAX_LINE_BYTES:
-            lines, self._pending = [*lines, self._pending], b""
-        rows = [row for line in lines if (row := self._row(line)) is not None]
-        return np.array(rows, np.float32).reshape(-1, len(self._channel_names))
+        rows = [row.values for row in self._reader.rows(data)]
+        return np.array(rows, np.float32).reshape(-1, self._channels)
 
     def finish(self) -> NDArray[np.float32]:
         """The last row, if no line feed ended it."""
         return self.decode(b"\n")
-
-    def _row(self, line: bytes) -> list[float] | None:
-        """The model's channels of one line; None for an empty line and for the header."""
-        text = line.decode("utf-8", errors="replace").strip("\r \ufeff")
-        if not text:
-            return None
-        if not self._columns:
-            self._delimiter = max(",;\t", key=text.count)
-            cells = self._cells(text)
-            self._width = len(cells)
-            self._columns = self._choose_columns(cells)
-            if not all(_is_number(cell) for cell in cells):
-                return None
-        cells = self._cells(text)
-        if len(cells) != self._width:
-            return [float("nan")] * len(self._columns)
-        return [_number(cells[column]) for column in self._columns]
-
-    def _cells(self, text: str) -> list[str]:
-        return [cell.strip(' "') for cell in text.split(self._delimiter)]
-
-    def _choose_columns(self, cells: list[str]) -> list[int]:
-        if all(name in cells for name in self._channel_names):
-            return [cells.index(name) for name in self._channel_names]
-        if len(cells) == len(self._channel_names):
-            return list(range(len(cells)))
-        raise DataError(
-            f"the first line of the CSV has {len(cells)} columns ({', '.join(cells[:8])}), but the model takes "
-            f"{len(self._channel_names)} ({', '.join(self._channel_names)}). "
-            "Send a header line with these names, or these columns alone."
-        )
 
 
 def _refuse_header(start: bytes) -> None:
@@ -161,15 +119,3 @@ def _refuse_what_is_no_float(values: NDArray[np.float32]) -> None:
             f"{100 * absurd:.0f} % of the f32le values are beyond {LARGEST_VALUE:g} or no numbers, at most "
             f'{100 * ABSURD_SHARE:.0f} % may be: these are not 32-bit floats. 16-bit samples need format = "s16le".'
         )
-
-
-def _number(cell: str) -> float:
-    """The number in `cell`, or NaN."""
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
-
-
-def _is_number(cell: str) -> bool:
-    return cell == "" or cell.lower() == "nan" or not np.isnan(_number(cell))

@@ -1,0 +1,110 @@
+"""Lines of CSV -> rows of the model's channels, for every source that writes text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..errors import DataError
+
+MAX_LINE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """One line."""
+
+    values: list[float]
+    """Of the model's channels, in its order."""
+    time: str = ""
+    """What stands in the time column; empty without one, and in a row that cannot be read."""
+
+
+class CsvReader:
+    """Lines of comma, semicolon or tab separated numbers, cut anywhere -> rows.
+
+    A first line that is not numeric is a header, from which the model's channels are picked by name; without one, or
+    where it does not name them, the columns must be the model's channels in order. A cell that is not a number, and
+    a row of another length, become NaN: the windows with it are a fault of the source, and monitoring goes on.
+    """
+
+    def __init__(self, channel_names: list[str], *, time_column: str = "none") -> None:
+        """`time_column`: its name or its position from 1, or "none"."""
+        self._channel_names = channel_names
+        self._time_column = time_column
+        self._pending = b""
+        self._delimiter = ","
+        self._width = 0
+        self._columns: list[int] = []
+        self._time_at: int | None = None
+
+    def rows(self, data: bytes) -> list[CsvRow]:
+        """The rows that `data` completes. Raises DataError if the first line cannot hold what is wanted."""
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        if len(self._pending) > MAX_LINE_BYTES:
+            lines, self._pending = [*lines, self._pending], b""
+        return [row for line in lines if (row := self._row(line)) is not None]
+
+    def _row(self, line: bytes) -> CsvRow | None:
+        """One line; None for an empty one and for the header."""
+        text = line.decode("utf-8", errors="replace").strip("\r \ufeff")
+        if not text:
+            return None
+        if not self._columns:
+            self._delimiter = max(",;\t", key=text.count)
+            cells = self._cells(text)
+            self._width = len(cells)
+            self._time_at = self._choose_time(cells)
+            self._columns = self._choose_columns(cells)
+            if not all(is_number(cell) for i, cell in enumerate(cells) if i != self._time_at or cell in self._names):
+                return None
+        cells = self._cells(text)
+        if len(cells) != self._width:
+            return CsvRow([math.nan] * len(self._columns))
+        time = "" if self._time_at is None else cells[self._time_at]
+        return CsvRow([number(cells[column]) for column in self._columns], time)
+
+    @property
+    def _names(self) -> list[str]:
+        return [*self._channel_names, self._time_column]
+
+    def _cells(self, text: str) -> list[str]:
+        return [cell.strip(' "') for cell in text.split(self._delimiter)]
+
+    def _choose_time(self, cells: list[str]) -> int | None:
+        if self._time_column == "none":
+            return None
+        if self._time_column in cells:
+            return cells.index(self._time_column)
+        if self._time_column.isdecimal() and 1 <= int(self._time_column) <= len(cells):
+            return int(self._time_column) - 1
+        raise DataError(
+            f"the first line of the CSV has {len(cells)} columns ({', '.join(cells[:8])}), and none of them is "
+            f"time_column = '{self._time_column}'. Give its name in the header, or its position from 1."
+        )
+
+    def _choose_columns(self, cells: list[str]) -> list[int]:
+        if all(name in cells for name in self._channel_names):
+            return [cells.index(name) for name in self._channel_names]
+        others = [i for i in range(len(cells)) if i != self._time_at]
+        if len(others) == len(self._channel_names):
+            return others
+        beside = "" if self._time_at is None else " beside the time"
+        raise DataError(
+            f"the first line of the CSV has {len(cells)} columns ({', '.join(cells[:8])}), but the model takes "
+            f"{len(self._channel_names)}{beside} ({', '.join(self._channel_names)}). "
+            "Send a header line with these names, or these columns alone."
+        )
+
+
+def number(cell: str) -> float:
+    """The number in `cell`, or NaN."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def is_number(cell: str) -> bool:
+    """True for a number, and for what stands for a missing one."""
+    return cell == "" or cell.lower() == "nan" or not math.isnan(number(cell))

@@ -1,0 +1,79 @@
+"""A CSV file to which another program adds rows."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+
+from ..time_stamps import unit_of_label
+from .base import WAIT_SECONDS, Block
+from .csv_rows import CsvReader, CsvRow
+from .file_tail import FileTail, Growth
+from .rate_watch import RateWatch
+from .row_feed import feed_of, stamp_seconds
+from .row_tables import CsvTailTable
+
+log = logging.getLogger(__name__)
+
+BEHIND_TIMES = 8.0
+"""What comes this much faster than the clock is a writer that catches up."""
+
+
+class CsvTailSource:
+    """The rows that are added to a file: by its time column, or without one evenly at the model's rate."""
+
+    live = True
+
+    def __init__(self, table: CsvTailTable, *, sample_rate_hz: float, channel_names: list[str]) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self._path = table.path
+        self._time_column = table.time_column
+        self._time_unit = unit_of_label(table.time_column)
+        self._channel_names = channel_names
+        self._tail = FileTail(table.path)
+        self._reader = self._new_reader()
+        self._rate_watch = RateWatch(sample_rate_hz, most_times=BEHIND_TIMES)
+        self._feed = feed_of(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+
+    def open(self) -> None:
+        """Open the file. Raises SourceLost where it is not there."""
+        self._tail.open()
+        self._rate_watch.reopened()
+
+    def read(self) -> Block:
+        """The rows that are complete. Raises SourceLost where the file goes away, DataError as CsvReader does."""
+        growth = self._tail.read()
+        if growth.begun:
+            self._reader = self._new_reader()
+            self._reader.rows(growth.head)
+        rows = self._reader.rows(growth.data)
+        block = self._evenly(rows) if self._time_column == "none" else self._by_their_times(rows)
+        if growth == Growth() and not len(block.samples):
+            time.sleep(WAIT_SECONDS)
+        return block
+
+    def close(self) -> None:
+        """Close the file; its place is kept."""
+        self._tail.close()
+
+    def _new_reader(self) -> CsvReader:
+        return CsvReader(self._channel_names, time_column=self._time_column)
+
+    def _evenly(self, rows: list[CsvRow]) -> Block:
+        finding = self._rate_watch.arrived(time.monotonic(), len(rows))
+        if finding is not None:
+            log.warning("%s %s", self._path, finding)
+        values = [row.values for row in rows]
+        return Block(np.array(values, np.float32).reshape(-1, len(self._channel_names)), lost=0)
+
+    def _by_their_times(self, rows: list[CsvRow]) -> Block:
+        for row in rows:
+            try:
+                seconds = stamp_seconds(row.time, self._time_unit)
+            except ValueError:
+                self._feed.refuse(f"a row whose time, '{row.time[:40]}', cannot be read")
+            else:
+                self._feed.add(seconds, row.values)
+        return self._feed.next()

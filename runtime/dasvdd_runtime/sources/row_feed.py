@@ -1,0 +1,112 @@
+"""Rows of one source on their way to blocks; what goes wrong with them is counted, and told a few times a minute."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..time_stamps import SECOND_NS, parse_stamp
+from .base import Block
+from .csv_rows import number
+from .log_limit import LogLimit
+from .row_alignment import RowAligner
+from .row_tables import RowsTable
+
+LONGEST_STAMP = 40
+LARGEST_STAMP = 1e20
+"""Above nanoseconds since 1970."""
+
+log = logging.getLogger(__name__)
+
+
+class RowFeed:
+    """Takes rows with their times, or what could not be read as one, and gives aligned blocks.
+
+    Kept over all connections of its source.
+    """
+
+    def __init__(self, label: str, aligner: RowAligner, channel_names: Sequence[str]) -> None:
+        """`label`: what the log calls the source."""
+        self.unreadable = 0
+        """Rows, messages or times that could not be read."""
+        self._label = label
+        self._aligner = aligner
+        self._channel_names = list(channel_names)
+        self._blocks: deque[Block] = deque()
+        self._nothing = Block(np.empty((0, len(channel_names)), np.float32), lost=0)
+        self._log_limit = LogLimit()
+        self._dropped = 0
+        self._told_of_gaps = False
+
+    def add(self, seconds: float, values: Sequence[float], *, channels: Sequence[int] | None = None) -> None:
+        """As RowAligner.add."""
+        self._aligner.add(seconds, values, channels=channels)
+
+    def refuse(self, reason: str, *, seconds: float | None = None) -> None:
+        """Something came (at `seconds`, where that is known) that is no row: NaN in its stead. It is logged."""
+        self.unreadable += 1
+        if seconds is None:
+            self._aligner.spoil()
+        else:
+            self._aligner.add(seconds, [math.nan] * len(self._channel_names))
+        self.tell(f"{reason} ({self.unreadable} so far); it counts as not finite")
+
+    def tell(self, line: str) -> None:
+        """Log a warning, a few a minute at most."""
+        self._log_limit.log(log, logging.WARNING, f"{self._label}: {line}")
+
+    def next(self) -> Block:
+        """The next block; an empty one where no row is decided yet."""
+        if not self._blocks:
+            self._blocks.extend(self._aligner.take())
+            self._tell_of_dropped()
+        if not self._blocks:
+            return self._nothing
+        block = self._blocks.popleft()
+        if block.lost and not self._told_of_gaps:
+            self._told_of_gaps = True
+            log.warning(
+                "%s: %d rows are lost, since for more than max_gap_seconds = %g none came. "
+                "Where that is how the source sends, set max_gap_seconds above the time between its rows.",
+                self._label,
+                block.lost,
+                self._aligner.max_gap_seconds,
+            )
+        return block
+
+    def unheard(self) -> str:
+        """The channels of which nothing has come yet, for people; empty where all have."""
+        return ", ".join(self._channel_names[channel] for channel in self._aligner.unheard)
+
+    def _tell_of_dropped(self) -> None:
+        dropped = self._aligner.duplicates + self._aligner.late
+        if dropped > self._dropped:
+            self._dropped = dropped
+            self.tell(
+                f"rows dropped so far: {self._aligner.duplicates} with a time that had been there already, "
+                f"{self._aligner.late} with one before the newest"
+            )
+
+
+def feed_of(
+    table: RowsTable, *, sample_rate_hz: float, channel_names: Sequence[str], default_gap_seconds: float | None = None
+) -> RowFeed:
+    """The feed of a source with such a table. `default_gap_seconds` is in force where the table sets no other."""
+    aligner = RowAligner(
+        sample_rate_hz=sample_rate_hz,
+        channels=len(channel_names),
+        fill=table.fill,
+        max_gap_seconds=default_gap_seconds if table.max_gap_seconds is None else table.max_gap_seconds,
+    )
+    return RowFeed(f"source '{table.name}'", aligner, channel_names)
+
+
+def stamp_seconds(text: str, unit: str | None) -> float:
+    """A time that a device wrote, in seconds, as `parse_stamp` reads it. Raises ValueError, also for absurd ones."""
+    if len(text) > LONGEST_STAMP or abs(number(text)) > LARGEST_STAMP:
+        raise ValueError(f"'{text[:LONGEST_STAMP]}' is no time")
+    return parse_stamp(text, unit) / SECOND_NS
