@@ -13,9 +13,12 @@ from dasvdd_runtime import Scorer
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.evidence.bands import BandLevels
 from dasvdd_runtime.evidence.clips import SourceClips, SourceOfClips
+from dasvdd_runtime.evidence.ring import Ring
 from dasvdd_runtime.evidence.tables import EvidenceTable
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
@@ -111,6 +114,32 @@ def test_clips_are_slices_of_the_stream_however_it_arrives(line: Callable[..., L
     for first, last, heard in zip(raised, over, shelf.heard, strict=True):
         start = max(0, first - round(pre * RATE_HZ))
         np.testing.assert_array_equal(heard, samples[start : last + round(post * RATE_HZ)])
+
+
+@given(st.data(), st.sampled_from([1, 3]))
+def test_the_ring_is_what_a_plain_list_remembers(data: st.DataObject, row_samples: int) -> None:
+    """Rows, gaps and forgetting in any order, beyond its capacity too: every part equals that of a list of rows."""
+    ring, plain, number = Ring(row_samples, capacity=4), list[tuple[int, int]](), 0
+    for _ in range(data.draw(st.integers(1, 12))):
+        what = data.draw(st.sampled_from(["add", "add", "jump", "forget"]))
+        if what == "add":
+            count = data.draw(st.integers(0, 7))
+            rows = np.arange(number, number + count)[:, None]
+            plain += [(ring.end + i * row_samples, number + i) for i in range(count)]
+            ring.add(rows)
+            number += count
+        elif what == "jump":
+            ring.jump(ring.end + data.draw(st.integers(0, 9)))
+        else:
+            before = data.draw(st.integers(0, ring.end + 1))
+            ring.forget(before)
+            plain = [row for row in plain if row[0] >= before]
+        start, end = sorted(data.draw(st.tuples(st.integers(-3, 60), st.integers(-3, 60))))
+        parts = ring.part(start, end)
+        found = [
+            (part.first_sample + i * row_samples, int(row[0])) for part in parts for i, row in enumerate(part.rows)
+        ]
+        assert found == [row for row in plain if start <= row[0] < end]
 
 
 def test_a_long_alarm_is_listed_when_its_clip_is_cut_and_told_to_its_end(line: Callable[..., Line]) -> None:
