@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from dasvdd_runtime.errors import ModelError
+from dasvdd_runtime.errors import ConfigError, ModelError
+from dasvdd_train.front_ends import build_front_end
 from dasvdd_train.model_file import load_model
 from hostile import Chance, broken_bytes, broken_tree, require_clear_errors
 
@@ -71,6 +72,12 @@ def test_sizes_that_the_file_does_not_bear_out_build_nothing(
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(ModelError, match=said):
         load_model(tmp_path / "model.pt")
+
+
+def test_a_training_refuses_what_loading_would(content: dict[str, Any]) -> None:
+    """A Fourier transform beyond the limit is told when the front end is built, before anybody trains with it."""
+    with pytest.raises(ConfigError, match="32768 samples, and at most 16384"):
+        build_front_end(content["front_end"] | {"n_fft": 2**15, "mel_bands": 4, "frame_hop_samples": 2**14})
 
 
 def test_an_archive_that_unpacks_to_more_than_its_size_is_not_unpacked(tmp_path: Path) -> None:
