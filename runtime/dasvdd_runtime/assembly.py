@@ -81,6 +81,10 @@ class Assembly:
         """The models' scorers, by the configuration's name. May be called from any thread."""
         return {name: model.timed for name, model in self._models.items()}
 
+    def thresholds(self) -> dict[str, ThresholdInForce]:
+        """What judges each source, by its name. May be called from any thread."""
+        return self._thresholds
+
     def reload(self, current: Sequence[Channel]) -> ReloadPlan:
         """What the file says now. Raises a DasvddError and changes nothing where that cannot be run.
 

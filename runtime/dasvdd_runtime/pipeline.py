@@ -22,7 +22,7 @@ from .events import Counts, Event
 from .health import State, StateChange
 from .intake import Break, Cutter, Intake
 from .scorer import Scores
-from .snapshot import SourceSnapshot
+from .snapshot import Residual, SourceSnapshot
 from .windows import Window
 
 
@@ -73,6 +73,7 @@ class Pipeline:
         self._cutter = Cutter(intake or Intake(), metadata)
         self._steps: deque[Window | Break | Event] = deque()
         self._last_decision: Decision | None = None
+        self._last_residual: Residual | None = None
         self.use_model(model_name, metadata, scorer, rule, report_scores=report_scores)
 
     def use_model(
@@ -98,10 +99,9 @@ class Pipeline:
             cooldown_seconds=rule.cooldown_seconds,
         )
         low, middle, high = rule.level_dbfs or self._metadata.baseline.level_dbfs
+        self._usual_level_dbfs = (low, middle, high) if self._metadata.kind == "audio" else None
         self._drift = DriftWatch(
-            DriftReference(
-                rule.usual_score, rule.threshold, (low, middle, high) if self._metadata.kind == "audio" else None
-            ),
+            DriftReference(rule.usual_score, rule.threshold, self._usual_level_dbfs),
             history_windows=rule.settings.n,
             window_hop_seconds=self._metadata.window_hop_seconds,
         )
@@ -230,6 +230,9 @@ class Pipeline:
             live=live,
             ended=ended,
             drift=self._drift.report,
+            state_reason=self._cutter.health.reason,
+            usual_level_dbfs=self._usual_level_dbfs,
+            residual=self._last_residual,
         )
 
     def _pass_over(self, passed: Break) -> None:
@@ -243,6 +246,7 @@ class Pipeline:
         end_sample = window.first_sample + self._metadata.window_samples
         end_seconds = end_sample / self._metadata.sample_rate_hz
         decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
+        self._last_residual = Residual(residual, self._metadata.residual_baseline, self._metadata.residual_names)
         self.counts.windows_scored += 1
         self.counts.running_seconds += self._metadata.window_hop_seconds
         start_seconds = window.first_sample / self._metadata.sample_rate_hz

@@ -37,7 +37,7 @@ COMMIT;
 """
 
 
-def open_existing(path: Path) -> sqlite3.Connection:
+def open_existing(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
     """For a command. Raises InputMissing where no monitor has made the file, and DataError where it cannot be used."""
     if not path.is_file():
         raise InputMissing(
@@ -45,7 +45,7 @@ def open_existing(path: Path) -> sqlite3.Connection:
             f'[state] directory = "{path.parent}".'
         )
     try:
-        connection = _connect(path)
+        connection = _connect(path, any_thread=any_thread)
         _require_schema(connection)
         connection.execute("UPDATE alarms SET told = told WHERE 0")
     except sqlite3.Error as error:
@@ -105,8 +105,8 @@ class MonitorLock:
         self._file.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+def _connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=not any_thread)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection

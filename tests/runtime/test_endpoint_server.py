@@ -10,24 +10,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from email.message import Message
 from pathlib import Path
 
 import pytest
 from dasvdd_runtime.endpoint import server as server_module
-from dasvdd_runtime.endpoint.server import HEAD_BYTES, MOST_CONNECTIONS, Answer, Server
+from dasvdd_runtime.endpoint.server import HEAD_BYTES, MOST_CONNECTIONS, Answer, Request, Server
 
 GET = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def fails(headers: Message) -> Answer:
+def fails(request: Request) -> Answer:
     raise KeyError("a fault of the page")
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     """Serves `/page`, and `/fault`, which raises."""
-    serving = Server(("127.0.0.1", 0), {"/page": lambda headers: Answer(200, b"well\n"), "/fault": fails})
+    serving = Server(("127.0.0.1", 0), {"/page": lambda request: Answer(200, b"well\n"), "/fault": fails})
     serving.start()
     yield serving
     serving.close()
@@ -129,7 +128,7 @@ def test_one_that_sends_byte_by_byte_is_ended(server: Server, monkeypatch: pytes
 def test_one_that_takes_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not read gets no more than its time."""
     monkeypatch.setattr(server_module, "REQUEST_SECONDS", 0.5)
-    serving = Server(("127.0.0.1", 0), {"/page": lambda headers: Answer(200, b"x" * 50_000_000)})
+    serving = Server(("127.0.0.1", 0), {"/page": lambda request: Answer(200, b"x" * 50_000_000)})
     serving.start()
     with connect(serving) as client:
         client.sendall(GET)

@@ -1,0 +1,215 @@
+// One card a source, one entry an alarm: made once, then only changed where something is new.
+
+import { drawScore, drawStrip, inWords, times } from "./charts.js";
+
+const SIGNS = { good: "✓", quiet: "–", warning: "!", bad: "!", alarm: "▲", muted: "∅" };
+const LOWEST_DBFS = -100;
+const VERDICTS = { real: "a real fault", false: "a false alarm", unknown: "not known" };
+
+export function put(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+export function show(element, shown) {
+  if (element.hidden === shown) element.hidden = !shown;
+}
+
+const copy = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+export const clockTime = (seconds) => clock.format(new Date(1000 * seconds));
+export const dayTime = (seconds) => day.format(new Date(1000 * seconds));
+
+export function duration(seconds) {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${(seconds / 86400).toFixed(1)} days`;
+}
+
+function figure(value, digits = 4) {
+  return value === null || value === undefined ? "not known" : String(Number(value.toPrecision(digits)));
+}
+
+function putPills(place, pills) {
+  const wanted = JSON.stringify(pills);
+  if (place.dataset.shown === wanted) return;
+  place.dataset.shown = wanted;
+  place.replaceChildren(...pills.map(([tone, words]) => {
+    const pill = document.createElement("span");
+    pill.className = "pill";
+    pill.dataset.tone = tone;
+    const sign = document.createElement("span");
+    sign.setAttribute("aria-hidden", "true");
+    sign.textContent = SIGNS[tone];
+    pill.append(sign, ` ${words}`);
+    return pill;
+  }));
+}
+
+// Calls `work` on submit, says what came of it in the form's own place, and keeps its button from a second press.
+function onSubmit(form, said, work) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await pressed(form.querySelector("button"), said, () => work(new FormData(form)));
+  });
+}
+
+async function pressed(button, said, work) {
+  button.disabled = true;
+  put(said, "");
+  try {
+    await work();
+  } catch (error) {
+    put(said, error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+export class MuteForm {
+  constructor(source, summary, act) {
+    this.element = copy("mute-template");
+    const find = (selector) => this.element.querySelector(selector);
+    this.now = find(".muted-now");
+    this.begin = find(".mute-begin");
+    put(find("summary"), summary);
+    const said = this.element.lastElementChild;
+    onSubmit(find("form"), said, async (data) => {
+      await act("mute", { source, seconds: Number(data.get("seconds")), note: data.get("note") });
+      this.begin.open = false;
+    });
+    const end = find(".end-mute");
+    end.addEventListener("click", () => pressed(end, said, () => act("unmute", { source })));
+  }
+
+  update(mute) {
+    show(this.now, mute !== null);
+    if (mute) put(this.now.firstElementChild, `Muted until ${dayTime(mute.until)}${mute.note ? `: ${mute.note}` : ""}`);
+  }
+}
+
+export class Card {
+  constructor(name, act) {
+    this.element = copy("card-template");
+    this.find = (selector) => this.element.querySelector(selector);
+    put(this.find("h3"), name);
+    this.mute = new MuteForm(name, `Mute ${name}`, act);
+    this.find(".mute-place").append(this.mute.element);
+    this.wordsIn = 0;
+  }
+
+  update(source, keepsAlarms) {
+    const judged = source.tone === "good" || source.state === "CLIPPED";
+    const ratio = source.smoothed_score === null ? null : source.smoothed_score / source.threshold;
+    this.element.dataset.tone = source.in_alarm ? "alarm" : source.tone;
+    const pills = [[source.tone, source.title]];
+    if (source.in_alarm) pills.unshift(["alarm", "Alarm"]);
+    if (source.muted) pills.push(["muted", "Muted"]);
+    if (source.drift?.drifting) pills.push(["warning", "Drifts"]);
+    putPills(this.find(".pills"), pills);
+    put(this.find(".number"), judged && ratio !== null ? times(ratio) : "no score");
+    put(this.find(".unit"), judged && ratio !== null ? "the threshold" : "");
+    put(this.find(".meaning"), this.meaning(source, judged));
+    put(this.find(".advice"), source.advice ? `What to do: ${source.advice}` : "");
+    show(this.find(".advice"), Boolean(source.advice));
+    this.level(source, judged);
+    this.mute.update(source.mute);
+    show(this.mute.element, keepsAlarms);
+    if (this.find(".facts").open) this.facts(source);
+    else this.find(".facts").ontoggle = () => this.facts(source);
+  }
+
+  meaning(source, judged) {
+    if (source.in_alarm && judged) {
+      const bands = source.bands.filter((band) => band.ratio > 1).map((band) => `${band.name} (${times(band.ratio)} usual)`);
+      const carried = bands.length ? ` Most unusual now: ${bands.join(", ")}.` : "";
+      const waits = source.latched_alarms ? " An alarm waits for an answer." : "";
+      return `It sounds different from normal running.${carried}${waits}`;
+    }
+    if (source.tone === "good") return "";
+    const since = source.state_seconds === null ? "" : ` For ${duration(source.state_seconds)}.`;
+    const reason = source.reason && source.reason !== source.meaning ? ` (${source.reason})` : "";
+    return `${source.meaning}${since}${reason}`;
+  }
+
+  level(source, judged) {
+    const level = source.level_dbfs, usual = source.usual_level_dbfs;
+    show(this.find(".level"), usual !== null && level !== null && (judged || source.state === "IDLE"));
+    if (usual === null || level === null) return;
+    const [low, , high] = usual;
+    const side = level < low ? ", quieter than usual" : level > high ? ", louder than usual" : "";
+    put(this.find(".level-words"), `Level ${level.toFixed(0)} dBFS; usual ${low.toFixed(0)} to ${high.toFixed(0)}${side}`);
+    const at = (dbfs) => Math.min(100, Math.max(0, 100 * (1 - dbfs / LOWEST_DBFS)));
+    const range = this.find(".level-usual"), now = this.find(".level-now");
+    range.style.left = `${at(low)}%`;
+    range.style.width = `${Math.max(1, at(high) - at(low))}%`;
+    now.style.left = `${at(level)}%`;
+  }
+
+  facts(source) {
+    const counts = source.counts, drift = source.drift;
+    const facts = [
+      ["Threshold", `${figure(source.threshold)}${source.threshold_why ? `: ${source.threshold_why}` : ""}`],
+      ["Score now", `${figure(source.smoothed_score)} smoothed, ${figure(source.score)} of the newest window; usual ${figure(source.usual_score)}`],
+      ["Drift", !drift ? "known after 24 h of running" : drift.drifting ? `${drift.reasons.join("; ")}. Calibrate on site: dasvdd-monitor calibrate` : `none over the last ${duration(drift.running_seconds)} of running`],
+      ["Judged", `${duration(counts.running_seconds)} since the start, ${counts.episodes} alarms`],
+      ["Lost", `${duration(counts.lost_seconds)} never arrived, ${duration(counts.dropped_seconds)} were dropped`],
+      ["Model", `${source.model}, ${source.model_fingerprint.slice(0, 12)}`],
+    ];
+    if (source.site_not_used) facts.splice(1, 0, ["On site", `a calibration is there and not used: ${source.site_not_used}`]);
+    const list = this.find("dl");
+    if (list.children.length !== 2 * facts.length) {
+      list.replaceChildren(...facts.flatMap(() => [document.createElement("dt"), document.createElement("dd")]));
+    }
+    facts.forEach(([term, words], i) => {
+      put(list.children[2 * i], term);
+      put(list.children[2 * i + 1], words);
+    });
+  }
+
+  draw(curves, curve, keep, colours) {
+    const log = drawScore(this.find(".score"), curves.steps, curve, keep, colours);
+    put(this.find(".score-caption"), `Score against the threshold${log ? ", logarithmic" : ""}`);
+    const rows = curve.rows;
+    show(this.find(".strip-figure"), rows.length > 0);
+    if (rows.length) drawStrip(this.find(".strip"), curves.steps, curve, keep, colours);
+    if (rows.length > 1) put(this.find(".strip-caption"), `Residual by band, ${rows[0]} (below) to ${rows[rows.length - 1]} (above): stronger is further above the usual`);
+    if (rows.length === 1) put(this.find(".strip-caption"), `Residual of ${rows[0]}: stronger is further above the usual`);
+    this.wordsIn -= 1;
+    if (this.wordsIn > 0) return;
+    this.wordsIn = 10;
+    this.find(".score").setAttribute("aria-label", inWords(curves.steps, curve, Math.round(keep / 60)));
+    this.find(".strip").setAttribute("aria-label", "How far each band lies above the usual, over the same time. The bands that stand out in an alarm are named in the text.");
+  }
+}
+
+export class AlarmEntry {
+  constructor(alarm, act) {
+    this.element = copy("alarm-template");
+    this.find = (selector) => this.element.querySelector(selector);
+    this.find(".evidence").dataset.alarm = alarm.id;
+    put(this.find("h3"), alarm.source);
+    onSubmit(this.find("form"), this.find(".said"), (data) => act(
+      "acknowledge", { alarm: alarm.id, verdict: data.get("verdict"), note: data.get("note") },
+    ));
+  }
+
+  update(alarm, time) {
+    const active = alarm.state === "active";
+    const state = { active: "Goes on", latched: "Over, waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
+    const pills = [[active ? "alarm" : alarm.state === "latched" ? "warning" : "quiet", state[alarm.state]]];
+    if (alarm.muted) pills.push(["muted", "Raised while muted"]);
+    putPills(this.find(".pills"), pills);
+    const lasted = active ? `for ${duration(Math.max(0, time - alarm.raised_at))} so far` : alarm.lasted_seconds === null ? "" : `for ${duration(alarm.lasted_seconds)}`;
+    const peak = active ? `at ${times(alarm.peak_ratio)} the threshold` : `up to ${times(alarm.peak_ratio)} the threshold`;
+    put(this.find(".when"), `${dayTime(alarm.raised_at)} ${lasted}, ${peak}${alarm.recording ? `, in ${alarm.recording}` : ""}`);
+    if (this.verdict === alarm.verdict && this.note === alarm.note) return;
+    [this.verdict, this.note] = [alarm.verdict, alarm.note];
+    put(this.find(".answer-words"), alarm.verdict ? `It was ${VERDICTS[alarm.verdict]}${alarm.note ? `: ${alarm.note}` : "."}` : "");
+    put(this.find("summary"), alarm.verdict ? "Change the answer" : "Answer");
+    this.find(".answer").open = alarm.verdict === null;
+    if (alarm.verdict) this.find(`input[value="${alarm.verdict}"]`).checked = true;
+    this.find("input[name=note]").value = alarm.note;
+  }
+}
