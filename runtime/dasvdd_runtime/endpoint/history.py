@@ -29,8 +29,8 @@ class Ring:
         """Smoothed score through the threshold in force then; NaN where nothing was judged."""
         self.in_alarm = np.zeros(STEPS, np.uint8)
         self.bands = np.zeros((STEPS, 0), np.uint8)
-        self.rows: list[str] = []
-        """Names of the rows of `bands`, lowest first."""
+        self.names: Sequence[str] = ()
+        """Of the bands, lowest first."""
         self.state: State | None = None
         self.state_since_seconds = 0.0
 
@@ -42,10 +42,10 @@ class Ring:
             return
         self.ratio[slot] = source.smoothed_score / source.threshold
         if source.residual is not None:
-            rows = row_names(source.residual.names)
-            if rows != self.rows:
-                self.rows, self.bands = rows, np.zeros((STEPS, len(rows)), np.uint8)
-            self.bands[slot] = band_levels(source.residual)
+            levels = band_levels(source.residual)
+            if self.names != source.residual.names:
+                self.names, self.bands = source.residual.names, np.zeros((STEPS, len(levels)), np.uint8)
+            self.bands[slot] = levels
 
     def clear(self, slot: int) -> None:
         """Nothing is known of this point."""
@@ -103,7 +103,7 @@ class History:
         """The points after `step`, oldest first, of at most the last STEPS, for JSON.
 
         `ratio` is null where nothing was judged, `alarm` is a digit a point; `bands` one text a point with a letter a
-        row, from `a` (usual or less), and empty where nothing was judged.
+        row, from `a` (usual or less), and empty where nothing was judged; `span` names the lowest band and the highest.
         """
         with self._lock:
             newest = int(self._steps.max())
@@ -126,27 +126,17 @@ def _points(ring: Ring, slots: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, 
         for ratio, levels in zip(ratios, ring.bands[slots], strict=True)
     ]
     return {
-        "rows": ring.rows,
+        "span": [ring.names[0], ring.names[-1]] if ring.names else [],
         "ratio": ratios,
         "alarm": "".join(map(str, ring.in_alarm[slots].tolist())),
         "bands": bands,
     }
 
 
-def row_names(names: Sequence[str]) -> list[str]:
-    """Names of the rows that the bands `names` are put into: the first band of each."""
-    return [names[start] for start in _starts(len(names))]
-
-
 def band_levels(residual: Residual) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """How far each row lies above what is usual for it [rows], from 0 (usual or less) to BAND_LEVELS."""
     usual = np.asarray(residual.usual)
     ratios = np.divide(residual.values, usual, out=np.ones(len(usual)), where=usual > 0)
-    largest = np.maximum.reduceat(ratios, _starts(len(usual)))
+    rows = min(len(usual), BAND_ROWS)
+    largest = np.maximum.reduceat(ratios, [row * len(usual) // rows for row in range(rows)])
     return np.clip(np.round(2 * np.log2(np.maximum(largest, 1.0))), 0, BAND_LEVELS).astype(np.uint8)
-
-
-def _starts(bands: int) -> list[int]:
-    """The first band of each row."""
-    rows = min(bands, BAND_ROWS)
-    return [row * bands // rows for row in range(rows)]

@@ -41,7 +41,7 @@ _WORDS: dict[State, StateWords] = {
         "bad",
         "Device missing",
         "It cannot be opened, or went away. The machine is not watched. It is tried again at least every 30 s.",
-        "Plug it in again and check the cable. `dasvdd-monitor devices` lists what this box finds.",
+        "Plug it in again and check the cable. On this box, dasvdd-monitor devices lists what it finds.",
     ),
     State.SILENT: StateWords(
         "bad",

@@ -4,6 +4,8 @@ import { drawScore, drawStrip, inWords, times } from "./charts.js";
 
 const SIGNS = { good: "✓", quiet: "–", warning: "!", bad: "!", alarm: "▲", muted: "∅" };
 const LOWEST_DBFS = -100;
+const NOTABLE = 3; // times its usual residual; below, a band is not worth a word
+const WORDS_EVERY = 5; // pictures: words that change with each could not be read
 const VERDICTS = { real: "a real fault", false: "a false alarm", unknown: "not known" };
 
 export function put(element, words) {
@@ -14,6 +16,7 @@ export function show(element, shown) {
   if (element.hidden === shown) element.hidden = !shown;
 }
 
+const cardId = (name) => `source-${encodeURIComponent(name)}`;
 const copy = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
@@ -73,7 +76,7 @@ export class MuteForm {
     const find = (selector) => this.element.querySelector(selector);
     this.now = find(".muted-now");
     this.begin = find(".mute-begin");
-    put(find("summary"), summary);
+    this.summary = summary;
     const said = this.element.lastElementChild;
     onSubmit(find("form"), said, async (data) => {
       await act("mute", { source, seconds: Number(data.get("seconds")), note: data.get("note") });
@@ -85,6 +88,7 @@ export class MuteForm {
 
   update(mute) {
     show(this.now, mute !== null);
+    put(this.begin.firstElementChild, mute ? "Mute for longer or shorter" : this.summary);
     if (mute) put(this.now.firstElementChild, `Muted until ${dayTime(mute.until)}${mute.note ? `: ${mute.note}` : ""}`);
   }
 }
@@ -94,25 +98,35 @@ export class Card {
     this.element = copy("card-template");
     this.find = (selector) => this.element.querySelector(selector);
     put(this.find("h3"), name);
+    this.element.id = cardId(name);
     this.mute = new MuteForm(name, `Mute ${name}`, act);
     this.find(".mute-place").append(this.mute.element);
-    this.wordsIn = 0;
+    this.drawn = 0;
   }
 
-  update(source, keepsAlarms) {
+  // `dense`: there are so many cards that those of sources that are well are kept short.
+  update(source, keepsAlarms, dense) {
+    this.bands = source.bands;
     const judged = source.tone === "good" || source.state === "CLIPPED";
     const ratio = source.smoothed_score === null ? null : source.smoothed_score / source.threshold;
-    this.element.dataset.tone = source.in_alarm ? "alarm" : source.tone;
+    const tone = source.in_alarm ? "alarm" : source.tone;
+    this.element.dataset.tone = tone;
+    this.openMore(!dense || ["alarm", "warning"].includes(tone));
+    show(this.find(".more > summary"), dense);
     const pills = [[source.tone, source.title]];
     if (source.in_alarm) pills.unshift(["alarm", "Alarm"]);
     if (source.muted) pills.push(["muted", "Muted"]);
     if (source.drift?.drifting) pills.push(["warning", "Drifts"]);
     putPills(this.find(".pills"), pills);
-    put(this.find(".number"), judged && ratio !== null ? times(ratio) : "no score");
+    put(this.find(".number"), judged && ratio !== null ? times(ratio) : "Not judged");
     put(this.find(".unit"), judged && ratio !== null ? "the threshold" : "");
-    put(this.find(".meaning"), this.meaning(source, judged));
-    put(this.find(".advice"), source.advice ? `What to do: ${source.advice}` : "");
-    show(this.find(".advice"), Boolean(source.advice));
+    const over = source.latched_alarms > 0 && ratio <= 1;
+    const alarm = over ? "The scores are normal again; the alarm waits for an answer." : "It differs from normal running.";
+    put(this.find(".meaning"), source.in_alarm && judged ? alarm : source.tone === "good" ? "" : source.meaning);
+    put(this.find(".detail"), source.tone === "good" ? "" : this.detail(source));
+    const advice = source.advice || (source.in_alarm ? "Look at the machine, then answer the alarm." : "");
+    put(this.find(".advice span"), advice);
+    show(this.find(".advice"), Boolean(advice));
     this.level(source, judged);
     this.mute.update(source.mute);
     show(this.mute.element, keepsAlarms);
@@ -120,17 +134,17 @@ export class Card {
     else this.find(".facts").ontoggle = () => this.facts(source);
   }
 
-  meaning(source, judged) {
-    if (source.in_alarm && judged) {
-      const bands = source.bands.filter((band) => band.ratio > 1).map((band) => `${band.name} (${times(band.ratio)} usual)`);
-      const carried = bands.length ? ` Most unusual now: ${bands.join(", ")}.` : "";
-      const waits = source.latched_alarms ? " An alarm waits for an answer." : "";
-      return `It sounds different from normal running.${carried}${waits}`;
-    }
-    if (source.tone === "good") return "";
-    const since = source.state_seconds === null ? "" : ` For ${duration(source.state_seconds)}.`;
-    const reason = source.reason && source.reason !== source.meaning ? ` (${source.reason})` : "";
-    return `${source.meaning}${since}${reason}`;
+  // Opens or closes only when that changes: in between it is the reader's.
+  openMore(open) {
+    if (this.opened === open) return;
+    this.opened = open;
+    this.find(".more").open = open;
+  }
+
+  // Why it is in its state, and for how long.
+  detail(source) {
+    const reason = source.reason.charAt(0).toUpperCase() + source.reason.slice(1);
+    return [reason, source.state_seconds === null ? "" : `for ${duration(source.state_seconds)}`].filter(Boolean).join(", ");
   }
 
   level(source, judged) {
@@ -138,8 +152,9 @@ export class Card {
     show(this.find(".level"), usual !== null && level !== null && (judged || source.state === "IDLE"));
     if (usual === null || level === null) return;
     const [low, , high] = usual;
-    const side = level < low ? ", quieter than usual" : level > high ? ", louder than usual" : "";
-    put(this.find(".level-words"), `Level ${level.toFixed(0)} dBFS; usual ${low.toFixed(0)} to ${high.toFixed(0)}${side}`);
+    const side = level < low ? ": quieter than usual" : level > high ? ": louder than usual" : "";
+    const whole = (dbfs) => dbfs.toFixed(0).replace("-", "−");
+    put(this.find(".level-words"), `Level ${whole(level)} dBFS, usual ${whole(low)} to ${whole(high)}${side}`);
     const at = (dbfs) => Math.min(100, Math.max(0, 100 * (1 - dbfs / LOWEST_DBFS)));
     const range = this.find(".level-usual"), now = this.find(".level-now");
     range.style.left = `${at(low)}%`;
@@ -153,7 +168,7 @@ export class Card {
       ["Threshold", `${figure(source.threshold)}${source.threshold_why ? `: ${source.threshold_why}` : ""}`],
       ["Score now", `${figure(source.smoothed_score)} smoothed, ${figure(source.score)} of the newest window; usual ${figure(source.usual_score)}`],
       ["Drift", !drift ? "known after 24 h of running" : drift.drifting ? `${drift.reasons.join("; ")}. Calibrate on site: dasvdd-monitor calibrate` : `none over the last ${duration(drift.running_seconds)} of running`],
-      ["Judged", `${duration(counts.running_seconds)} since the start, ${counts.episodes} alarms`],
+      ["Judged", `${duration(counts.running_seconds)} since the start, ${counts.episodes} ${counts.episodes === 1 ? "alarm" : "alarms"}`],
       ["Lost", `${duration(counts.lost_seconds)} never arrived, ${duration(counts.dropped_seconds)} were dropped`],
       ["Model", `${source.model}, ${source.model_fingerprint.slice(0, 12)}`],
     ];
@@ -170,17 +185,20 @@ export class Card {
 
   draw(curves, curve, keep, colours) {
     const log = drawScore(this.find(".score"), curves.steps, curve, keep, colours);
-    put(this.find(".score-caption"), `Score against the threshold${log ? ", logarithmic" : ""}`);
-    const rows = curve.rows;
-    show(this.find(".strip-figure"), rows.length > 0);
-    if (rows.length) drawStrip(this.find(".strip"), curves.steps, curve, keep, colours);
-    if (rows.length > 1) put(this.find(".strip-caption"), `Residual by band, ${rows[0]} (below) to ${rows[rows.length - 1]} (above): stronger is further above the usual`);
-    if (rows.length === 1) put(this.find(".strip-caption"), `Residual of ${rows[0]}: stronger is further above the usual`);
-    this.wordsIn -= 1;
-    if (this.wordsIn > 0) return;
-    this.wordsIn = 10;
+    const blank = curve.ratio.includes(null) ? "; grey: not judged" : "";
+    put(this.find(".score-caption"), `Score against the threshold${log ? ", logarithmic" : ""}${blank}`);
+    const [low, high] = curve.span;
+    show(this.find(".strip-figure"), Boolean(low));
+    if (low) drawStrip(this.find(".strip"), curves.steps, curve, keep, colours);
+    this.drawn += 1;
+    if (this.drawn % WORDS_EVERY !== 1) return;
     this.find(".score").setAttribute("aria-label", inWords(curves.steps, curve, Math.round(keep / 60)));
-    this.find(".strip").setAttribute("aria-label", "How far each band lies above the usual, over the same time. The bands that stand out in an alarm are named in the text.");
+    if (!low) return;
+    const bands = this.bands.filter((band) => band.ratio >= NOTABLE).map((band) => `${band.name} (${times(band.ratio)})`);
+    const most = bands.length ? `Most above normal now: ${bands.join(", ")}` : "No band stands out now";
+    const between = low === high ? low : `${low} (bottom) to ${high} (top)`;
+    put(this.find(".strip-caption"), `Residual by band, ${between}; stronger: further above normal. ${most}.`);
+    this.find(".strip").setAttribute("aria-label", `How far each band lies above normal, over the same time. ${most}.`);
   }
 }
 
@@ -190,6 +208,7 @@ export class AlarmEntry {
     this.find = (selector) => this.element.querySelector(selector);
     this.find(".evidence").dataset.alarm = alarm.id;
     put(this.find("h3"), alarm.source);
+    this.find(".to-card").href = `#${encodeURIComponent(cardId(alarm.source))}`;
     onSubmit(this.find("form"), this.find(".said"), (data) => act(
       "acknowledge", { alarm: alarm.id, verdict: data.get("verdict"), note: data.get("note") },
     ));
@@ -197,17 +216,21 @@ export class AlarmEntry {
 
   update(alarm, time) {
     const active = alarm.state === "active";
-    const state = { active: "Goes on", latched: "Over, waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
+    const state = { active: "Goes on", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
     const pills = [[active ? "alarm" : alarm.state === "latched" ? "warning" : "quiet", state[alarm.state]]];
     if (alarm.muted) pills.push(["muted", "Raised while muted"]);
     putPills(this.find(".pills"), pills);
-    const lasted = active ? `for ${duration(Math.max(0, time - alarm.raised_at))} so far` : alarm.lasted_seconds === null ? "" : `for ${duration(alarm.lasted_seconds)}`;
-    const peak = active ? `at ${times(alarm.peak_ratio)} the threshold` : `up to ${times(alarm.peak_ratio)} the threshold`;
-    put(this.find(".when"), `${dayTime(alarm.raised_at)} ${lasted}, ${peak}${alarm.recording ? `, in ${alarm.recording}` : ""}`);
+    const since = dayTime(alarm.raised_at);
+    const lasted = alarm.lasted_seconds === null ? "" : ` for ${duration(alarm.lasted_seconds)}`;
+    const words = active
+      ? `Since ${since}, for ${duration(Math.max(0, time - alarm.raised_at))} so far`
+      : `${since}${lasted}, up to ${times(alarm.peak_ratio)} the threshold`;
+    put(this.find(".when"), `${words}${alarm.recording ? `, in ${alarm.recording}` : ""}`);
     if (this.verdict === alarm.verdict && this.note === alarm.note) return;
     [this.verdict, this.note] = [alarm.verdict, alarm.note];
     put(this.find(".answer-words"), alarm.verdict ? `It was ${VERDICTS[alarm.verdict]}${alarm.note ? `: ${alarm.note}` : "."}` : "");
-    put(this.find("summary"), alarm.verdict ? "Change the answer" : "Answer");
+    show(this.find("summary"), alarm.verdict !== null);
+    show(this.find(".to-card"), alarm.verdict === null);
     this.find(".answer").open = alarm.verdict === null;
     if (alarm.verdict) this.find(`input[value="${alarm.verdict}"]`).checked = true;
     this.find("input[name=note]").value = alarm.note;

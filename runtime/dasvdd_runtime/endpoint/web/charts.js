@@ -29,9 +29,9 @@ export class Curves {
     const sources = new Map();
     for (const [name, points] of Object.entries(answer.sources)) {
       const old = this.sources.get(name);
-      const same = old && old.rows.join() === points.rows.join();
+      const same = old && old.span.join() === points.span.join();
       const curve = {
-        rows: points.rows,
+        span: points.span,
         ratio: old ? old.ratio : Array(before).fill(null),
         alarm: old ? old.alarm : Array(before).fill(false),
         bands: same ? old.bands : Array(before).fill(""),
@@ -85,7 +85,7 @@ function scaleFor(ratios, height) {
   const high = Math.max(1.25, ...known) * 1.08;
   const top = 6, bottom = height - 2;
   if (high <= LINEAR_UP_TO * 1.08) {
-    return { log: false, ticks: high > 2 ? [1, 2, 3] : [0.5, 1], y: (ratio) => bottom - (ratio / high) * (bottom - top) };
+    return { log: false, ticks: high > 2 ? [1, 2, 3] : [1], y: (ratio) => bottom - (ratio / high) * (bottom - top) };
   }
   const positive = known.filter((ratio) => ratio > 0);
   const low = Math.max(Math.min(1, ...positive) * 0.8, high / 1e4);
@@ -125,6 +125,7 @@ export function drawScore(canvas, steps, curve, keep, colours) {
 
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "bottom";
+  context.lineWidth = 1;
   const labels = [];
   for (const tick of scale.ticks) {
     const y = Math.round(scale.y(tick)) + 0.5;
@@ -171,8 +172,8 @@ const small = document.createElement("canvas");
 
 export function drawStrip(canvas, steps, curve, keep, colours) {
   const context = prepared(canvas);
-  const rows = curve.rows.length;
-  if (!rows || !steps.length) return;
+  const rows = Math.max(...curve.bands.map((letters) => letters.length));
+  if (!rows) return;
   small.width = keep;
   small.height = rows;
   const image = new ImageData(keep, rows);
@@ -185,7 +186,7 @@ export function drawStrip(canvas, steps, curve, keep, colours) {
       const level = letters.charCodeAt(row) - 97;
       const at = 4 * ((rows - 1 - row) * keep + column);
       image.data.set(colours.heat, at);
-      image.data[at + 3] = Math.round((255 * level) / HEAT_LEVELS);
+      image.data[at + 3] = Math.round(255 * (level / HEAT_LEVELS) ** 1.5);
     }
   }
   small.getContext("2d").putImageData(image, 0, 0);
@@ -205,6 +206,5 @@ export function inWords(steps, curve, keepMinutes) {
 }
 
 export function times(ratio) {
-  const digits = ratio >= 100 ? 0 : ratio >= 10 ? 1 : 2;
-  return `${ratio.toFixed(digits)} ×`;
+  return `${ratio.toFixed(ratio >= 10 ? 0 : ratio >= 1 ? 1 : 2)} ×`;
 }

@@ -7,6 +7,7 @@ const POLL_SECONDS = 1;
 const HIDDEN_POLL_SECONDS = 10; // while nobody sees the page, its title is all that has to be right
 const CALM_DRAW_SECONDS = 10; // between two pictures for those who asked their system for less motion
 const TIMEOUT_SECONDS = 8;
+const MOST_ROOMY = 6; // sources; with more, those in trouble come first, and the cards of the others are short
 const TOKEN = "dasvdd-token";
 
 const at = (id) => document.getElementById(id);
@@ -194,8 +195,12 @@ function placeInOrder(list, elements) {
 
 function renderCards(status) {
   reconcile(cards, status.sources, (source) => source.name, (source) => new Card(source.name, act), (card) => card.element.remove());
-  placeInOrder(at("cards"), status.sources.map((source) => cards.get(source.name).element));
-  for (const source of status.sources) cards.get(source.name).update(source, status.keeps_alarms);
+  const dense = status.sources.length > MOST_ROOMY;
+  const place = (source) => (source.in_alarm ? 0 : 1 + ["bad", "warning", "quiet", "good"].indexOf(source.tone));
+  const ordered = dense ? [...status.sources].sort((a, b) => place(a) - place(b)) : status.sources;
+  placeInOrder(at("cards"), ordered.map((source) => cards.get(source.name).element));
+  at("cards").classList.toggle("dense", dense);
+  for (const source of status.sources) cards.get(source.name).update(source, status.keeps_alarms, dense);
   if (!calm.matches || performance.now() - lastDrawn >= 1000 * CALM_DRAW_SECONDS) draw();
 }
 
