@@ -47,7 +47,8 @@ def open_existing(path: Path, *, any_thread: bool = False) -> sqlite3.Connection
     try:
         connection = _connect(path, any_thread=any_thread)
         _require_schema(connection)
-        connection.execute("UPDATE alarms SET told = told WHERE 0")
+        with connection:  # ends the transaction: one that stays open keeps the monitor from writing
+            connection.execute("UPDATE alarms SET told = told WHERE 0")
     except sqlite3.Error as error:
         raise DataError(
             f"{path}: cannot be used ({error}). Run this as the monitor's user or as root. A damaged file the monitor "

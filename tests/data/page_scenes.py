@@ -157,9 +157,15 @@ class Scene:
 
 @contextmanager
 def served(
-    sources: Sources, directory: Path | None, *, alarms: Sequence[Alarm] = (), token: Path | None = None
+    sources: Sources,
+    directory: Path | None,
+    *,
+    alarms: Sequence[Alarm] = (),
+    token: Path | None = None,
+    seconds: int = STEPS,
+    port: int = 0,
 ) -> Iterator[Scene]:
-    """The endpoint of a monitor with `sources`, ten minutes after its start; its state.db has `alarms`."""
+    """The endpoint of a monitor with `sources`, so many `seconds` after its start; its state.db has `alarms`."""
     shift = [0.0]
 
     def clock() -> float:
@@ -186,7 +192,7 @@ def served(
         history.look()
         shift[0] += 1.0
 
-    for _ in range(STEPS):
+    for _ in range(seconds):
         tick()
     observed = Observed(
         sources=now,
@@ -199,7 +205,7 @@ def served(
     )
     guard = Guard(HttpTable(listen="127.0.0.1:9464", token_file=token).token)
     actions = make_actions(board, guard, lambda: [source.name for source in now()])
-    server = Server(("127.0.0.1", 0), make_people_pages(Status(observed, history, board), guard), actions)
+    server = Server(("127.0.0.1", port), make_people_pages(Status(observed, history, board), guard), actions)
     history.start()
     server.start()
     try:
