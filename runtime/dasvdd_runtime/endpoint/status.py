@@ -91,7 +91,7 @@ class Status:
             "muted": source.muted,
             "mute": _mute(mute),
             "level_dbfs": source.level_dbfs,
-            "usual_level_dbfs": source.usual_level_dbfs,
+            "usual_level_dbfs": None if source.usual_level_dbfs is None else list(source.usual_level_dbfs),
             "bands": _bands(source),
             "drift": _drift(source),
             "counts": asdict(source.counts),

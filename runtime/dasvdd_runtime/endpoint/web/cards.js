@@ -101,12 +101,12 @@ export class Card {
     this.element.id = cardId(name);
     this.mute = new MuteForm(name, `Mute ${name}`, act);
     this.find(".mute-place").append(this.mute.element);
+    this.find(".facts").addEventListener("toggle", () => this.facts());
     this.drawn = 0;
   }
 
   // `dense`: there are so many cards that those of sources that are well are kept short.
   update(source, keepsAlarms, dense) {
-    this.bands = source.bands;
     const judged = source.tone === "good" || source.state === "CLIPPED";
     const ratio = source.smoothed_score === null ? null : source.smoothed_score / source.threshold;
     const tone = source.in_alarm ? "alarm" : source.tone;
@@ -130,8 +130,8 @@ export class Card {
     this.level(source, judged);
     this.mute.update(source.mute);
     show(this.mute.element, keepsAlarms);
-    if (this.find(".facts").open) this.facts(source);
-    else this.find(".facts").ontoggle = () => this.facts(source);
+    this.source = source;
+    this.facts();
   }
 
   // Opens or closes only when that changes: in between it is the reader's.
@@ -162,7 +162,9 @@ export class Card {
     now.style.left = `${at(level)}%`;
   }
 
-  facts(source) {
+  facts() {
+    if (!this.find(".facts").open) return;
+    const source = this.source;
     const counts = source.counts, drift = source.drift;
     const facts = [
       ["Threshold", `${figure(source.threshold)}${source.threshold_why ? `: ${source.threshold_why}` : ""}`],
@@ -194,7 +196,7 @@ export class Card {
     if (this.drawn % WORDS_EVERY !== 1) return;
     this.find(".score").setAttribute("aria-label", inWords(curves.steps, curve, Math.round(keep / 60)));
     if (!low) return;
-    const bands = this.bands.filter((band) => band.ratio >= NOTABLE).map((band) => `${band.name} (${times(band.ratio)})`);
+    const bands = this.source.bands.filter((band) => band.ratio >= NOTABLE).map((band) => `${band.name} (${times(band.ratio)})`);
     const most = bands.length ? `Most above normal now: ${bands.join(", ")}` : "No band stands out now";
     const between = low === high ? low : `${low} (bottom) to ${high} (top)`;
     put(this.find(".strip-caption"), `Residual by band, ${between}; stronger: further above normal. ${most}.`);

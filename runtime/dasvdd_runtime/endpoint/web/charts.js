@@ -173,7 +173,7 @@ const small = document.createElement("canvas");
 export function drawStrip(canvas, steps, curve, keep, colours) {
   const context = prepared(canvas);
   const rows = Math.max(...curve.bands.map((letters) => letters.length));
-  if (!rows) return;
+  if (!rows || !canvas.clientWidth) return; // nothing to show, or folded away
   small.width = keep;
   small.height = rows;
   const image = new ImageData(keep, rows);
