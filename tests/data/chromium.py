@@ -91,11 +91,14 @@ class Chromium:
             time.sleep(0.05)
         return value
 
-    def show(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, density: float = 1.0) -> None:
-        """Load `url` in a window of this size."""
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    def show(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, calm: bool = False) -> None:
+        """Load `url` in a window of this size; `calm`: the system asks for less motion."""
+        features = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce" if calm else "no-preference"},
+        ]
         self.call("Emulation.setEmulatedMedia", features=features)
-        size = {"width": width, "height": height, "deviceScaleFactor": density, "mobile": width < 600}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Page.navigate", url=url)
         self.wait_for(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'")

@@ -241,6 +241,20 @@ def test_everybody_can_read_it(browser: Chromium, tmp_path: Path, scene: scenes.
     assert small == [], "a thumb needs room"
 
 
+def test_who_asked_for_less_motion_gets_a_picture_every_ten_seconds(browser: Chromium, tmp_path: Path) -> None:
+    """The figures still change every second, the curve does not."""
+    picture = "document.querySelector('.score').toDataURL()"
+    with scenes.served(scenes.an_alarm, tmp_path, seconds=500) as scene:
+        browser.show(scene.url, calm=True)
+        browser.wait_for(f"{CARDS} === 3")
+        browser.wait_for("document.querySelector('canvas').getAttribute('aria-label')")
+        before, said = browser.evaluate(picture), browser.evaluate("document.getElementById('link').textContent")
+        browser.wait_for(f"document.getElementById('link').textContent !== {json.dumps(said)}")
+        time.sleep(2)
+        assert browser.evaluate(picture) == before
+        browser.wait_for(f"{picture} !== {json.dumps(before)}", seconds=15)
+
+
 def test_a_page_that_is_open_for_hours_does_not_grow(browser: Chromium, tmp_path: Path) -> None:
     """Hundreds of updates, alarms that come and go and sixteen curves leave the document and the heap as they were."""
     hurry = "const slow = setTimeout; window.setTimeout = (work, ms) => slow(work, ms > 4000 ? ms : ms / 200)"

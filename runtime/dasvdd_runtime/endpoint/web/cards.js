@@ -3,6 +3,8 @@
 import { drawScore, drawStrip, inWords, times } from "./charts.js";
 
 const SIGNS = { good: "✓", quiet: "–", warning: "!", bad: "!", alarm: "▲", muted: "∅" };
+const ALARM_ADVICE = "Look at the machine, then answer the alarm.";
+const DRIFT_ADVICE = "If the machine is healthy, calibrate on site: dasvdd-monitor calibrate.";
 const LOWEST_DBFS = -100;
 const NOTABLE = 3; // times its usual residual; below, a band is not worth a word
 const WORDS_EVERY = 5; // pictures: words that change with each could not be read
@@ -116,15 +118,16 @@ export class Card {
     const pills = [[source.tone, source.title]];
     if (source.in_alarm) pills.unshift(["alarm", "Alarm"]);
     if (source.muted) pills.push(["muted", "Muted"]);
-    if (source.drift?.drifting) pills.push(["warning", "Drifts"]);
+    const drifts = Boolean(source.drift?.drifting);
+    if (drifts) pills.push(["warning", "Drifts"]);
     putPills(this.find(".pills"), pills);
     put(this.find(".number"), judged && ratio !== null ? times(ratio) : "Not judged");
     put(this.find(".unit"), judged && ratio !== null ? "the threshold" : "");
     const over = source.latched_alarms > 0 && ratio <= 1;
     const alarm = over ? "The scores are normal again; the alarm waits for an answer." : "It differs from normal running.";
     put(this.find(".meaning"), source.in_alarm && judged ? alarm : source.tone === "good" ? "" : source.meaning);
-    put(this.find(".detail"), source.tone === "good" ? "" : this.detail(source));
-    const advice = source.advice || (source.in_alarm ? "Look at the machine, then answer the alarm." : "");
+    put(this.find(".detail"), source.tone !== "good" ? this.detail(source) : drifts ? `It drifts: ${source.drift.reasons.join("; ")}` : "");
+    const advice = source.in_alarm && judged ? ALARM_ADVICE : source.advice || (drifts ? DRIFT_ADVICE : "");
     put(this.find(".advice span"), advice);
     show(this.find(".advice"), Boolean(advice));
     this.level(source, judged);
@@ -197,10 +200,11 @@ export class Card {
     this.find(".score").setAttribute("aria-label", inWords(curves.steps, curve, Math.round(keep / 60)));
     if (!low) return;
     const bands = this.source.bands.filter((band) => band.ratio >= NOTABLE).map((band) => `${band.name} (${times(band.ratio)})`);
-    const most = bands.length ? `Most above normal now: ${bands.join(", ")}` : "No band stands out now";
+    const judged = curve.ratio[curve.ratio.length - 1] !== null;
+    const most = !judged ? "" : bands.length ? ` Most above normal now: ${bands.join(", ")}.` : " No band stands out now.";
     const between = low === high ? low : `${low} (bottom) to ${high} (top)`;
-    put(this.find(".strip-caption"), `Residual by band, ${between}; stronger: further above normal. ${most}.`);
-    this.find(".strip").setAttribute("aria-label", `How far each band lies above normal, over the same time. ${most}.`);
+    put(this.find(".strip-caption"), `Residual by band, ${between}; stronger: further above normal.${most}`);
+    this.find(".strip").setAttribute("aria-label", `How far each band lies above normal, over the same time.${most}`);
   }
 }
 
@@ -223,7 +227,7 @@ export class AlarmEntry {
     if (alarm.muted) pills.push(["muted", "Raised while muted"]);
     putPills(this.find(".pills"), pills);
     const since = dayTime(alarm.raised_at);
-    const lasted = alarm.lasted_seconds === null ? "" : ` for ${duration(alarm.lasted_seconds)}`;
+    const lasted = alarm.lasted_seconds === null ? "" : `, for ${duration(alarm.lasted_seconds)}`;
     const words = active
       ? `Since ${since}, for ${duration(Math.max(0, time - alarm.raised_at))} so far`
       : `${since}${lasted}, up to ${times(alarm.peak_ratio)} the threshold`;
