@@ -25,9 +25,12 @@ PATH = click.Path(path_type=Path)
     help="Normal recordings that were not trained on, in place of holdout.npz: a folder, a file or a manifest.",
 )
 @click.option("--false-alarms-per-day", type=click.FloatRange(min=0, min_open=True), help="Calibrate for another rate.")
+@click.option("--sbom", is_flag=True, help="Also write a CycloneDX bill of materials beside it (dasvdd[sbom]).")
 @click.version_option(__version__, prog_name="dasvdd-export")
 @reports_errors
-def main(model: Path, out: Path | None, calibration_data: Path | None, false_alarms_per_day: float | None) -> None:
+def main(
+    model: Path, out: Path | None, calibration_data: Path | None, false_alarms_per_day: float | None, sbom: bool
+) -> None:
     """Fuse front end, networks, center and gamma of MODEL (a model.pt) into one ONNX file that emits the score.
 
     Nothing is written unless torch and onnxruntime agree on held-out windows and on silence, noise, tones, squares
@@ -36,12 +39,15 @@ def main(model: Path, out: Path | None, calibration_data: Path | None, false_ala
     \b
     Examples:
       dasvdd-export runs/pump7/model.pt
+      dasvdd-export runs/pump7/model.pt --sbom
       dasvdd-export runs/pump7/model.pt --false-alarms-per-day 0.2
       dasvdd-export runs/pump7/model.pt --calibration recordings/healthy_next_week --out pump7.onnx
     """
     from dasvdd_runtime.extras import require
 
     require("dasvdd-export", "export", ("torch", "onnx", "onnxscript", "onnxruntime", "rich"))
+    if sbom:
+        require("--sbom", "sbom", ("cyclonedx", "packageurl", "packaging"))
     from .export import export
 
     click.echo(f"exporting {model} and comparing torch with onnxruntime ...", err=True)
@@ -52,6 +58,10 @@ def main(model: Path, out: Path | None, calibration_data: Path | None, false_ala
         false_alarms_per_day=false_alarms_per_day,
     )
     _show(outcome)
+    if sbom:
+        from .sbom import write_sbom
+
+        click.echo(f"wrote {write_sbom(outcome.path, outcome.metadata)}")
 
 
 def _show(outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from dasvdd_runtime.calibration import Calibration, calibrate
-from dasvdd_runtime.contract import encode
+from dasvdd_runtime.contract import ModelMetadata, encode
 from dasvdd_runtime.errors import DasvddError, DataError
 from dasvdd_runtime.files import require_writable, write_atomically
 from dasvdd_runtime.manifest import find_segments
@@ -45,7 +45,12 @@ class Outcome:
     findings: list[parity.Finding]
     torch_milliseconds: float
     onnxruntime_milliseconds: float
-    calibration: Calibration
+    metadata: ModelMetadata
+
+    @property
+    def calibration(self) -> Calibration:
+        """The threshold that the file holds, and what it rests on."""
+        return self.metadata.calibration
 
 
 def export(
@@ -80,7 +85,7 @@ def export(
         Scorer(whole, provider="cpu").verify_golden()
     torch_ms, onnxruntime_ms = parity.latency_milliseconds(trained, run)
     write_atomically(out, content)
-    return Outcome(out, len(content), findings, torch_ms, onnxruntime_ms, calibration)
+    return Outcome(out, len(content), findings, torch_ms, onnxruntime_ms, metadata)
 
 
 def _holdout(trained: TrainedModel, model_path: Path, calibration_data: Path | None) -> tuple[Holdout, Sequence[float]]:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from . import alarm_events as events
 from .alarm_book import Alarm, AlarmBook
+from .directory_lock import DirectoryLock
 from .errors import DasvddError
 from .events import Event
-from .mutes import ALL, MuteChange, Mutes
+from .mutes import ALL, Mute, MuteChange, Mutes
 from .snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
+    from .evidence.keeper import EvidenceKeeper
     from .state_store import StateStore
 
 log = logging.getLogger(__name__)
@@ -42,9 +44,13 @@ class AlarmDesk:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Open state.db in `directory`. Raises ConfigError where that cannot be written or another monitor uses it."""
+        """Open state.db in `directory`. Raises ConfigError where that may not be written or another monitor uses it.
+
+        On a full disk it is tried again.
+        """
         self._book = AlarmBook(latch=latch)
         self._mutes = Mutes()
+        self._evidence: EvidenceKeeper | None = None
         self._clock = clock
         self._now = now
         self._directory = directory
@@ -52,35 +58,51 @@ class AlarmDesk:
         self._unsaved: dict[str, Alarm] = {}
         self._next_look_seconds = -float("inf")
         self._next_note_seconds = -float("inf")
-        self._in_trouble = False
+        self._in_trouble = self._resumed = False
         self._aside: Path | None = None
         if directory is not None:
-            from .state_file import MonitorLock
-
-            self._lock = MonitorLock(directory)
+            self._lock = DirectoryLock(directory, table="[state]")
             self._open(directory)
+
+    def tell_of(self, evidence: EvidenceKeeper | None) -> None:
+        """Give the events of `evidence`, too."""
+        self._evidence = evidence
 
     def begin(self) -> list[Event]:
         """What an earlier monitor left: alarms that still wait, mutes in force, verdicts given meanwhile."""
         caused: list[Event] = []
-        self._survive(lambda store: self._resume(store, caused))
+        self._resumed = self._survive(lambda store: self._resume(store, caused))
         return caused + self.look()
+
+    def _open_again(self) -> list[Event]:
+        """Try the file that could not be opened; what an earlier monitor left in it, if that is not known yet."""
+        assert self._directory is not None
+        try:
+            self._open(self._directory)
+        except DasvddError as error:
+            self._tell(error)
+        caused: list[Event] = []
+        if not self._resumed:
+            self._resumed = self._survive(lambda store: self._resume(store, caused))
+        self._survive(lambda store: store.mute_all(self._mutes_to_note()))
+        return caused
 
     def mark(self, event: Event) -> Event:
         """`event` with the id of its alarm, `muted` and `latched`; what it says of an alarm is kept."""
         event, alarm = self._book.mark(event, now=self._now(), muted=self._mutes.muted)
-        if alarm is not None and self._store is not None:
+        if alarm is not None and self._directory is not None:
             self._unsaved[alarm.id] = alarm
             self._save()
         return event
 
     def look(self) -> list[Event]:
         """What commands have asked for and what has run out since. May be called often."""
-        if self._store is None or self._clock() < self._next_look_seconds:
-            return []
+        told = [] if self._evidence is None else self._evidence.results()
+        if self._directory is None or self._clock() < self._next_look_seconds:
+            return told
         self._next_look_seconds = self._clock() + LOOK_SECONDS
+        caused = told + (self._open_again() if self._store is None else [])
         self._save()
-        caused: list[Event] = []
         if self._aside is not None:
             caused.append(events.state_lost(str(self._aside)))
             self._aside = None
@@ -104,14 +126,21 @@ class AlarmDesk:
             muted=self._mutes.muted(snapshot.name),
         )
 
+    def last_evidence(self) -> list[Event]:
+        """What became of the clips that were being written; no more will be. Waits for the disk, not for long."""
+        return [] if self._evidence is None else self._evidence.close()
+
     def close(self) -> None:
         """Note what remains and close the file."""
         self._save()
         self._next_note_seconds = -float("inf")
         self._survive(lambda store: self._note_mutes(store, []))
+        if self._unsaved:
+            log.error("state.db: %d alarms could not be written and are lost", len(self._unsaved))
         if self._store is not None:
             self._store.close()
-            self._store = None
+        if self._directory is not None:
+            self._store = self._directory = None
             self._lock.release()
 
     def _resume(self, store: StateStore, caused: list[Event]) -> None:
@@ -166,9 +195,12 @@ class AlarmDesk:
             store.unmute(change.mute.source, id=change.mute.id)
         if self._clock() >= self._next_note_seconds:
             self._next_note_seconds = self._clock() + NOTE_SECONDS
-            noted = self._mutes.to_note(wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
+            noted = self._mutes_to_note()
             if noted:
                 store.renew(noted)
+
+    def _mutes_to_note(self) -> list[Mute]:
+        return self._mutes.to_note(wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
 
     def _save(self) -> None:
         """Write alarms that are not written yet; what fails is tried again later."""
@@ -183,13 +215,13 @@ class AlarmDesk:
             return False
         import sqlite3
 
+        from .state_file import is_damage
+
         try:
             work(self._store)
-        except sqlite3.Error as error:
-            if not self._in_trouble:
-                log.error("state.db: %s; monitoring goes on, and the file is tried again", error)
-            self._in_trouble = True
-            if not isinstance(error, sqlite3.OperationalError) or "malformed" in str(error):
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            self._tell(error)
+            if is_damage(error):
                 self._renew(self._directory)
             return False
         if self._in_trouble:
@@ -201,16 +233,27 @@ class AlarmDesk:
         """Begin a new file in the place of a damaged one, with what is known of alarms and mutes."""
         assert self._store is not None
         self._store.close()
+        self._unsaved = {alarm.id: alarm for alarm in self._book.all_in_progress()} | self._unsaved
         try:
             self._open(directory)
         except DasvddError as error:
             log.error("%s", error)
             return
-        self._unsaved = {alarm.id: alarm for alarm in self._book.all_in_progress()} | self._unsaved
-        noted = self._mutes.to_note(wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
-        self._survive(lambda store: store.mute_all(noted))
+        self._survive(lambda store: store.mute_all(self._mutes_to_note()))
 
     def _open(self, directory: Path) -> None:
+        """Open the file, or leave it for later. Raises ConfigError."""
+        import sqlite3
+
         from .state_store import StateStore
 
-        self._store, self._aside = StateStore.open_or_renew(directory)
+        self._store = None
+        try:
+            self._store, self._aside = StateStore.open_or_renew(directory)
+        except sqlite3.Error as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._in_trouble:
+            log.error("state.db: %s; monitoring goes on, and the file is tried again", error)
+        self._in_trouble = True

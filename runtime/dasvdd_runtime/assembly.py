@@ -10,14 +10,15 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
 from .config import MonitorConfig, load_config
-from .contract import ModelMetadata
+from .contract import UNIT_NOT_STATED, ModelMetadata
 from .errors import ConfigError, ModelError
 from .intake import Intake
-from .loaded_model import LoadedModel, load_models
+from .loaded_model import LoadedModel, load_models, note_signed
 from .pipeline import Pipeline
 from .running_gate import GateSettings
 from .scoring_times import TimedScorer
@@ -27,6 +28,9 @@ from .sources.base import Source
 from .sources.base_tables import RunningTable
 from .sources.tables import FileTable, SourceTable
 from .thresholds import ThresholdInForce
+
+if TYPE_CHECKING:
+    from .evidence.keeper import EvidenceKeeper
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +49,23 @@ class Assembly:
         self._path = path
         self._wake = wake
         self.config = load_config(path)
-        self._models = load_models(self.config)
         self._directory = self.config.state.directory
-        self._thresholds = _thresholds(self.config, self._models, self._directory)
+        self._evidence: EvidenceKeeper | None = None
+        self._models = load_models(self.config, self._directory)
+        self.thresholds = _thresholds(self.config, self._models, self._directory)
+        note_signed(self._models.values(), self._directory)
 
-    def channels(self) -> list[Channel]:
-        """A capture and a pipeline for each source, not yet started."""
+    def channels(self, evidence: EvidenceKeeper | None = None) -> list[Channel]:
+        """A capture and a pipeline for each source, not yet started; `evidence` keeps clips of their alarms."""
+        self._evidence = evidence
         return [
             make_channel(
                 table,
                 self.model_of(table),
-                self._thresholds[table.name],
+                self.thresholds[table.name],
                 wake=self._wake,
                 report_scores=self.config.events.scores,
+                evidence=evidence,
             )
             for table in self.config.sources
         ]
@@ -70,20 +78,16 @@ class Assembly:
         """The first event."""
         in_force = [model.in_force for model in self._models.values()]
         return events.started(
-            in_force, sources=_models_by_source(self.config), thresholds=self._thresholds, versions=versions()
+            in_force, sources=_models_by_source(self.config), thresholds=self.thresholds, versions=versions()
         )
 
     def notices(self) -> list[events.Event]:
         """What should be known beside the first event: calibrations on site that are not used."""
-        return _not_used(self._thresholds)
+        return _not_used(self.thresholds)
 
     def scorers(self) -> dict[str, TimedScorer]:
         """The models' scorers, by the configuration's name. May be called from any thread."""
         return {name: model.timed for name, model in self._models.items()}
-
-    def thresholds(self) -> dict[str, ThresholdInForce]:
-        """What judges each source, by its name. May be called from any thread."""
-        return self._thresholds
 
     def reload(self, current: Sequence[Channel]) -> ReloadPlan:
         """What the file says now. Raises a DasvddError and changes nothing where that cannot be run.
@@ -91,7 +95,8 @@ class Assembly:
         The capture of a source whose table is the same goes on. [events] is not read anew.
         """
         config = load_config(self._path)
-        models = load_models(config)
+        models = load_models(config, self._directory)
+        loaded = list(models.values())
         for name, model in models.items():
             if name in self._models and self._models[name].judges_as(model):
                 models[name] = self._models[name]
@@ -103,8 +108,16 @@ class Assembly:
             name = table.name
             if name not in running or before.get(name) != table:
                 model = models[config.model_of(table).name]
-                scores = config.events.scores
-                channels.append(make_channel(table, model, thresholds[name], wake=self._wake, report_scores=scores))
+                channels.append(
+                    make_channel(
+                        table,
+                        model,
+                        thresholds[name],
+                        wake=self._wake,
+                        report_scores=config.events.scores,
+                        evidence=self._evidence,
+                    )
+                )
                 continue
             channel, model, old = running[name], models[config.model_of(table).name], self.model_of(before[name])
             _require_same_stream(name, old.scorer.metadata, model.scorer.metadata)
@@ -119,7 +132,7 @@ class Assembly:
                     rule,
                     report_scores=config.events.scores,
                 )
-            elif rule != old.rule(self._thresholds[name]):
+            elif rule != old.rule(self.thresholds[name]):
                 new_models[name] = partial(channel.pipeline.use_rule, rule)
         if config.events != self.config.events.model_copy(update={"scores": config.events.scores}):
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
@@ -127,8 +140,8 @@ class Assembly:
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
         if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
             log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
-        if config.http != self.config.http:
-            log.warning("[http] has changed; that takes effect at the next start")
+        if (config.http, config.evidence) != (self.config.http, self.config.evidence):
+            log.warning("[http] or [evidence] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],
@@ -138,12 +151,19 @@ class Assembly:
             removed=[name for name in before if name not in kept],
             kept=kept,
         )
-        self.config, self._models, self._thresholds = config, models, thresholds
+        self.config, self._models, self.thresholds = config, models, thresholds
+        note_signed(loaded, self._directory)
         return ReloadPlan(channels, event, new_models, _not_used(thresholds))
 
 
 def make_channel(
-    table: SourceTable, model: LoadedModel, threshold: ThresholdInForce, *, wake: threading.Event, report_scores: bool
+    table: SourceTable,
+    model: LoadedModel,
+    threshold: ThresholdInForce,
+    *,
+    wake: threading.Event,
+    report_scores: bool,
+    evidence: EvidenceKeeper | None = None,
 ) -> Channel:
     """A capture and a pipeline for one source, not yet started. Raises as open_intake does."""
     metadata = model.scorer.metadata
@@ -157,6 +177,7 @@ def make_channel(
         intake=intake,
         report_scores=report_scores,
         recording=str(table.path.resolve()) if isinstance(table, FileTable) else None,
+        clips=None if evidence is None else evidence.clips_of(table, metadata, intake.channels),
     )
     capture = Capture(
         source,
@@ -179,6 +200,7 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
             f"source '{table.name}' lists {len(wanted)} channels, but its model '{metadata.name}' takes "
             f"{metadata.channels} ({', '.join(metadata.channel_names)})."
         )
+    _require_units(table, metadata.channel_names if table.channels is None else wanted, metadata)
     signal = None if table.running is None else table.running.signal_channel
     gate = None if table.running is None else gate_settings(table.running, metadata)
     whole = Intake(gate=gate, silent_seconds=table.silent_seconds, stall_seconds=table.stall_seconds)
@@ -203,6 +225,17 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
     picked, rest = tuple(places[: metadata.channels]), places[metadata.channels :]
     source = make_source(table.model_copy(update={"channels": everything}), wider)
     return source, replace(whole, channels=picked, gate_channel=rest[0] if rest else None)
+
+
+def _require_units(table: SourceTable, channels: Sequence[int | str], metadata: ModelMetadata) -> None:
+    """Raise ConfigError where the table states another unit of one of the model's `channels` than the model."""
+    for channel, name, unit in zip(channels, metadata.channel_names, metadata.units, strict=True):
+        given = table.unit_of(channel)
+        if given not in ("", unit) and unit != UNIT_NOT_STATED:
+            raise ConfigError(
+                f"source '{table.name}': '{channel}' is in {given}, but the model '{metadata.name}' was trained with "
+                f"'{name}' in {unit}. Set its scale so that it is in {unit}."
+            )
 
 
 def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:

@@ -12,9 +12,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from .detector import DecisionSettings
 from .endpoint.tables import HttpTable
 from .errors import ConfigError, InputMissing
+from .evidence.tables import EvidenceTable
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
+
+EVIDENCE_FOLDER = "evidence"
+"""Of the state directory."""
 
 
 class DecisionTable(StrictModel):
@@ -54,6 +58,23 @@ class ModelTable(StrictModel):
     """What sources call it."""
     decision: DecisionTable = DecisionTable()
     """For this model alone; beats `[decision]`."""
+    require_signature: bool = False
+    """Load nothing that none of `trusted_keys` has signed."""
+    trusted_keys: list[Path] = Field(default_factory=list)
+    """Files with public keys; relative to the TOML file."""
+
+    def relative_to(self, folder: Path) -> ModelTable:
+        """The table with its paths joined to `folder`; absolute paths stay."""
+        table = super().relative_to(folder)
+        return table.model_copy(update={"trusted_keys": [folder / key for key in self.trusted_keys]})
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> ModelTable:
+        if self.require_signature and not self.trusted_keys:
+            raise ValueError('require_signature needs trusted_keys, for instance ["release.pub.pem"]')
+        if self.trusted_keys and not self.require_signature:
+            raise ValueError("trusted_keys alone check nothing: set require_signature = true, or remove them")
+        return self
 
 
 class EventsTable(StrictModel):
@@ -100,6 +121,7 @@ class MonitorConfig(StrictModel):
     events: EventsTable = EventsTable()
     alarm: AlarmTable = AlarmTable()
     state: StateTable = StateTable()
+    evidence: EvidenceTable = EvidenceTable()
     outbox: OutboxTable = OutboxTable()
     mqtt: MqttTable | None = None
     webhook: Annotated[list[WebhookTable], BeforeValidator(_as_list)] = Field(default_factory=list)
@@ -180,11 +202,22 @@ def load_config(path: str | Path) -> MonitorConfig:
     except InputMissing as error:
         raise ConfigError(f"{error}. Give the path of a monitor.toml.") from error
     config = validate(MonitorConfig, raw, origin=str(path))
+    evidence_wanted = "evidence" in config.model_fields_set and config.evidence.mode != "none"
     config = _relative_to(path.parent, config)
     _refuse_to_overwrite(path, config)
     if config.alarm.latch and config.state.directory is None:
         raise ConfigError(
             f"{path}: [alarm] latch needs a place where an acknowledgement can reach the monitor: "
+            '[state] directory = "/var/lib/dasvdd", for instance.'
+        )
+    if evidence_wanted and config.evidence.directory is None:
+        raise ConfigError(
+            f'{path}: [evidence] needs a place: [state] directory = "/var/lib/dasvdd", for instance, or a directory of '
+            "its own."
+        )
+    if config.state.directory is None and any(model.require_signature for model in config.models):
+        raise ConfigError(
+            f"{path}: require_signature needs a place to note which model ran last, or an older one could be put back: "
             '[state] directory = "/var/lib/dasvdd", for instance.'
         )
     return config
@@ -205,12 +238,17 @@ def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
 
 def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
     """`config` with every path joined to `folder`; absolute paths stay."""
+    state = _state_directory(folder, config.state)
+    evidence = config.evidence.relative_to(folder)
+    if evidence.directory is None and state is not None:
+        evidence = evidence.model_copy(update={"directory": state / EVIDENCE_FOLDER})
     return config.model_copy(
         update={
             "model": [model.relative_to(folder) for model in config.models],
             "source": [source.relative_to(folder) for source in config.sources],
             "events": config.events.relative_to(folder),
-            "state": StateTable(directory=_state_directory(folder, config.state)),
+            "state": StateTable(directory=state),
+            "evidence": evidence,
             "outbox": config.outbox.relative_to(folder),
             "mqtt": None if config.mqtt is None else config.mqtt.relative_to(folder),
             "webhook": [webhook.relative_to(folder) for webhook in config.webhook],

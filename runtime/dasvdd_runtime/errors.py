@@ -33,6 +33,10 @@ class ModelError(DasvddError):
     exit_code = EXIT_DATA
 
 
+class SignatureError(ModelError):
+    """A model whose signature is missing, does not fit, is not trusted, has expired or is older than what ran."""
+
+
 class InputMissing(DasvddError):
     """A path that does not exist."""
 

@@ -60,6 +60,8 @@ class ModelInForce:
     overrides: dict[str, float]
     """Decision values that the configuration puts in the place of the model's."""
     provider: str
+    signature: dict[str, Any] | None = None
+    """Id of the key that signed the file, and its counter, where the configuration requires a signature."""
 
 
 def started(
@@ -105,6 +107,7 @@ def _described(model: ModelInForce) -> dict[str, Any]:
         "overrides": model.overrides,
         "false_alarms_per_day": None if model.overrides else model.metadata.calibration.false_alarms_per_day,
         "provider": model.provider,
+        "signature": model.signature,
     }
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import events
 from .config import ModelTable, MonitorConfig
+from .decision_rule import DecisionRule
 from .detector import DecisionSettings
+from .errors import ConfigError, DasvddError
+from .extras import require
 from .onnxruntime_session import release_free_memory
-from .pipeline import DecisionRule
 from .scorer import Scorer
 from .scoring_times import TimedScorer
 from .thresholds import ThresholdInForce, threshold_in_force
+
+if TYPE_CHECKING:
+    from .signing.statement import SignedStatement
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +36,8 @@ class LoadedModel:
     settings: DecisionSettings
     overrides: dict[str, float]
     cooldown_seconds: float
+    signed: SignedStatement | None = None
+    """What a trusted key says of the file, where the configuration requires that."""
 
     @property
     def in_force(self) -> events.ModelInForce:
@@ -40,6 +49,7 @@ class LoadedModel:
             settings=self.settings,
             overrides=self.overrides,
             provider=self.scorer.provider,
+            signature=None if self.signed is None else {"key": self.signed.key_id, "counter": self.signed.counter},
         )
 
     def judges_as(self, other: LoadedModel) -> bool:
@@ -58,16 +68,42 @@ class LoadedModel:
     def rule(self, threshold: ThresholdInForce) -> DecisionRule:
         """The decision chain with `threshold`."""
         return DecisionRule(
-            threshold.value, self.settings, threshold.usual_score, self.cooldown_seconds, threshold.level_dbfs
+            threshold.value,
+            self.settings,
+            threshold.usual_score,
+            self.cooldown_seconds,
+            threshold.level_dbfs,
+            origin=threshold.origin,
+            why=threshold.why,
         )
 
 
-def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:
+def open_model(table: ModelTable, directory: Path | None) -> tuple[Scorer, SignedStatement | None]:
+    """The scorer of a model and what its signature says, where the configuration requires one.
+
+    `directory`: the state directory, which tells what ran before. Raises as Scorer and read_signed_model do, and
+    Unavailable without the package that checks signatures.
+    """
+    if not table.require_signature:
+        return Scorer(table.path, provider=table.provider), None
+    require("[model] require_signature", "sign", ("cryptography",))
+    from .signing.ran_before import read_ran_before
+    from .signing.signed_model import read_signed_model
+
+    if directory is None:
+        raise ConfigError("require_signature needs a state directory")
+    content, signed = read_signed_model(
+        table.path, table.trusted_keys, name=table.name, before=read_ran_before(directory)
+    )
+    return Scorer(table.path, provider=table.provider, content=content), signed
+
+
+def load_model(config: MonitorConfig, table: ModelTable, directory: Path | None) -> LoadedModel:
     """Open a model and repeat its golden windows; overrides of its decision chain are said loudly.
 
-    Raises as Scorer does, and ConfigError for a decision chain that cannot work.
+    Raises as open_model does, and ConfigError for a decision chain that cannot work.
     """
-    scorer = Scorer(table.path, provider=table.provider)
+    scorer, signed = open_model(table, directory)
     scorer.verify_golden()
     for unknown in scorer.unknown_fields:
         log.warning("the metadata of %s has the field '%s', which this version ignores", table.path, unknown)
@@ -83,11 +119,32 @@ def load_model(config: MonitorConfig, table: ModelTable) -> LoadedModel:
             listed,
             metadata.calibration.false_alarms_per_day,
         )
-    return LoadedModel(table.name, scorer, TimedScorer(scorer), settings, overrides, config.alarm.cooldown_seconds)
+    cooldown = config.alarm.cooldown_seconds
+    return LoadedModel(table.name, scorer, TimedScorer(scorer), settings, overrides, cooldown, signed)
 
 
-def load_models(config: MonitorConfig) -> dict[str, LoadedModel]:
-    """Every model of `config` by its name. Raises as load_model does."""
-    models = {table.name: load_model(config, table) for table in config.models}
+def load_models(config: MonitorConfig, directory: Path | None) -> dict[str, LoadedModel]:
+    """Every model of `config` by its name; `directory` is that of the state. Raises as load_model does."""
+    models = {table.name: load_model(config, table, directory) for table in config.models}
     release_free_memory()
     return models
+
+
+def note_signed(models: Iterable[LoadedModel], directory: Path | None) -> None:
+    """Note the signed models that run now, so that none older is loaded again. A disk that fails is logged."""
+    signed = {model.name: model.signed for model in models if model.signed is not None}
+    if not signed or directory is None:
+        return
+    from .signing.ran_before import note_ran
+    from .signing.trust import RanLast
+
+    try:
+        note_ran(
+            directory,
+            {
+                name: RanLast(counter=statement.counter, sha256=statement.sha256, created=statement.created_at)
+                for name, statement in signed.items()
+            },
+        )
+    except DasvddError as error:
+        log.error("which signed models run could not be noted, so an older one could be put back: %s", error)

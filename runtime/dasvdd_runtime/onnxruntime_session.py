@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,11 +23,13 @@ SEVERITY_FATAL_ONLY = 4
 log = logging.getLogger(__name__)
 
 
-def open_session(path: Path, *, provider: Provider, threads: int) -> Any:
+def open_session(path: Path, *, provider: Provider, threads: int, content: bytes | None = None) -> Any:
     """An `onnxruntime.InferenceSession` for the file at `path`.
 
     `cuda` means that CUDA is obtained or an error (nodes that it leaves to the CPU are logged); `auto` means CUDA if it
-    can be had, else the CPU. Raises InputMissing if there is no file, ModelError if onnxruntime cannot use it,
+    can be had, else the CPU. With `content`, that is opened, and the file at `path` is not read again.
+
+    Raises InputMissing if there is no file, ModelError if onnxruntime cannot use it,
     Unavailable if onnxruntime or the provider cannot be had, ValueError for an unknown provider or no threads.
     """
     if provider not in get_args(Provider):
@@ -36,6 +40,9 @@ def open_session(path: Path, *, provider: Provider, threads: int) -> Any:
         raise InputMissing(f"there is no model file at {path}. Write one with dasvdd-export.")
     if path.is_dir():
         raise ModelError(f"{path} is a folder, not a model file. Name the .onnx file that dasvdd-export wrote.")
+    if content is not None:
+        with _as_file(content) as copy:
+            return open_session(copy, provider=provider, threads=threads)
     onnxruntime = import_onnxruntime()
     conflict = conflicting_packages()
     if conflict:
@@ -51,9 +58,18 @@ def open_session(path: Path, *, provider: Provider, threads: int) -> Any:
         # A session that the CPU cannot open either is the model's fault: this raises ModelError then.
         cpu_session = _open_on_cpu(onnxruntime, path, threads)
         if provider == "auto":
-            log.info("CUDA could not be had, scoring on the CPU: %s", _first_line(error))
+            log.info("CUDA could not be had, scoring on the CPU: %s", first_line(error))
             return cpu_session
-        raise Unavailable(_no_cuda(_first_line(error), conflict)) from error
+        raise Unavailable(_no_cuda(first_line(error), conflict)) from error
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[Path]:
+    """`content` under a name, in memory: a session over bytes would keep them for as long as it lives."""
+    with os.fdopen(os.memfd_create("model"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def release_free_memory() -> None:
@@ -72,7 +88,7 @@ def import_onnxruntime() -> Any:
         onnxruntime.set_default_logger_severity(SEVERITY_FATAL_ONLY)
     except (ImportError, AttributeError) as error:
         raise Unavailable(
-            f"onnxruntime cannot be imported ({_first_line(error)}), and without it no model can be scored. "
+            f"onnxruntime cannot be imported ({first_line(error)}), and without it no model can be scored. "
             "Install it: pip install 'dasvdd[cpu]', or 'dasvdd[gpu]' on a machine with an NVIDIA GPU."
         ) from error
     return onnxruntime
@@ -95,26 +111,26 @@ def conflicting_packages() -> str | None:
 
 def _open_on_cpu(onnxruntime: Any, path: Path, threads: int) -> Any:
     try:
-        return _open(onnxruntime, path, _options(onnxruntime, threads), [CPU_PROVIDER])
+        return _open(onnxruntime, path, session_options(onnxruntime, threads), [CPU_PROVIDER])
     except Exception as error:  # onnxruntime's exceptions have no public base class
         raise ModelError(
-            f"{path} ({path.stat().st_size} bytes) cannot be opened as a model: {_first_line(error)}. "
+            f"{path} ({path.stat().st_size} bytes) cannot be opened as a model: {first_line(error)}. "
             "The file is damaged, cut short or no ONNX model: copy it again, or export it again."
         ) from error
 
 
 def _open_on_cuda(onnxruntime: Any, path: Path, threads: int) -> Any:
     providers = [(CUDA_PROVIDER, CUDA_OPTIONS)]
-    strict = _options(onnxruntime, threads)
+    strict = session_options(onnxruntime, threads)
     # Without this, a missing CUDA library silently gives a CPU session.
     strict.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = _open(onnxruntime, path, strict, providers)
     except Exception as error:
         # onnxruntime also refuses where it would put only the arithmetic on shapes on the CPU, which is harmless.
-        session = _open(onnxruntime, path, _options(onnxruntime, threads), [*providers, CPU_PROVIDER])
+        session = _open(onnxruntime, path, session_options(onnxruntime, threads), [*providers, CPU_PROVIDER])
         if session.get_providers()[0] == CUDA_PROVIDER:
-            log.warning("CUDA was obtained, but some nodes of %s run on the CPU: %s", path, _first_line(error))
+            log.warning("CUDA was obtained, but some nodes of %s run on the CPU: %s", path, first_line(error))
     if session.get_providers()[0] != CUDA_PROVIDER:
         raise RuntimeError(f"onnxruntime gave {session.get_providers()[0]} where {CUDA_PROVIDER} was asked for")
     return session
@@ -125,7 +141,8 @@ def _open(onnxruntime: Any, path: Path, options: Any, providers: list[Any]) -> A
     return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers, enable_fallback=0)
 
 
-def _options(onnxruntime: Any, threads: int) -> Any:
+def session_options(onnxruntime: Any, threads: int) -> Any:
+    """Options for a quiet, flat session on `threads` threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -145,7 +162,8 @@ def _no_cuda(reason: str, conflict: str | None) -> str:
     return f"the CUDA provider was asked for but cannot be had: {reason}. {remedy}"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what onnxruntime says, without its prefix."""
     text = str(error).strip() or type(error).__name__
     line = text.splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
     return line[:300].rstrip(". ")

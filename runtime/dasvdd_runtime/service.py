@@ -21,6 +21,7 @@ from .pipeline import Pipeline
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
 from .snapshot import SourceSnapshot
+from .sources.log_limit import LogLimit
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Service:
         self._clock_watch = ClockWatch()
         self._stop_reason: str | None = None
         self._reload_asked = False
+        self._gap_log = LogLimit()
         self._dropped_seconds: dict[str, float] = {}
         self._next_overload_seconds = -float("inf")
 
@@ -180,11 +182,11 @@ class Service:
             return
         if message.gap:
             pipeline.gap(lost=message.lost, dropped=message.dropped)
-            log.warning(
-                "source '%s': a gap; %d samples never arrived, %d were dropped",
-                channel.capture.name,
-                message.lost,
-                message.dropped,
+            self._gap_log.log(
+                log,
+                logging.WARNING,
+                f"source '{channel.capture.name}': a gap; {message.lost} samples never arrived, "
+                f"{message.dropped} were dropped",
             )
         if message.dropped:
             dropped_seconds = message.dropped / channel.capture.sample_rate_hz
@@ -256,7 +258,7 @@ class Service:
             self._emit([overload(self._dropped_seconds)])
         alarms_open = [channel.capture.name for channel in self._channels if channel.pipeline.in_alarm]
         failed = {channel.capture.name: str(channel.error) for channel in self._channels if channel.error is not None}
-        self._emit([stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
+        self._emit([*self._alarms.last_evidence(), stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
         self._alarms.close()
         for sink in self._sinks:
             sink.close()

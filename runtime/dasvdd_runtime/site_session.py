@@ -66,7 +66,8 @@ def prepare(
     Raises as load_models does, and CannotPromise where `wanted_seconds` cannot be enough.
     """
     needed = [config.model_of(table) for table in tables]
-    models = load_models(config.model_copy(update={"model": [model for model in config.models if model in needed]}))
+    used = config.model_copy(update={"model": [model for model in config.models if model in needed]})
+    models = load_models(used, directory)
     subjects = []
     for table in tables:
         model = models[config.model_of(table).name]

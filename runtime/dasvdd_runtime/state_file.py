@@ -5,21 +5,25 @@ Imported only where a state directory is configured: SQLite costs memory.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import ConfigError, DataError, InputMissing
 
 log = logging.getLogger(__name__)
 
+ReadAll = Callable[[sqlite3.Connection], None]
+
 FILE_NAME = "state.db"
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 1.0
 """How long to wait for another program that writes; less than a source's queue holds."""
 
+_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_FORBIDDEN = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE alarms (
@@ -37,8 +41,11 @@ COMMIT;
 """
 
 
-def open_existing(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
-    """For a command. Raises InputMissing where no monitor has made the file, and DataError where it cannot be used."""
+def open_existing(path: Path, read_all: ReadAll, *, any_thread: bool = False) -> sqlite3.Connection:
+    """For a command. `read_all` raises ValueError or TypeError where what it reads makes no sense.
+
+    Raises InputMissing where no monitor has made the file, and DataError where it cannot be used.
+    """
     if not path.is_file():
         raise InputMissing(
             f"{path}: there is no such file. `dasvdd-monitor run` makes it at its first start with "
@@ -49,7 +56,8 @@ def open_existing(path: Path, *, any_thread: bool = False) -> sqlite3.Connection
         _require_schema(connection)
         with connection:  # ends the transaction: one that stays open keeps the monitor from writing
             connection.execute("UPDATE alarms SET told = told WHERE 0")
-    except sqlite3.Error as error:
+        read_all(connection)
+    except (sqlite3.Error, ValueError, TypeError) as error:
         raise DataError(
             f"{path}: cannot be used ({error}). Run this as the monitor's user or as root. A damaged file the monitor "
             "puts aside at its next start, and begins a new one."
@@ -57,21 +65,23 @@ def open_existing(path: Path, *, any_thread: bool = False) -> sqlite3.Connection
     return connection
 
 
-def open_or_renew(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+def open_or_renew(path: Path, read_all: ReadAll) -> tuple[sqlite3.Connection, Path | None]:
     """For the monitor: the file at `path`, made if need be, and where a damaged one was put aside.
 
-    Raises ConfigError where nothing can be written.
+    `read_all` as for `open_existing`. Raises ConfigError where nothing may be written, sqlite3.Error for what passes: a
+    full disk, another program that writes.
     """
     try:
-        return _connect_whole(path), None
-    except sqlite3.DatabaseError as error:
-        if not path.exists() or _is_passing(error):
+        return _connect_whole(path, read_all), None
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        if _code(error) in _PASSING:
+            raise
+        if not is_damage(error):
             raise ConfigError(f"[state] directory: {path} cannot be written: {error}") from error
         fault = error
     try:
         aside = _put_aside(path)
-        connection = _connect_whole(path)
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         raise ConfigError(f"[state] directory: {path} cannot be replaced: {error}") from error
     log.error(
         "%s cannot be used (%s). It is now %s, and a new one begins: alarms, verdicts and mutes in it are not known "
@@ -80,30 +90,12 @@ def open_or_renew(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         fault,
         aside,
     )
-    return connection, aside
+    return _connect_whole(path, read_all), aside
 
 
-class MonitorLock:
-    """Held by the monitor that uses a state directory. The operating system releases it with the process."""
-
-    def __init__(self, directory: Path) -> None:
-        """Make `directory` if need be. Raises ConfigError if it cannot be written, or another monitor uses it."""
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._file = (directory / "monitor.lock").open("w")
-        except OSError as error:
-            raise ConfigError(f"[state] directory: {directory} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise ConfigError(
-                f"[state] directory: another monitor uses {directory}. Give each monitor a directory of its own."
-            ) from error
-
-    def release(self) -> None:
-        """Let another monitor have it."""
-        self._file.close()
+def is_damage(error: Exception) -> bool:
+    """The file's content is broken, and neither the disk nor the right to use it."""
+    return _code(error) not in (*_PASSING, *_FORBIDDEN)
 
 
 def _connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
@@ -113,18 +105,19 @@ def _connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _connect_whole(path: Path) -> sqlite3.Connection:
+def _connect_whole(path: Path, read_all: ReadAll) -> sqlite3.Connection:
     """A connection to a file that is whole, new or old."""
     connection = _connect(path)
     try:
-        (check,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (check,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if check != "ok":
             raise sqlite3.DatabaseError(check)
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables == 0:
             connection.executescript(_SCHEMA)
         _require_schema(connection)
-    except sqlite3.Error:
+        read_all(connection)
+    except (sqlite3.Error, ValueError, TypeError):
         connection.close()
         raise
     return connection
@@ -136,9 +129,9 @@ def _require_schema(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"its schema is version {version}, this program knows {SCHEMA_VERSION}")
 
 
-def _is_passing(error: sqlite3.Error) -> bool:
-    """A fault of the disk or of rights, and not of the file's content."""
-    return isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)
+def _code(error: Exception) -> int:
+    """SQLite's own code; 0 where the fault is in what was read."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _put_aside(path: Path) -> Path:

@@ -39,15 +39,15 @@ class StateStore:
 
         `any_thread`: threads take turns with it.
         """
-        return cls(open_existing(directory / FILE_NAME, any_thread=any_thread))
+        return cls(open_existing(directory / FILE_NAME, _read_all, any_thread=any_thread))
 
     @classmethod
     def open_or_renew(cls, directory: Path) -> tuple[StateStore, Path | None]:
         """For the monitor: the file in `directory`, made if need be, and where a damaged one was put aside.
 
-        Raises ConfigError where the directory cannot be written.
+        Raises ConfigError where the directory may not be written.
         """
-        connection, aside = open_or_renew(directory / FILE_NAME)
+        connection, aside = open_or_renew(directory / FILE_NAME, _read_all)
         return cls(connection), aside
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class StateStore:
     def mutes(self) -> list[Mute]:
         """All that are noted, in force or over."""
         rows = self._db.execute("SELECT id, source, until, remaining_seconds, note FROM mutes ORDER BY source")
-        return [Mute(*row) for row in rows]
+        return [Mute(id, source, float(until), float(left), note) for id, source, until, left, note in rows]
 
     def mute_all(self, mutes: Sequence[Mute]) -> None:
         """Note each of `mutes` in the place of the one of the same source."""
@@ -169,6 +169,13 @@ class StateStore:
         """Say that a request was taken."""
         with self._db:
             self._db.execute("UPDATE test_requests SET taken = 1 WHERE id = ?", (id,))
+
+
+def _read_all(connection: sqlite3.Connection) -> None:
+    """Read every alarm and mute. Raises ValueError or TypeError where one makes no sense."""
+    store = StateStore(connection)
+    store.alarms()
+    store.mutes()
 
 
 def _row_of(alarm: Alarm) -> tuple[Any, ...]:

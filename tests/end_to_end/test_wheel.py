@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "data" / "schema_1.0" / "audio.onnx"
-PROGRAMS = ("dasvdd-monitor", "dasvdd-train", "dasvdd-export")
+PROGRAMS = ("dasvdd-monitor", "dasvdd-train", "dasvdd-export", "dasvdd-sign")
 NOT_ON_A_DEVICE = ("torch", "onnx", "scipy", "librosa", "matplotlib", "sklearn", "rich")
 
 

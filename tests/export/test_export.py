@@ -112,6 +112,9 @@ STEREO: dict[str, Any] = {
 }  # fmt: skip
 FRONT_ENDS = {
     "mono": (LogMel(sample_rate_hz=16000.0, channels=1), 5),
+    "hop 1/3": (LogMel(sample_rate_hz=16000.0, channels=1, n_fft=480, frame_hop_samples=160, mel_bands=32), 2),
+    "hop as long as a frame": (LogMel(sample_rate_hz=16000.0, channels=1, n_fft=510, frame_hop_samples=510), 1),
+    "odd frames": (LogMel(sample_rate_hz=16000.0, channels=1, n_fft=625, frame_hop_samples=125, mel_bands=64), 1),
     "hop 1/4": (LogMel(sample_rate_hz=16000.0, channels=1, frame_hop_samples=256), 3),
     "second channel": (LogMel(sample_rate_hz=16000.0, channels=2, channel="1", mel_bands=40), 1),
     "mean channel": (LogMel(sample_rate_hz=44100.0, channels=2, channel="mean", mel_bands=40), 5),
@@ -119,6 +122,7 @@ FRONT_ENDS = {
     "rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 1),
     "stacked rows": (Rows(channels=3, channel_names=["x", "y", "z"]), 8),
     "log spectrum": (LogSpectrum(**XYZ, n_fft=128, frame_hop_samples=64, spectrum_bands=0, floor_db=[-100.0] * 3), 1),
+    "odd bins": (LogSpectrum(**XYZ, n_fft=50, frame_hop_samples=25, spectrum_bands=0, floor_db=[-100.0] * 3), 2),
     "banded spectrum": (LogSpectrum(**STEREO, n_fft=512, frame_hop_samples=256, spectrum_bands=40, floor_db=[-120]), 3),
     "envelope": (
         EnvelopeSpectrum(
@@ -152,6 +156,15 @@ def test_parity_of_every_front_end(name: str, tmp_path: Path) -> None:
     assert len(findings) == 6
     assert parity.nan_findings(trained, run, windows) == []
     assert parity.inconsistency(run, as_input(windows, trained.kind).numpy(), 2.5) < 1e-5
+
+
+def test_dft_is_a_quarter_of_a_whole_one() -> None:
+    """The constants of the products in front of the networks, mel filters aside, are n_fft^2 / 4 numbers."""
+    graph = fused.export_graph(untrained(*FRONT_ENDS["mono"])).graph
+    sizes = {constant.name: int(np.prod(constant.dims)) for constant in graph.initializer}
+    products = [sizes[node.input[1]] for node in graph.node if node.op_type == "MatMul"]
+    mel_filters = 511 * 128  # bins 0 and 512 are in no band
+    assert sum(products) - mel_filters == pytest.approx(1024**2 / 4, rel=0.01)
 
 
 def test_every_sample_of_a_window_counts() -> None:

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 from dasvdd_runtime import cli
-from dasvdd_runtime.cli.check import Report, TrialCapture, check_speed
+from dasvdd_runtime.cli.check import Report, check_speed
+from dasvdd_runtime.cli.trial_capture import TrialCapture
 from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.scorer import Scorer
@@ -210,7 +211,7 @@ class HangingSource(EndlessSource):
 
 def test_a_hanging_device_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A read that does not return ends the waiting, not the program."""
-    monkeypatch.setattr("dasvdd_runtime.cli.check.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("dasvdd_runtime.cli.trial_capture.PATIENCE_SECONDS", 0.1)
     source = HangingSource()
     capture = TrialCapture(source, 0.1)
     assert not capture.wait()

@@ -18,6 +18,7 @@ from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
 from dasvdd_runtime.sources.row_tables import CsvTailTable
+from monitor_child import MonitorChild
 
 Capturing = Callable[..., Any]
 
@@ -84,18 +85,28 @@ def test_a_file_that_begins_anew_is_read_from_its_start(tmp_path: Path, captured
 
 
 def test_a_file_that_is_not_there_is_missing_until_it_is(tmp_path: Path, captured: Capturing) -> None:
-    """It is waited for, and then read from its first row; likewise after it was removed for a while."""
+    """It is waited for, and then read from its first row."""
     path = tmp_path / "log.csv"
     source = captured(tail(path))
     source.wait(lambda: source.missing != [])
     assert "no such file" in source.missing[0]
     append(path, "x\n1\n2\n")
     source.wait(lambda: len(source.first_channel) == 2)
+    assert source.first_channel == [1, 2]
+
+
+def test_a_file_that_is_removed_is_read_anew_from_its_start(tmp_path: Path, captured: Capturing) -> None:
+    """MISSING after the time that a rotation may take."""
+    path = tmp_path / "log.csv"
+    append(path, "x\n")
+    source = captured(tail(path))
+    source.pause(0.2)
     path.unlink()
-    source.wait(lambda: "was removed" in source.missing[-1])
+    source.wait(lambda: source.missing != [])
+    assert "was removed" in source.missing[0]
     append(path, "x\n3\n")
-    source.wait(lambda: len(source.first_channel) == 3)
-    assert source.first_channel == [1, 2, 3]
+    source.wait(lambda: len(source.first_channel) == 1)
+    assert source.first_channel == [3]
 
 
 def test_a_stall_does_not_move_the_place_in_the_file(tmp_path: Path, captured: Capturing) -> None:
@@ -155,6 +166,56 @@ def test_columns_that_do_not_fit_and_pipes_are_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SourceLost, match='kind = "command"'):
         tail(tmp_path / "pipe").open()
+
+
+@pytest.mark.parametrize(
+    ("keys", "stall_seconds", "silent_seconds"),
+    [
+        ({}, 5, 10),
+        ({"max_gap_seconds": 1.0}, 5, 10),
+        ({"max_gap_seconds": 60}, 60, 120),
+        ({"max_gap_seconds": 60, "silent_seconds": 30.0}, 60, 30),
+    ],
+)
+def test_slow_rows_are_neither_a_stall_nor_silence(
+    keys: dict[str, float], stall_seconds: float, silent_seconds: float
+) -> None:
+    """What may lie apart for long is waited for as long, unless the table says otherwise."""
+    table = CsvTailTable.model_validate({"name": "t", "kind": "csv_tail", "path": "log.csv"} | keys)
+    assert (table.stall_seconds, table.silent_seconds) == (stall_seconds, silent_seconds)
+
+
+def test_the_monitor_counts_and_alarms_by_the_times_of_rows(tiny_model: Any, tmp_path: Path) -> None:
+    """The real program, from an absent file over a rotation and a minute without rows to an alarm in it."""
+    tiny_model(
+        kind="sensor", channels=1, channel_names=["x"], sample_rate_hz=10.0, window_samples=20, window_hop_samples=10
+    )
+    source = '[[source]]\nname = "fan"\nkind = "csv_tail"\npath = "log.csv"\ntime_column = "time"\n'
+    (tmp_path / "monitor.toml").write_text(f'[model]\npath = "model.onnx"\n{source}[events]\nscores = true\n')
+    random = np.random.default_rng(0)
+
+    def rows(first_seconds: float, amplitude: float) -> str:
+        values = amplitude * random.uniform(-1, 1, 300)
+        return "time,x\n" + "".join(f"{first_seconds + i / 10:.1f},{value:.4f}\n" for i, value in enumerate(values))
+
+    path = tmp_path / "log.csv"
+    child = MonitorChild(tmp_path / "monitor.toml")
+    try:
+        assert child.wait_for("source_state")["state"] == "MISSING"
+        append(path, rows(1e9, 0.1))
+        child.wait_for("score", count=28)
+        path.rename(tmp_path / "log.csv.1")
+        append(path, rows(1e9 + 30, 0.1))
+        child.wait_for("score", count=58)
+        append(path, rows(1e9 + 120, 2.0).removeprefix("time,x\n"))
+        alarm = child.wait_for("alarm_raised")
+        assert child.stop() == 0
+    finally:
+        child.kill()
+    assert 120 < alarm["stream_seconds"] < 135
+    summary = child.of_kind("summary")[-1]
+    assert (summary["lost_seconds"], summary["gaps"]) == (pytest.approx(60, abs=0.5), 1)
+    assert summary["windows_scored"] == pytest.approx(58 + 28, abs=2)
 
 
 def test_check_listens_to_a_file_that_grows(tiny_model: Any, tmp_path: Path) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from dasvdd_runtime import Scorer, cli
-from dasvdd_runtime.capture import Capture
+from dasvdd_runtime import cli
 from dasvdd_runtime.config import load_config
-from dasvdd_runtime.endpoint.guard import Guard
-from dasvdd_runtime.endpoint.observed import Observed
-from dasvdd_runtime.endpoint.pages import make_probes
-from dasvdd_runtime.endpoint.probes import faults, undelivered
-from dasvdd_runtime.endpoint.pulse import Pulse
-from dasvdd_runtime.endpoint.server import Server
-from dasvdd_runtime.endpoint.tables import HttpTable
-from dasvdd_runtime.events import Counts
 from dasvdd_runtime.health import State
-from dasvdd_runtime.pipeline import DecisionRule, Pipeline
-from dasvdd_runtime.running_gate import LevelMeter
-from dasvdd_runtime.scorer import Scores
-from dasvdd_runtime.scoring_times import BOUNDS_SECONDS, TimedScorer
-from dasvdd_runtime.service import Channel, Service
-from dasvdd_runtime.sinks.outbox import Outbox
-from dasvdd_runtime.snapshot import SourceSnapshot, Standing
-from dasvdd_runtime.sources.base import Block
 from monitor_child import MonitorChild
 from mosquitto_broker import free_port
-from numpy.typing import NDArray
-from prometheus_client.parser import text_string_to_metric_families
+from scraping import Samples, fetch, wait_until
 
 TOKEN = "very-secret-token"
 RATE_HZ = 16000
@@ -50,43 +29,14 @@ PUMP = 'pump "7"'
 """A source whose name has to be escaped."""
 
 
-def fetch(port: int, path: str, *, token: str = "") -> tuple[int, str]:
-    """Status and body of what the monitor answers."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-class Samples:
-    """What Prometheus' own parser reads in a text."""
-
-    def __init__(self, text: str) -> None:
-        self.all = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-
-    def value(self, name: str, **labels: str) -> float:
-        """The one value of `name` with `labels`."""
-        (found,) = [sample.value for sample in self.all if (sample.name, sample.labels) == (f"dasvdd_{name}", labels)]
-        return float(found)
-
-
-def wait_until(true: Callable[[], Any], *, seconds: float = 20.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.05)
-    return found
-
-
 @pytest.fixture
 def monitor(tiny_model: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[MonitorChild, int]]]:
     """Starts monitors of a recording in real time with [http], and `more` below; gives each with its port."""
     children: list[MonitorChild] = []
 
-    def start(*, http: str = "", more: str = "", environment: dict[str, str] | None = None) -> tuple[MonitorChild, int]:
+    def start(
+        *, address: str = "127.0.0.1", http: str = "", more: str = "", environment: dict[str, str] | None = None
+    ) -> tuple[MonitorChild, int]:
         tiny_model(threshold=THRESHOLD)
         samples = np.random.default_rng(0).uniform(-0.1, 0.1, 60 * RATE_HZ).astype(np.float32)
         samples[RATE_HZ:] *= 8  # an alarm after a second
@@ -95,7 +45,7 @@ def monitor(tiny_model: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[Mon
         (tmp_path / "monitor.toml").write_text(
             '[model]\npath = "model.onnx"\n'
             '[[source]]\nname = "pump \\"7\\""\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
-            f'[http]\nlisten = "127.0.0.1:{port}"\n{http}\n{more}'
+            f'[http]\nlisten = "{address}:{port}"\n{http}\n{more}'
         )
         child = MonitorChild(tmp_path / "monitor.toml", environment)
         children.append(child)
@@ -265,157 +215,25 @@ def test_without_the_table_nothing_listens(tiny_model: Any, tmp_path: Path) -> N
     assert load_config(path).http is None
 
 
-SOURCE = SourceSnapshot(
-    name="a",
-    model="model",
-    model_fingerprint="f",
-    state=State.OK,
-    score=None,
-    smoothed_score=None,
-    threshold=1.0,
-    in_alarm=False,
-    counts=Counts(),
-    drift_ppm=None,
-    level_dbfs=None,
-    waiting_seconds=0.0,
-    live=True,
-    ended=False,
-)
+def test_ipv6_is_served_too(monitor: Callable[..., tuple[MonitorChild, int]]) -> None:
+    """`[::1]` is loopback as well, and needs no token."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        child, port = monitor(address="[::1]")
+        child.wait_for("started")
+        assert fetch(port, "/healthz", host="[::1]")[0] == 200
+        return
+    pytest.skip("no IPv6 loopback here")
 
 
-@pytest.mark.parametrize(
-    ("state", "changes", "delivers"),
-    [
-        (State.OK, {}, True),
-        (State.IDLE, {}, True),
-        (State.CLIPPED, {}, True),
-        (State.STARTING, {}, False),
-        (State.STALLED, {}, False),
-        (State.MISSING, {}, False),
-        (State.SILENT, {}, False),
-        (State.FAULT, {}, False),
-        (State.OK, {"ended": True}, True),
-        (State.STALLED, {"ended": True}, True),
-        (State.MISSING, {"ended": True, "failed": True}, False),
-    ],
-)
-def test_a_source_delivers_in_these_states(state: State, changes: dict[str, bool], delivers: bool) -> None:
-    """Judged, or of a machine that stands still, or a recording that came to its end."""
-    missing = undelivered([replace(SOURCE, state=state, **changes), SOURCE])
-    assert missing == ({} if delivers else {"a": state.value})
-
-
-def test_who_hangs_is_named() -> None:
-    """A monitor without a heartbeat is not well; the driver that holds it is named, else scoring is."""
-    sources = [SOURCE, replace(SOURCE, name="b", alive=False)]
-    assert faults(sources, since_beat_seconds=29, hung_seconds=30) == []
-    assert faults(sources, since_beat_seconds=31, hung_seconds=30) == ["source 'b': its driver does not come back"]
-    assert "scoring" in faults([SOURCE], since_beat_seconds=31, hung_seconds=30)[0]
-
-
-class HangingScorer:
-    """A scorer that does not come back while `held` is set."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        self.held = threading.Event()
-        self._scorer = scorer
-
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        while self.held.is_set():
-            time.sleep(0.02)
-        return self._scorer.score_windows(windows)
-
-
-class LiveNoise:
-    """A live source: noise by the clock, in blocks of 0.05 s."""
-
-    live, sample_rate_hz = True, float(RATE_HZ)
-
-    def open(self) -> None:
-        pass
-
-    def read(self) -> Block:
-        time.sleep(0.05)
-        return Block(np.random.default_rng(0).uniform(-0.1, 0.1, (RATE_HZ // 20, 1)).astype(np.float32))
-
-    def close(self) -> None:
-        pass
-
-
-def test_health_falls_while_the_scorer_hangs(tiny_model: Any) -> None:
-    """`/healthz` and `/readyz` answer 503 and say why while scoring does not come back, and 200 after that."""
-    scorer = Scorer(tiny_model(), provider="cpu")
-    hanging, wake, pulse = HangingScorer(scorer), threading.Event(), Pulse()
-    rule = DecisionRule(10.0, scorer.metadata.decision, 0.0)
-    pipeline = Pipeline(name="m", metadata=scorer.metadata, scorer=hanging, rule=rule, report_scores=False)
-    channel = Channel(Capture(LiveNoise(), name="m", stall_seconds=5, wake=wake), pipeline)
-    service = Service([channel], [], wake=wake, heartbeat=pulse.beat)
-    observed = Observed(service.snapshot, service.event_counts.copy, dict, dict, pulse.since_beat_seconds, {"v": "1"})
-    token = HttpTable(listen="127.0.0.1:9464").token
-    server = Server(("127.0.0.1", 0), make_probes(observed, Guard(token), hung_seconds=1.0))
-    server.start()
-    running = threading.Thread(target=service.run, args=({"event": "started"},))
-    running.start()
-    try:
-        wait_until(lambda: fetch(server.server_port, "/readyz")[0] == 200)
-        hanging.held.set()
-        wait_until(lambda: fetch(server.server_port, "/healthz")[0] == 503, seconds=10)
-        said = json.loads(fetch(server.server_port, "/healthz")[1])
-        assert not said["healthy"] and "scoring" in said["reasons"][0]
-        assert fetch(server.server_port, "/readyz")[0] == 503
-        assert Samples(fetch(server.server_port, "/metrics")[1]).value("heartbeat_age_seconds") >= 1
-        hanging.held.clear()
-        wait_until(lambda: fetch(server.server_port, "/healthz")[0] == 200)
-    finally:
-        hanging.held.clear()
-        service.request_stop("the test is over")
-        running.join(10)
-        server.close()
-
-
-def test_scoring_times_fall_into_their_classes(tiny_model: Any) -> None:
-    """A batch that takes just a bound's time counts to that bound, as Prometheus has it; the sum is that of all."""
-    scorer = Scorer(tiny_model(), provider="cpu")
-    times = iter([0.0, BOUNDS_SECONDS[0], 0.0, 0.002, 0.0, 99.0])
-    timed = TimedScorer(scorer, clock=lambda: next(times))
-    windows = scorer.metadata.golden.windows().swapaxes(1, 2)
-    for _ in range(3):
-        timed.score_windows(windows)
-    assert timed.batches() == [1, 1, *[0] * (len(BOUNDS_SECONDS) - 2), 1]
-    assert timed.total_seconds == pytest.approx(BOUNDS_SECONDS[0] + 0.002 + 99.0)
-
-
-def test_what_is_dropped_stays_counted_after_it_was_told(tmp_path: Path) -> None:
-    """The outbox's losses only ever grow, also when the event that tells of them has been written."""
-    now = [0.0]
-    outbox = Outbox(tmp_path, {"a": False}, max_events=100, max_bytes=1_000_000, clock=lambda: now[0])
-    for number in range(150):
-        outbox.write(f'{{"event": "x", "number": {number}}}', durable=True)
-    assert outbox.standings() == {"a": Standing(100, {"events": 50, "scores": 0, "refused": 0})}
-    rows = outbox.read("a", most=100)
-    outbox.acknowledge("a", rows[-1].id)
-    now[0] += 100
-    outbox.write('{"event": "x"}', durable=True)  # makes room
-    now[0] += 100
-    outbox.write('{"event": "x"}', durable=True)  # tells
-    assert any("events_dropped" in row.line for row in outbox.read("a", most=100))
-    assert outbox.standings() == {"a": Standing(3, {"events": 50, "scores": 0, "refused": 0})}
-    outbox.close()
-
-
-def test_the_level_may_be_read_while_samples_come() -> None:
-    """A reader in another thread never sees the level of a half-changed second."""
-    meter, stop = LevelMeter(1000.0), threading.Event()
-
-    def feed() -> None:
-        while not stop.is_set():
-            meter.add(np.tile(np.float32([1, -1]), 5)[:, None])
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    try:
-        levels = {meter.level_dbfs for _ in range(20_000)} - {None}
-    finally:
-        stop.set()
-        feeder.join()
-    assert all(level == pytest.approx(3.01, abs=0.01) for level in levels)
+def test_check_tells_of_what_serves_metrics(tiny_model: Any, tmp_path: Path) -> None:
+    """`dasvdd-monitor check` names the address, and fails with 78 where the token is not there."""
+    tiny_model()
+    path = tmp_path / "monitor.toml"
+    source = '[[source]]\nname = "m"\nkind = "stdin"\nformat = "s16le"\n'
+    path.write_text(f'[model]\npath = "model.onnx"\n{source}[http]\n')
+    result = CliRunner().invoke(cli.main, ["check", str(path)])
+    assert result.exit_code == 0 and "127.0.0.1:9464" in result.output
+    path.write_text(path.read_text() + 'token_file = "nowhere"\n')
+    result = CliRunner().invoke(cli.main, ["check", str(path)])
+    assert result.exit_code == 78 and "nowhere" in result.output

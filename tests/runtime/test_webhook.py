@@ -135,10 +135,10 @@ def test_an_event_that_is_refused_does_not_hold_up_the_rest(serve: Callable[...,
     server = serve(lambda number, body: 422 if json.loads(body).get("number") == 1 else 200)
     sink = posting(tmp_path, {"url": server.url})
     write(sink, 4)
-    wait_until(lambda: len(server.requests) == 4)
+    wait_until(lambda: len(server.requests) >= 4)
     sink.close()
     sink = posting(tmp_path, {"url": server.url})
-    wait_until(lambda: len(server.requests) == 5)
+    wait_until(lambda: len(server.requests) >= 5)
     sink.close()
     assert [event.get("number") for event in server.events()] == [0, 1, 2, 3, None]
     report = server.events()[-1]

@@ -52,12 +52,14 @@ def bearing(strike_hz: float, *, rate_hz: float = RATE_HZ, seconds: float = 1.0)
     return ringing + 0.5 * ringing.std() * noise
 
 
-def test_log_spectrum_equals_scipys_periodogram() -> None:
-    """Each bin is scipy's Hann power spectrum of the frame without its mean, in dB of the unit's square."""
-    samples = 3 + np.random.default_rng(0).standard_normal(256 * 6)
-    frames = log_spectrum()(as_window(samples))[0].numpy()
+@pytest.mark.parametrize(("n_fft", "hop"), [(512, 256), (512, 512), (510, 255), (330, 110), (16, 8), (2, 1)])
+def test_log_spectrum_equals_scipys_periodogram(n_fft: int, hop: int) -> None:
+    """Each bin is scipy's Hann power spectrum of the frame without its mean, in dB of the unit's square, in order."""
+    samples = 3 + np.random.default_rng(0).standard_normal(hop * 6)
+    frames = log_spectrum(n_fft=n_fft, frame_hop_samples=hop)(as_window(samples))[0].numpy()
+    assert frames.shape == (6 - n_fft // hop + 1, n_fft // 2)
     for index, frame in enumerate(frames):
-        part = samples[256 * index : 256 * index + 512]
+        part = samples[hop * index : hop * index + n_fft]
         _, power = scipy.signal.periodogram(part, RATE_HZ, "hann", detrend="constant", scaling="spectrum")
         np.testing.assert_allclose(frame, 10 * np.log10(power[1:]), atol=2e-3)
 
@@ -82,12 +84,14 @@ def test_gravity_and_mounting_angle_do_not_show() -> None:
     torch.testing.assert_close(still, turned, atol=2e-3, rtol=0)
 
 
-def test_bands_average_power() -> None:
+@pytest.mark.parametrize(("n_fft", "spectrum_bands"), [(512, 32), (510, 51)])
+def test_bands_average_power(n_fft: int, spectrum_bands: int) -> None:
     """White noise has one level in bins and bands; a band's power is the mean over its bins."""
-    samples = as_window(np.random.default_rng(0).standard_normal(512))
-    bins = 10 ** (log_spectrum()(samples)[0, 0].double() / 10)
-    bands = 10 ** (log_spectrum(spectrum_bands=32)(samples)[0, 0].double() / 10)
-    torch.testing.assert_close(bands, bins.reshape(32, 8).mean(dim=1), rtol=1e-4, atol=0)
+    samples = as_window(np.random.default_rng(0).standard_normal(n_fft))
+    sizes = {"n_fft": n_fft, "frame_hop_samples": n_fft}
+    bins = 10 ** (log_spectrum(**sizes)(samples)[0, 0].double() / 10)
+    bands = 10 ** (log_spectrum(**sizes, spectrum_bands=spectrum_bands)(samples)[0, 0].double() / 10)
+    torch.testing.assert_close(bands, bins.reshape(spectrum_bands, -1).mean(dim=1), rtol=1e-4, atol=0)
     with pytest.raises(ConfigError, match="256 bins"):
         log_spectrum(spectrum_bands=300)
 

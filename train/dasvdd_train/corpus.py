@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from dasvdd_runtime.contract import UNIT_NOT_STATED
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.manifest import Role, Segment
 from dasvdd_runtime.quality import Quality
@@ -279,7 +280,7 @@ def _spread(count: int, share: float) -> set[int]:
 def _unit_in(name: str) -> str:
     """'g' of the column name 'acceleration [g]'."""
     found = re.search(r"[\[(]([^\])]+)[\])]\s*$", name)
-    return found[1].strip() if found else "unit not stated"
+    return found[1].strip() if found else UNIT_NOT_STATED
 
 
 def _names(channels: tuple[str, ...]) -> str:

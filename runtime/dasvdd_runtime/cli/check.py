@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError, Unavailable
+from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
+from . import trial_capture
 from .bench import measure
 from .check_receivers import check_receivers
 from .common import examples, reports_errors
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ..comparison import Verdict
     from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig
     from ..scorer import Scorer
-    from ..sources.base import Source
     from ..sources.tables import SourceTable
 
-SETTLING_SECONDS = 0.5
-"""Left out at the start of a live capture: devices click when they are opened."""
-PATIENCE_SECONDS = 10.0
-"""For how much longer than the capture itself a device may take before it counts as hanging."""
 SPEED_SECONDS = 0.3
 HEADROOM = 2.0
 """How much faster than real time scoring should be for all sources together."""
@@ -117,22 +108,18 @@ def check_events(events: EventsTable, report: Report) -> None:
     nearest = next(parent for parent in events.path.absolute().parents if parent.exists())
     target = events.path if events.path.exists() else nearest
     if events.path.is_dir() or not nearest.is_dir() or not os.access(target, os.W_OK):
-        report.add(
-            "FAIL",
-            "events",
-            f"{events.path} cannot be written. Give this user the right to write {target}, or name another file.",
-            exit_code=EXIT_CONFIG,
-        )
+        text = f"{events.path} cannot be written. Give this user the right to write {target}, or name another file."
+        report.add("FAIL", "events", text, exit_code=EXIT_CONFIG)
     else:
         report.add("ok", "events", f"{events.path} can be written")
 
 
 def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Scorer | None:
     """Report on model, decision, golden windows, provider and speed; None if the model cannot score."""
-    from ..scorer import Scorer
+    from ..loaded_model import open_model
 
     try:
-        scorer = Scorer(model.path, provider=model.provider)
+        scorer, signed = open_model(model, config.state.directory)
         metadata = scorer.metadata
         report.add(
             "ok",
@@ -141,6 +128,8 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
             f"{metadata.sample_rate_hz:g} Hz, a window of {metadata.window_seconds:g} s every "
             f"{metadata.window_hop_seconds:g} s",
         )
+        if signed is not None:
+            report.add("ok", "signature", signed.in_words)
         if scorer.unknown_fields:
             report.add("warning", "model", f"fields unknown to this version: {', '.join(scorer.unknown_fields)}")
         report.add("ok", "provider", f"{scorer.provider}, asked for {model.provider}")
@@ -221,13 +210,13 @@ def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Rep
         if table.kind == "stdin":
             report.add("ok", table.name, "standard input is not read by check")
             return False
-        capture = TrialCapture(source, seconds)
+        capture = trial_capture.TrialCapture(source, seconds)
         if not capture.wait():
             report.add(
                 "FAIL",
                 table.name,
                 f"the device hangs: it gave {capture.captured_seconds:.1f} s of samples in "
-                f"{seconds + PATIENCE_SECONDS:g} s. Unplug it and plug it in again.",
+                f"{seconds + trial_capture.PATIENCE_SECONDS:g} s. Unplug it and plug it in again.",
                 exit_code=EXIT_UNAVAILABLE,
             )
             return True
@@ -241,59 +230,14 @@ def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Rep
     heard = f"{seconds_heard:.1f} s at {metadata.sample_rate_hz:g} Hz from {table.description}"
     if capture.overflowed:
         report.add("warning", table.name, f"{heard}, with samples lost: is this machine too busy?")
+    elif capture.lost:
+        report.add(
+            "warning",
+            table.name,
+            f"{heard}, with {capture.lost} rows missing in between. Set max_gap_seconds above the time between two.",
+        )
     else:
         report.add("ok", table.name, heard)
     for finding in compare_capture(samples, metadata):
         report.add(finding.verdict, f"{table.name}, {finding.subject}", finding.text)
     return False
-
-
-class TrialCapture:
-    """Reads a source for some seconds in a thread of its own, since a dead device may hold its reader for ever."""
-
-    def __init__(self, source: Source, seconds: float) -> None:
-        self.overflowed = False
-        self.captured_seconds = 0.0
-        self._source = source
-        self._seconds = seconds
-        self._blocks: list[NDArray[np.float32]] = []
-        self._error: DasvddError | None = None
-        self._thread = threading.Thread(target=self._read, name="check", daemon=True)
-        self._thread.start()
-
-    def wait(self) -> bool:
-        """Wait for the end of the capture; False if it does not come."""
-        self._thread.join(self._seconds + PATIENCE_SECONDS)
-        return not self._thread.is_alive()
-
-    def samples(self) -> NDArray[np.float32]:
-        """What was captured, [samples, channels]. Raises the fault that ended the capture."""
-        import numpy as np
-
-        if self._error is not None:
-            raise self._error
-        if not self._blocks:
-            raise DasvddError("no samples arrived. Is the device muted, in use, or the file empty?")
-        settled = np.concatenate(self._blocks)
-        wanted = round(self._seconds * self._source.sample_rate_hz)
-        return settled[-wanted:] if self._source.live else settled[:wanted]
-
-    def _read(self) -> None:
-        wanted_seconds = self._seconds + (SETTLING_SECONDS if self._source.live else 0.0)
-        deadline = time.monotonic() + self._seconds + PATIENCE_SECONDS / 2
-        try:
-            self._source.open()
-            while self.captured_seconds < wanted_seconds and time.monotonic() < deadline:
-                block = self._source.read()
-                if block is None:
-                    break
-                self.overflowed = self.overflowed or block.overflowed
-                if len(block.samples):
-                    self._blocks.append(block.samples)
-                    self.captured_seconds += len(block.samples) / self._source.sample_rate_hz
-        except DasvddError as error:
-            self._error = error
-        except Exception as error:  # whatever a device's library raises
-            self._error = Unavailable(f"{type(error).__name__}: {error}")
-        finally:
-            self._source.close()

@@ -25,6 +25,11 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
     ("threshold", "The threshold in force.", lambda s: s.threshold),
     ("alarm_open", "1 while an alarm lasts or waits for an acknowledgement.", lambda s: s.in_alarm),
     ("alarms_latched", "Alarms whose scores cleared and that nobody acknowledged.", lambda s: s.latched_alarms),
+    (
+        "drifting",
+        "1 where the last whole day of running drifted.",
+        lambda s: None if s.drift is None else s.drift.drifting,
+    ),
     ("muted", "1 while nobody is to be called.", lambda s: s.muted),
     ("level_dbfs", "Level over the newest second, dB of a full-scale sine.", lambda s: s.level_dbfs),
     ("waiting_seconds", "For how long the open source has given nothing.", lambda s: s.waiting_seconds),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 from ..snapshot import Standing
@@ -101,7 +103,12 @@ class Delivery:
                 self._recovered()
             if not rows:
                 return
-            self._publisher.deliver(rows, delivered=self._delivered, refused=self._refused)
+            whole = list(takewhile(_is_whole, rows))
+            if whole:
+                self._publisher.deliver(whole, delivered=self._delivered, refused=self._refused)
+            else:
+                log.error("%s: an event in the outbox is damaged and given up", self._publisher.name)
+                self._refused(rows[0])
 
     def _delivered(self, row: Row) -> None:
         self._outbox.acknowledge(self._publisher.name, row.id)
@@ -129,6 +136,15 @@ class Delivery:
         wait_seconds = self._retry_seconds * random.uniform(0.8, 1.2)
         self._retry_seconds = min(2 * self._retry_seconds, LONGEST_RETRY_SECONDS)
         return wait_seconds
+
+
+def _is_whole(row: Row) -> bool:
+    """The row holds an event, as it was written. The disk may have damaged it."""
+    try:
+        event = json.loads(row.line)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and all(isinstance(event.get(key), str) for key in ("event", "id"))
 
 
 class DeliveredOutbox:

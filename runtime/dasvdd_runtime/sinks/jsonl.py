@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -74,7 +75,8 @@ class StreamSink:
 class RotatingFile:
     """Lines appended to `path`, which becomes path.1, path.2, ... `path.keep` before it would exceed `max_bytes`.
 
-    A full disk loses lines, says so once, and is tried again with the next line. Raises OSError on creation only.
+    A full disk loses lines, says so once, and is tried again with the next line. Raises OSError on creation only, and
+    not for a full disk.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, keep: int) -> None:
@@ -82,9 +84,15 @@ class RotatingFile:
         self._max_bytes = max_bytes
         self._keep = keep
         self._lost_lines = 0
+        self._in_trouble = False
         self._file_descriptor = -1
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._open()
+        try:
+            self._open()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._lose(error)
 
     def write(self, line: str, *, durable: bool) -> None:
         """Append `line`; with `durable`, put it on the disk itself."""
@@ -99,12 +107,11 @@ class RotatingFile:
                 os.fsync(self._file_descriptor)
         except OSError as error:
             self._lost_lines += 1
-            if self._lost_lines == 1:
-                log.error("%s: %s; events are lost until there is room", self._path, error.strerror)
+            self._lose(error)
             return
-        if self._lost_lines:
+        if self._in_trouble:
             log.warning("%s: written to again; %d events were lost", self._path, self._lost_lines)
-            self._lost_lines = 0
+        self._lost_lines, self._in_trouble = 0, False
 
     def close(self) -> None:
         """Put everything on the disk and close the file."""
@@ -115,6 +122,11 @@ class RotatingFile:
                 log.error("%s: %s", self._path, error.strerror)
             os.close(self._file_descriptor)
             self._file_descriptor = -1
+
+    def _lose(self, error: OSError) -> None:
+        if not self._in_trouble:
+            log.error("%s: %s; events are lost until there is room", self._path, error.strerror)
+        self._in_trouble = True
 
     def _open(self) -> None:
         self._file_descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

@@ -17,6 +17,12 @@ TABLES = (
        lost_scores INTEGER NOT NULL, refused INTEGER NOT NULL)""",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+STRANGE = (
+    f"SELECT count(*) FROM event WHERE id > {1 << 62} OR typeof(line) != 'blob' OR typeof(durable) != 'integer'",
+    f"""SELECT count(*) FROM receiver WHERE typeof(name) != 'text' OR cursor > {1 << 62} OR typeof(cursor) != 'integer'
+       OR typeof(lost_events) != 'integer' OR typeof(lost_scores) != 'integer' OR typeof(refused) != 'integer'""",
+)
+"""How many rows hold what only damage can have put there."""
 UPSERT = """INSERT INTO receiver VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor,
             lost_events = excluded.lost_events, lost_scores = excluded.lost_scores, refused = excluded.refused"""
 LOCK_SECONDS = 2.0
@@ -103,8 +109,12 @@ class OutboxStore:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._db = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+        self._db.text_factory = lambda text: text.decode(errors="replace")
         try:
             self._open()
+        except UnicodeDecodeError as error:  # SQLite's own message names something that is damaged
+            self._db.close()
+            raise sqlite3.DatabaseError(f"damaged schema: {error.object!r}") from error
         except BaseException:
             self._db.close()
             raise
@@ -123,6 +133,8 @@ class OutboxStore:
             with self._transaction():
                 for statement in TABLES:
                     self._db.execute(statement)
+        if self._number(f"SELECT {' + '.join(f'({query})' for query in STRANGE)}"):
+            raise sqlite3.DatabaseError("values of a type that was never written")
         self.rows = self._number("SELECT count(*) FROM event")
         self.bytes = self._number("SELECT coalesce(sum(length(line)), 0) FROM event")
 

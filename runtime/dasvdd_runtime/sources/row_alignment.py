@@ -4,10 +4,11 @@ Policy. A missing value is filled for `max_gap_seconds` at most; beyond that not
 value the row is lost (`Block.lost`), so that no window spans it, and where only some have none those are NaN, which no
 model judges. The default, 2.5 rows of the model, fills one missing row and makes two a gap.
 
-`fill = "hold"`, the default, repeats the last value, as a polled or slow process value is meant. Rows that come at the
-model's rate pass as they are, each once, in spite of up to half a row of jitter, as they did in training. `"linear"`
-draws a straight line between the two neighbours: for a signal that was sampled at another rate or irregularly, whose
-times can be relied on. It needs a value on both sides.
+`fill = "hold"`, the default, repeats the last value, as a polled or slow process value is meant. A row that comes about
+when the next is due is the next: rows at the model's rate pass as they are, as they did in training, in spite of jitter
+up to half a row; where the clocks drift apart, one is repeated or left out for each row of drift. `"linear"` draws a
+straight line between the two neighbours: for a signal that was sampled at another rate or irregularly, whose times can
+be relied on. It needs a value on both sides.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from .base import Block
 Fill = Literal["hold", "linear"]
 
 DEFAULT_GAP_ROWS = 2.5
+"""One missing row is filled, two are a gap."""
+SLIP_ROWS = 0.75
+"""How far from when it is due the next row may come. Above one half, so that jitter about a half makes few slips."""
 SET_BACK_SECONDS = 5.0
 """A row further back than this comes from a clock that was set, not from a row that was overtaken."""
 SET_FORWARD_SECONDS = 7 * 86_400.0
@@ -67,23 +71,23 @@ class RowAligner:
         return [channel for channel, places in enumerate(self._places) if not places]
 
     def add(self, seconds: float, values: Sequence[float], *, channels: Sequence[int] | None = None) -> None:
-        """A row at `seconds`: the values of `channels`, by default of all. What is not finite stays so, as NaN."""
+        """A row at `seconds`: the values of `channels` (one at least), by default of all. What is not finite is NaN."""
         if not math.isfinite(seconds):
             self.late += 1
             return
         self._look_at_axis(seconds)
         place = self._place(seconds)
-        values, self._spoiled = [math.nan] * len(values) if self._spoiled else values, False
-        newest = [
-            self._add_value(place, value, channel)
+        newer = [
+            self._add_value(place, math.nan if self._spoiled else value, channel)
             for value, channel in zip(values, range(self._channels) if channels is None else channels, strict=True)
         ]
-        if newest and min(newest) <= 0:
-            self.duplicates += min(newest) == 0
-            self.late += min(newest) < 0
+        if min(newer) <= 0:
+            self.duplicates += min(newer) == 0
+            self.late += min(newer) < 0
+        self._spoiled = self._spoiled and max(newer) <= 0
         self._newest_seconds = max(self._newest_seconds, seconds)
-        if self._next is None and (not self.unheard or place - self._place(self._origin_seconds) > self._max_gap):
-            self._next = math.ceil(place)
+        if self._next is None and (not self.unheard or place > self._max_gap):
+            self._next = math.ceil(max(places[-1] for places in self._places if places))
 
     def spoil(self) -> None:
         """Something came that can be neither read nor placed in time: the next row is NaN in its stead."""
@@ -96,9 +100,10 @@ class RowAligner:
         """
         if self._next is None:
             return []
-        newest = self._place(self._newest_seconds)
-        known = min(max(places[-1] if places else -math.inf, newest - self._max_gap) for places in self._places)
-        end = math.floor(known) + 1
+        given_up = self._place(self._newest_seconds) - self._max_gap
+        known = min(max(places[-1] if places else -math.inf, given_up) for places in self._places)
+        # With "hold" a later value may still be for the same row.
+        end = math.floor(known) + (0 if self._hold else 1)
         if end <= self._next:
             return []
         blocks: list[Block] = []
@@ -122,24 +127,30 @@ class RowAligner:
 
     def _begin(self, seconds: float) -> None:
         self._origin_seconds = self._newest_seconds = seconds
+        self._newest = [-math.inf] * self._channels
+        """Where the newest value of each channel lies."""
         self._places: list[list[float]] = [[] for _ in range(self._channels)]
+        """Where the values count that may still be needed: with "hold" the rows that they are."""
         self._values: list[list[float]] = [[] for _ in range(self._channels)]
         self._next = None
 
     def _place(self, seconds: float) -> float:
-        """Where `seconds` lies among the rows that are given, which are whole numbers.
-
-        With "hold" rows are given half a row later than they come, so that jitter makes no row twice and none lost.
-        """
-        return (seconds - self._origin_seconds) * self._rate_hz - (0.5 if self._hold else 0.0)
+        """Where `seconds` lies among the rows that are given, which are whole numbers from 0."""
+        return (seconds - self._origin_seconds) * self._rate_hz
 
     def _add_value(self, place: float, value: float, channel: int) -> float:
         """Keep one value; returns by how much it is newer than the one before, above 0 where it is kept."""
-        places = self._places[channel]
-        newer = place - places[-1] if places else math.inf
+        newer = place - self._newest[channel]
         if newer > 0:
-            places.append(place)
-            self._values[channel].append(value if math.isfinite(value) else math.nan)
+            self._newest[channel] = place
+            places, values = self._places[channel], self._values[channel]
+            value = value if math.isfinite(value) else math.nan
+            at = _row_of(place, places) if self._hold else place
+            if places and at == places[-1]:  # the last value of a row counts, but none that is not finite is forgotten
+                values[-1] = math.nan if math.isnan(values[-1]) else value
+            else:
+                places.append(at)
+                values.append(value)
         return newer
 
     def _lose(self, rows: int) -> None:
@@ -193,3 +204,11 @@ class RowAligner:
             needed = int(np.searchsorted(places, self._next, side="right")) - 1
             if needed > 0:
                 del places[:needed], values[:needed]
+
+
+def _row_of(place: float, rows: list[float]) -> float:
+    """Which row a value at `place` is, after those that were `rows`."""
+    if not rows:
+        return float(round(place))
+    due = rows[-1] + 1
+    return due if abs(place - due) < SLIP_ROWS else max(rows[-1], float(round(place)))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .base import Source
-from .row_tables import CsvTailTable, MqttTopicsTable, RowsTable, SerialTable
+from .row_tables import CsvTailTable, ModbusTable, MqttTopicsTable, OpcUaTable, PolledTable, RowsTable, SerialTable
+
+if TYPE_CHECKING:
+    from .polled import PolledDevice
 
 
 def row_source_at(table: RowsTable, *, sample_rate_hz: float, channel_names: list[str]) -> Source:
@@ -16,7 +21,23 @@ def row_source_at(table: RowsTable, *, sample_rate_hz: float, channel_names: lis
         from .serial_port import SerialSource
 
         return SerialSource(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+    if isinstance(table, PolledTable):
+        from .polled import PolledSource
+
+        device = _device(table, channel_names)
+        return PolledSource(device, table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
     assert isinstance(table, CsvTailTable)
     from .csv_tail import CsvTailSource
 
     return CsvTailSource(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+
+
+def _device(table: PolledTable, channel_names: list[str]) -> PolledDevice:
+    if isinstance(table, ModbusTable):
+        from .modbus import ModbusDevice
+
+        return ModbusDevice(table, channel_names)
+    assert isinstance(table, OpcUaTable)
+    from .opcua import OpcUaDevice
+
+    return OpcUaDevice(table, channel_names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ class SerialSource:
         try:
             self._port = Serial(self._table.port, self._table.baud, timeout=WAIT_SECONDS, exclusive=True)
             self._port.reset_input_buffer()
-        except (SerialException, OSError, ValueError) as error:
+        except (SerialException, OSError, ValueError, termios.error) as error:
             raise SourceLost(f"{self._table.port} cannot be opened: {_why(error)}") from error
         self._pending, self._in_cut_line = b"", True
         self._rate_watch.reopened()

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ..secret import Secret
 from .base_tables import BaseSourceTable
-from .row_tables import CsvTailTable, MqttTopicsTable, SerialTable
+from .row_tables import CsvTailTable, IioTable, ModbusTable, MqttTopicsTable, OpcUaTable, SerialTable
 
 
 class MicrophoneTable(BaseSourceTable):
@@ -137,6 +137,16 @@ class RtspTable(BaseSourceTable):
 
 
 SourceTable = Annotated[
-    MicrophoneTable | FileTable | StdinTable | CommandTable | RtspTable | CsvTailTable | MqttTopicsTable | SerialTable,
+    MicrophoneTable
+    | FileTable
+    | StdinTable
+    | CommandTable
+    | RtspTable
+    | CsvTailTable
+    | MqttTopicsTable
+    | SerialTable
+    | ModbusTable
+    | OpcUaTable
+    | IioTable,
     Field(discriminator="kind"),
 ]

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 POWER_FLOOR = 1e-12
 """Lowest power of audio before the logarithm, relative to a full-scale sine: -120 dB."""
 
+MOST_BANDS = 2**16
+"""Features of one frame, over all channels."""
+
 
 class FrontEnd(Protocol):
     """What every front end offers beside `forward`."""
@@ -111,21 +114,29 @@ class FramedFrontEnd(nn.Module):
         return dict(self._settings)
 
     def name_bands(self, names: list[str]) -> None:
-        """Set `bands` and `band_names` from the `names` of one channel's features."""
+        """Set `bands` and `band_names` from the `names` of one channel's features.
+
+        Raises ConfigError where that makes more than MOST_BANDS.
+        """
+        if len(names) * self.selected > MOST_BANDS:
+            raise ConfigError(
+                f"{len(names)} features of each of {self.selected} channels, and at most {MOST_BANDS} fit in all. "
+                "Use shorter frames, fewer bands, or front_end.channel."
+            )
         self.band_names = (
             [f"{channel} {name}" for channel in self._selected_names for name in names] if self.selected > 1 else names
         )
         self.bands = len(self.band_names)
 
+    def signals_of(self, window: Tensor) -> Tensor:
+        """Samples [batch * selected, samples] of the selected channels of `window`, laid out as the input."""
+        by_channel = window if self.kind == "audio" else window.transpose(1, 2)
+        selected = by_channel if self.keeps_channels else torch.matmul(cast(Tensor, self.mix), by_channel)
+        return selected.reshape(-1, by_channel.shape[2])
+
     def frames_of(self, window: Tensor) -> Tensor:
         """Frames [batch * selected, frames, frame_samples] of `window`, laid out as the input."""
-        hop = self.frame_hop_samples
-        by_channel = window if self.kind == "audio" else window.transpose(1, 2)
-        chunk_count = by_channel.shape[2] // hop
-        frame_count = chunk_count - self.frame_samples // hop + 1
-        selected = by_channel if self.keeps_channels else torch.matmul(cast(Tensor, self.mix), by_channel)
-        chunks = selected.reshape(-1, chunk_count, hop)
-        return torch.cat([chunks[:, i : i + frame_count] for i in range(self.frame_samples // hop)], dim=2)
+        return overlapping_pieces(self.signals_of(window), self.frame_samples, self.frame_hop_samples)
 
     def side_by_side(self, features: Tensor) -> Tensor:
         """Features [batch * selected, frames, n] of single channels as frames [batch, frames, selected * n]."""
@@ -139,6 +150,16 @@ class FramedFrontEnd(nn.Module):
 def audio_channel_names(channels: int) -> list[str]:
     """Names of `channels` audio channels in a band's name, counted from 0."""
     return [f"channel {i}" for i in range(channels)]
+
+
+def overlapping_pieces(samples: Tensor, length: int, hop: int) -> Tensor:
+    """Pieces [n, pieces, length] of `samples` [n, samples], one every `hop` samples, which divides both lengths."""
+    chunk_count = samples.shape[1] // hop
+    chunks = samples.reshape(-1, chunk_count, hop)
+    if length == hop:
+        return chunks
+    piece_count = chunk_count - length // hop + 1
+    return torch.cat([chunks[:, i : i + piece_count] for i in range(length // hop)], dim=2)
 
 
 def without_mean(frames: Tensor) -> Tensor:

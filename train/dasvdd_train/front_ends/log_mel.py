@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .base import POWER_FLOOR, FramedFrontEnd, audio_channel_names
-from .dft import hann_dft_basis
+from .dft import periodic_hann
+from .folded_dft import FoldedDft
 from .mel import mel_filters
 
 
@@ -50,12 +52,13 @@ class LogMel(FramedFrontEnd):
         )
         filters, centers_hz = mel_filters(sample_rate_hz=sample_rate_hz, n_fft=n_fft, mel_bands=mel_bands)
         self.name_bands([f"{hz:.0f} Hz" for hz in centers_hz])
-        self.register_buffer("basis", torch.from_numpy(hann_dft_basis(n_fft)), persistent=False)
-        self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
+        hann = periodic_hann(n_fft)
+        used = np.flatnonzero(filters.any(axis=1))
+        of_full_scale = np.full(len(used), 2 / hann.sum())  # a full-scale sine at a bin's center has the power 1
+        self.dft = FoldedDft(hann, hop_samples=frame_hop_samples, bins=used, scale=of_full_scale)
+        self.register_buffer("filters", torch.from_numpy(filters[self.dft.bins]), persistent=False)
 
     def forward(self, window: Tensor) -> Tensor:
         """Frames [batch, frames, bands] in dB of `window` [batch, channels, samples]."""
-        spectrum = torch.matmul(self.frames_of(window), cast(Tensor, self.basis))
-        real, imaginary = torch.split(spectrum, self.frame_samples // 2 + 1, dim=2)
-        power = torch.matmul(real * real + imaginary * imaginary, cast(Tensor, self.filters))
+        power = torch.matmul(self.dft(self.signals_of(window)), cast(Tensor, self.filters))
         return self.side_by_side(10 * torch.log10(power.clamp_min(POWER_FLOOR)))

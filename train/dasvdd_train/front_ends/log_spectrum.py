@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import FramedFrontEnd, without_mean
-from .dft import hann_dft_bins
+from .dft import periodic_hann
+from .folded_dft import FoldedDft
 
 
 def band_averages(bins: int, bands: int) -> NDArray[np.float32]:
@@ -31,6 +32,12 @@ def band_averages(bins: int, bands: int) -> NDArray[np.float32]:
     overlap = np.minimum(low + 1, edges[1:]) - np.maximum(low, edges[:-1])
     result: NDArray[np.float32] = (np.maximum(0, overlap) * bands / bins).astype(np.float32)
     return result
+
+
+def odd_and_even_in_turn(power: Tensor) -> Tensor:
+    """Bins [n, frames, 2 m], first m odd ones and then m even ones, in ascending order."""
+    by_parity = power.reshape(power.shape[0], power.shape[1], 2, power.shape[2] // 2)
+    return by_parity.transpose(2, 3).reshape(power.shape)
 
 
 class LogSpectrum(FramedFrontEnd):
@@ -85,25 +92,29 @@ class LogSpectrum(FramedFrontEnd):
         bins = n_fft // 2
         power_scale = np.full(bins, 1.0 if kind == "audio" else 0.5)  # of the amplitude squared, or of its rms squared
         power_scale[-1] /= 2  # half the sample rate stands once in a two-sided spectrum, every other bin twice
-        basis = hann_dft_bins(n_fft, 1, bins) * np.sqrt(np.tile(power_scale, 2)).astype(np.float32)
+        hann = periodic_hann(n_fft)
         self.bins = bins
+        spare = bins % 2  # one more bin, of no power, where it takes one to have as many even ones as odd ones
+        scale = np.pad(np.sqrt(power_scale) * 2 / hann.sum(), (0, spare))
+        self.dft = FoldedDft(hann, hop_samples=n_fft, bins=np.arange(1, bins + spare + 1), scale=scale)
         self.averages_bands = spectrum_bands > 0
         if self.averages_bands:
-            self.register_buffer("averages", torch.from_numpy(band_averages(bins, spectrum_bands)), persistent=False)
+            averages = np.pad(band_averages(bins, spectrum_bands), ((0, spare), (0, 0)))[self.dft.bins - 1]
+            self.register_buffer("averages", torch.from_numpy(averages), persistent=False)
         width = bins / (spectrum_bands or bins)
         centers_hz = (0.5 + (np.arange(spectrum_bands or bins) + 0.5) * width) * sample_rate_hz / n_fft
         self.name_bands([f"{hz:.4g} Hz" for hz in centers_hz])
         floor = 10 ** (np.asarray(floor_db, np.float64) / 10)
-        self.register_buffer("basis", torch.from_numpy(basis.astype(np.float32)), persistent=False)
         self.register_buffer("floor", torch.from_numpy(floor.astype(np.float32)).reshape(1, -1, 1, 1), persistent=False)
 
     def forward(self, window: Tensor) -> Tensor:
         """Frames [batch, frames, bands] in dB of `window`."""
-        spectrum = torch.matmul(without_mean(self.frames_of(window)), cast(Tensor, self.basis))
-        real, imaginary = torch.split(spectrum, self.bins, dim=2)
-        power = real * real + imaginary * imaginary
+        frames = self.frames_of(window)
+        power = self.dft(without_mean(frames).reshape(frames.shape[0], -1))
         if self.averages_bands:
             power = torch.matmul(power, cast(Tensor, self.averages))
+        else:
+            power = odd_and_even_in_turn(power)[:, :, : self.bins]
         by_channel = power.reshape(-1, self.selected, power.shape[1], power.shape[2])
         level_db = 10 * torch.log10(torch.maximum(by_channel, cast(Tensor, self.floor)))
         return self.side_by_side(level_db.reshape(-1, power.shape[1], power.shape[2]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 import soxr
+from dasvdd_runtime.contract import UNIT_NOT_STATED
 from dasvdd_runtime.recording_types import used_channels
 from numpy.typing import NDArray
 
@@ -142,7 +143,7 @@ def _draw_channels(
         low, high = float(column.min()), float(column.max())
         scaled = (column - low) / (high - low) if high > low else np.full(len(column), 0.5)
         axes.plot(time[::step], 0.8 * scaled[::step] - row, linewidth=1, color=f"C{row}")
-        unit = f" {units[place]}" if units[place] != "unit not stated" else ""
+        unit = f" {units[place]}" if units[place] != UNIT_NOT_STATED else ""
         labels.append(f"{shortened(channel_names[place])}\n{low:.3g} to {high:.3g}{unit}")
     axes.set_yticks(0.4 - np.arange(len(places)), labels, fontsize=8)
     axes.set_xlim(time[0], max(time[-1], time[0] + 1e-9))

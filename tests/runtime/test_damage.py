@@ -1,0 +1,239 @@
+"""What a bad or a full disk makes of the monitor's files: a stated reaction to each, and monitoring goes on."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dasvdd_runtime.alarm_desk import AlarmDesk
+from dasvdd_runtime.mutes import Mute
+from dasvdd_runtime.sinks.delivery import DeliveredOutbox
+from dasvdd_runtime.sinks.outbox import Outbox
+from dasvdd_runtime.sinks.outbox_store import Row
+from dasvdd_runtime.state_store import StateStore
+from monitor_child import MonitorChild
+
+DAMAGES = 100
+
+
+def damaged(data: bytes, seeded: random.Random) -> bytes:
+    """`data` with some bytes changed, or cut short."""
+    changed = bytearray(data)
+    for _ in range(seeded.choice([1, 3, 20])):
+        changed[seeded.randrange(len(data))] = seeded.randrange(256)
+    return bytes(changed[: seeded.randrange(len(data))] if seeded.random() < 0.1 else changed)
+
+
+def raised(number: int) -> dict[str, Any]:
+    """An alarm, as a pipeline tells of it."""
+    return {
+        "event": "alarm_raised",
+        "source": f"pump{number % 3}",
+        "stream_seconds": float(number),
+        "start_seconds": float(number),
+        "smoothed_score": 1.0,
+        "threshold": 0.5,
+        "model_fingerprint": "f" * 64,
+    }
+
+
+def cleared(number: int) -> dict[str, Any]:
+    """The end of `raised(number)`."""
+    more = {"event": "alarm_cleared", "peak_seconds": float(number), "peak_score": 2.0}
+    return raised(number) | more
+
+
+def alarm_ids(folder: Path) -> set[str]:
+    database = sqlite3.connect(folder / "state.db")
+    found = {id for (id,) in database.execute("SELECT id FROM alarms")}
+    database.close()
+    return found
+
+
+def test_no_damage_of_state_db_stops_the_desk(tmp_path: Path) -> None:
+    """Whatever bytes of it change, the desk begins, and the next alarm is kept, in the old file or in a new one."""
+    desk = AlarmDesk(tmp_path / "good", latch=True)
+    desk.begin()
+    for number in range(30):
+        desk.mark(raised(number))
+        desk.mark(cleared(number))
+    store = StateStore.open_existing(tmp_path / "good")
+    store.mute_all([Mute(f"id{i}", f"pump{i}", time.time() + 3600, 3600.0, "oiling") for i in range(2)])
+    store.judge([alarm.id for alarm in store.alarms()[:5]], "real", "a note")
+    store.close()
+    desk.close()
+    good, seeded = (tmp_path / "good" / "state.db").read_bytes(), random.Random(0)
+    put_aside = 0
+    for number in range(DAMAGES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "state.db").write_bytes(damaged(good, seeded))
+        desk = AlarmDesk(folder, latch=True)
+        desk.begin()
+        alarm = desk.mark(raised(0))["alarm"]
+        desk.mark(cleared(0))
+        desk.close()
+        assert alarm in alarm_ids(folder)
+        put_aside += any(folder.glob("state.db.damaged-*"))
+    assert 0 < put_aside < DAMAGES
+
+
+def event_line() -> str:
+    return json.dumps({"event": "summary", "id": str(uuid.uuid4()), "source": "pump"})
+
+
+def open_outbox(folder: Path) -> Outbox:
+    return Outbox(folder, {"mqtt": True}, max_events=1000, max_bytes=1_000_000)
+
+
+def test_no_damage_of_outbox_db_stops_delivery(tmp_path: Path) -> None:
+    """Whatever bytes of it change, it opens, and what comes next can be read by its receiver."""
+    outbox = open_outbox(tmp_path / "good")
+    for number in range(100):
+        outbox.write(event_line(), durable=number % 3 > 0)
+    outbox.acknowledge("mqtt", outbox.read("mqtt", most=10)[-1].id)
+    outbox.close()
+    good, seeded = (tmp_path / "good" / "outbox.db").read_bytes(), random.Random(0)
+    for number in range(DAMAGES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "outbox.db").write_bytes(damaged(good, seeded))
+        outbox, line = open_outbox(folder), event_line()
+        outbox.write(line, durable=True)
+        rows = outbox.read("mqtt", most=1000)
+        assert rows[-1].line == line or any("outbox_reset" in row.line for row in rows)
+        outbox.acknowledge("mqtt", rows[-1].id)
+        outbox.close()
+
+
+class Collecting:
+    """A receiver that takes everything, and like the real ones cannot read what is no event."""
+
+    name, batch = "collecting", 10
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def connect(self) -> None:
+        pass
+
+    def deliver(self, rows: Sequence[Row], *, delivered: Callable[[Row], None], refused: Callable[[Row], None]) -> None:
+        for row in rows:
+            self.ids.append(json.loads(row.line)["id"])
+            delivered(row)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"event": "summary"}', '{"event": 1, "id": "x"}', ""])
+def test_a_damaged_event_holds_up_no_other(tmp_path: Path, line: str) -> None:
+    """A line in the outbox that is no event any more is given up and counted; those around it arrive."""
+    outbox, receiver = Outbox(tmp_path, {"collecting": False}, max_events=100, max_bytes=100_000), Collecting()
+    lines = [event_line() for _ in range(3)]
+    for written in (lines[0], line, lines[1], line, lines[2]):
+        outbox.write(written, durable=True)
+    sink = DeliveredOutbox(outbox, [receiver])
+    end = time.monotonic() + 10
+    while len(receiver.ids) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert receiver.ids == [json.loads(written)["id"] for written in lines]
+    assert sink.standings()["collecting"].lost["refused"] == 2
+    sink.close()
+
+
+def test_a_monitor_whose_files_are_all_damaged_watches(tiny_model: Any, tmp_path: Path) -> None:
+    """Garbage for state.db and outbox.db and half a line in the event file: all are said, and an alarm is written."""
+    tiny_model(threshold=0.02)
+    (tmp_path / "state.db").write_bytes(b"no database" * 500)
+    (tmp_path / "outbox.db").write_bytes(b"none either" * 500)
+    (tmp_path / "events.jsonl").write_text('{"event": "summary", "id": "1"}\n{"event": "sum')
+    (tmp_path / "monitor.toml").write_text(
+        '[model]\npath = "model.onnx"\n[[source]]\nname = "m"\nkind = "stdin"\nformat = "s16le"\n'
+        '[events]\npath = "events.jsonl"\n[state]\ndirectory = "."\n[webhook]\nurl = "http://127.0.0.1:1/"\n'
+    )
+    child = MonitorChild(tmp_path / "monitor.toml")
+    child.wait_for("started")
+    child.feed(np.random.default_rng(0).uniform(-0.5, 0.5, (64000, 1)).astype(np.float32))
+    alarm = child.wait_for("alarm_raised")["id"]
+    assert child.stop() == 0
+    assert child.of_kind("state_lost")
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert lines[1] == '{"event": "sum'
+    assert alarm in [json.loads(line)["id"] for line in [lines[0], *lines[2:]]]
+    assert alarm in alarm_ids(tmp_path)
+    assert len(list(tmp_path.glob("*.db.damaged-*"))) == 2
+    log = b"".join(child.errors).decode()
+    assert "outbox.db is damaged" in log and "state.db cannot be used" in log and "Traceback" not in log
+
+
+@pytest.mark.parametrize("when", ["later", "start"])
+def test_a_full_disk_under_everything_at_once_costs_no_alarm(tiny_model: Any, tmp_path: Path, when: str) -> None:
+    """With no room for event file, outbox and state, it starts and watches on, and stores alarms once there is room."""
+    mount = ["unshare", "--mount", "--map-root-user"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", disk]).returncode:
+        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
+    tiny_model(threshold=0.02)
+    shell = 'mount -t tmpfs -o size=1m tmpfs "$1" && exec "$2" "$3" "$1" "$4"'
+    driver = Path(__file__).parents[1] / "data" / "full_disk.py"
+    command = [*mount, "sh", "-c", shell, "sh", disk, sys.executable, driver, when]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    log = found["log"]
+    assert found["code"] == 0 and "Traceback" not in log
+    assert set(found["raised"]) <= set(found["in_state"]), log
+    assert set(found["told"]) <= set(found["in_outbox"]), log
+    assert found["latched"] == ([found["raised"][0]] if when == "start" else []), "an alarm of the run before"
+    lost = set(found["raised"]) - set(found["readable"])
+    assert lost <= set(found["during"]), "only what came while the disk was full may be missing in the event file"
+    assert found["readable"].count("") <= 1 and len(set(found["readable"])) == len(found["readable"])
+    for file in ("events.jsonl", "outbox.db", "state.db"):
+        assert sum(file in line for line in log.splitlines()) == 2, f"said once, and that it was over: {log}"
+
+
+NO_INODE = """
+import logging, sys
+from pathlib import Path
+from dasvdd_runtime.sinks.jsonl import RotatingFile
+logging.basicConfig(stream=sys.stdout, format="LOG %(message)s")
+folder, made = Path(sys.argv[1]), []
+try:
+    while True:
+        made.append(folder / f"ballast{len(made)}")
+        made[-1].touch()
+except OSError: pass
+sink = RotatingFile(folder / "events.jsonl", max_bytes=10_000, keep=1)
+sink.write("lost", durable=True)
+made[0].unlink()
+sink.write("kept", durable=True)
+sink.close()
+print((folder / "events.jsonl").read_text())
+"""
+
+
+def test_an_event_file_that_a_full_disk_keeps_from_being_made_is_made_later(tmp_path: Path) -> None:
+    """No room even for a name: that is said, and no reason not to watch; the file is there once there is room."""
+    mount = ["unshare", "--mount", "--map-root-user"]
+    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", tmp_path]).returncode:
+        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
+    shell = 'mount -t tmpfs -o nr_inodes=20 tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    command = [*mount, "sh", "-c", shell, "sh", tmp_path, sys.executable, NO_INODE]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    first, second, *written = run.stdout.split("\n")
+    assert "No space" in first and "1 events were lost" in second
+    assert written[0] == "kept"
