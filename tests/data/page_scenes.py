@@ -218,7 +218,9 @@ def served(
     )
     guard = Guard(HttpTable(listen="127.0.0.1:9464", token_file=token).token)
     actions = make_actions(board, guard, lambda: [source.name for source in now()])
-    server = Server(("127.0.0.1", port), make_people_pages(Status(observed, history, board), guard), actions)
+    server = Server(
+        ("127.0.0.1", port), make_people_pages(Status(observed, history, board, machine="pump-box"), guard), actions
+    )
     history.start()
     server.start()
     try:

@@ -212,7 +212,7 @@ def test_everybody_can_read_it(browser: Chromium, tmp_path: Path, scene: scenes.
     ]
     with scenes.served(scene, tmp_path, alarms=alarms, seconds=100) as served:
         browser.show(served.url, width=390, height=844, dark=dark)
-        browser.wait_for(f"{CARDS} > 0 && document.querySelector('canvas').getAttribute('aria-label')")
+        browser.wait_for(f"{CARDS} > 0 && document.querySelector('canvas')?.getAttribute('aria-label')")
         browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         time.sleep(1.2)
         low = [(ratio, text) for ratio, text in browser.evaluate(CONTRASTS) if ratio < 4.5]
@@ -247,7 +247,7 @@ def test_who_asked_for_less_motion_gets_a_picture_every_ten_seconds(browser: Chr
     with scenes.served(scenes.an_alarm, tmp_path, seconds=500) as scene:
         browser.show(scene.url, calm=True)
         browser.wait_for(f"{CARDS} === 3")
-        browser.wait_for("document.querySelector('canvas').getAttribute('aria-label')")
+        browser.wait_for("document.querySelector('canvas')?.getAttribute('aria-label')")
         before, said = browser.evaluate(picture), browser.evaluate("document.getElementById('link').textContent")
         browser.wait_for(f"document.getElementById('link').textContent !== {json.dumps(said)}")
         time.sleep(2)

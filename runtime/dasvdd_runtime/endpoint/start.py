@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ def serve(table: HttpTable, observed: Observed, *, state_directory: Path | None 
         from .alarm_board import AlarmBoard
 
         board = AlarmBoard(state_directory)
-    pages = {**make_people_pages(Status(observed, history, board), guard), **make_probes(observed, guard)}
+    status = Status(observed, history, board, machine=platform.node())
+    pages = {**make_people_pages(status, guard), **make_probes(observed, guard)}
     actions = make_actions(board, guard, lambda: [source.name for source in observed.sources()])
     try:
         server = Server(table.address, pages, actions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 import uuid
 from dataclasses import asdict
@@ -27,12 +26,19 @@ class Status:
     """Puts together what the page shows. May be asked from any thread."""
 
     def __init__(
-        self, observed: Observed, history: History, board: AlarmBoard | None, *, hung_seconds: float = HUNG_SECONDS
+        self,
+        observed: Observed,
+        history: History,
+        board: AlarmBoard | None,
+        *,
+        machine: str,
+        hung_seconds: float = HUNG_SECONDS,
     ) -> None:
-        """`board`: None where alarms are not kept."""
+        """`board`: None where alarms are not kept; `machine`: the name of this one."""
         self._observed = observed
         self._history = history
         self._board = board
+        self._machine = machine
         self._hung_seconds = hung_seconds
         self._run = str(uuid.uuid4())
 
@@ -49,7 +55,7 @@ class Status:
         since_beat_seconds = self._observed.since_beat_seconds()
         return {
             "run": self._run,
-            "machine": platform.node(),
+            "machine": self._machine,
             "version": self._observed.versions.get("dasvdd", ""),
             "time": time.time(),
             "faults": faults(sources, since_beat_seconds=since_beat_seconds, hung_seconds=self._hung_seconds),

@@ -206,5 +206,5 @@ export function inWords(steps, curve, keepMinutes) {
 }
 
 export function times(ratio) {
-  return `${ratio.toFixed(ratio >= 10 ? 0 : ratio >= 1 ? 1 : 2)} ×`;
+  return `${ratio.toFixed(ratio >= 10 ? 0 : ratio >= 1 ? 1 : 2)}\u00a0×`;
 }
