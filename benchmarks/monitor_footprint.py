@@ -92,7 +92,8 @@ def microphone_figures(
 ) -> tuple[float, float, float, int]:
     """Resident MB, anonymous MB, share of a core and scores while one microphone is watched for `seconds`.
 
-    With `http`, its metrics are read once a second. `evidence`: what is kept of alarms.
+    With `http`, its metrics, and what its page shows with all curves, are read once a second.
+    `evidence`: what is kept of alarms.
     """
     metadata = Scorer(model, provider="cpu").metadata
     microphone = FakeMicrophone(folder)
@@ -113,7 +114,8 @@ def microphone_figures(
             end = time.monotonic() + seconds
             while (left := end - time.monotonic()) > 0:
                 if http:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+                    for path in ("metrics", "api/status?after=0"):
+                        urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5).read()
                 time.sleep(min(1.0, left))
             share = (processor_seconds(process.pid) - before) / seconds
             resident, anonymous = megabytes(process.pid)
@@ -137,7 +139,7 @@ def processor_seconds(pid: int) -> float:
 @click.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--seconds", default=20.0, show_default=True, help="How long to watch the microphone.")
-@click.option("--http", is_flag=True, help="With [http], and its metrics read once a second.")
+@click.option("--http", is_flag=True, help="With [http], and its metrics and its page's figures read once a second.")
 @click.option("--evidence", default="none", type=click.Choice(["none", "spectrogram", "audio"]), help="Keep clips.")
 def main(model: Path, seconds: float, http: bool, evidence: str) -> None:
     """Print the figures beside their bars; exit 1 if one is not met."""

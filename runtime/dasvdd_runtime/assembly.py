@@ -52,7 +52,7 @@ class Assembly:
         self._directory = self.config.state.directory
         self._evidence: EvidenceKeeper | None = None
         self._models = load_models(self.config, self._directory)
-        self._thresholds = _thresholds(self.config, self._models, self._directory)
+        self.thresholds = _thresholds(self.config, self._models, self._directory)
         note_signed(self._models.values(), self._directory)
 
     def channels(self, evidence: EvidenceKeeper | None = None) -> list[Channel]:
@@ -62,7 +62,7 @@ class Assembly:
             make_channel(
                 table,
                 self.model_of(table),
-                self._thresholds[table.name],
+                self.thresholds[table.name],
                 wake=self._wake,
                 report_scores=self.config.events.scores,
                 evidence=evidence,
@@ -78,12 +78,12 @@ class Assembly:
         """The first event."""
         in_force = [model.in_force for model in self._models.values()]
         return events.started(
-            in_force, sources=_models_by_source(self.config), thresholds=self._thresholds, versions=versions()
+            in_force, sources=_models_by_source(self.config), thresholds=self.thresholds, versions=versions()
         )
 
     def notices(self) -> list[events.Event]:
         """What should be known beside the first event: calibrations on site that are not used."""
-        return _not_used(self._thresholds)
+        return _not_used(self.thresholds)
 
     def scorers(self) -> dict[str, TimedScorer]:
         """The models' scorers, by the configuration's name. May be called from any thread."""
@@ -132,7 +132,7 @@ class Assembly:
                     rule,
                     report_scores=config.events.scores,
                 )
-            elif rule != old.rule(self._thresholds[name]):
+            elif rule != old.rule(self.thresholds[name]):
                 new_models[name] = partial(channel.pipeline.use_rule, rule)
         if config.events != self.config.events.model_copy(update={"scores": config.events.scores}):
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
@@ -151,7 +151,7 @@ class Assembly:
             removed=[name for name in before if name not in kept],
             kept=kept,
         )
-        self.config, self._models, self._thresholds = config, models, thresholds
+        self.config, self._models, self.thresholds = config, models, thresholds
         note_signed(loaded, self._directory)
         return ReloadPlan(channels, event, new_models, _not_used(thresholds))
 

@@ -24,7 +24,7 @@ from .evidence.base import Clips
 from .health import State, StateChange
 from .intake import Break, Cutter, Intake
 from .scorer import Scores
-from .snapshot import SourceSnapshot
+from .snapshot import Residual, SourceSnapshot
 from .windows import Window
 
 
@@ -65,7 +65,7 @@ class Pipeline:
         self._recording = recording
         self._cutter = Cutter(intake or Intake(), metadata)
         self._steps: deque[Window | Break | Event] = deque()
-        self._last_decision: Decision | None = None
+        self._last: tuple[Decision, Residual] | None = None
         self.use_model(model_name, metadata, scorer, rule, report_scores=report_scores)
 
     def use_model(
@@ -93,10 +93,9 @@ class Pipeline:
             cooldown_seconds=rule.cooldown_seconds,
         )
         low, middle, high = rule.level_dbfs or self._metadata.baseline.level_dbfs
+        self._usual_level_dbfs = (low, middle, high) if self._metadata.kind == "audio" else None
         self._drift = DriftWatch(
-            DriftReference(
-                rule.usual_score, rule.threshold, (low, middle, high) if self._metadata.kind == "audio" else None
-            ),
+            DriftReference(rule.usual_score, rule.threshold, self._usual_level_dbfs),
             history_windows=rule.settings.n,
             window_hop_seconds=self._metadata.window_hop_seconds,
         )
@@ -216,7 +215,7 @@ class Pipeline:
 
     def snapshot(self, *, waiting_seconds: float, drift_ppm: float | None, live: bool, ended: bool) -> SourceSnapshot:
         """The source as it is now; what the capture knows of it is given."""
-        last = self._last_decision
+        last, residual = self._last or (None, None)
         return SourceSnapshot(
             name=self.name,
             model=self.model_name,
@@ -233,6 +232,9 @@ class Pipeline:
             live=live,
             ended=ended,
             drift=self._drift.report,
+            state_reason=self._cutter.health.reason,
+            usual_level_dbfs=self._usual_level_dbfs,
+            residual=residual,
         )
 
     def _pass_over(self, passed: Break) -> None:
@@ -243,16 +245,16 @@ class Pipeline:
         self._drift.gap()
 
     def _decide(self, window: Window, score: float, residual: NDArray[np.float64]) -> list[Event]:
-        end_sample = window.first_sample + self._metadata.window_samples
-        end_seconds = end_sample / self._metadata.sample_rate_hz
-        decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
+        metadata = self._metadata
+        end_seconds = (window.first_sample + metadata.window_samples) / metadata.sample_rate_hz
+        decision = self._detector.update(end_seconds, score, residual.tolist())
+        self._last = decision, Residual(residual, metadata.residual_baseline, metadata.residual_names)
         self._clips.scored(decision, self._detector.finish())
         self.counts.windows_scored += 1
-        self.counts.running_seconds += self._metadata.window_hop_seconds
-        start_seconds = window.first_sample / self._metadata.sample_rate_hz
+        self.counts.running_seconds += metadata.window_hop_seconds
         caused: list[Event] = []
         if self._report_scores:
-            caused.append(events.score(decision, start_seconds=start_seconds))
+            caused.append(events.score(decision, start_seconds=window.first_sample / metadata.sample_rate_hz))
         caused += self._alarm_events(decision, window)
         caused += self._drift_events(decision, residual)
         return [self._placed(event, end_seconds) for event in caused]

@@ -121,7 +121,7 @@ def _make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
 
 @contextmanager
 def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | None, pulse: Pulse) -> Iterator[None]:
-    """Serve metrics and probes meanwhile, if the configuration says so."""
+    """Serve the page, metrics and probes meanwhile, if the configuration says so."""
     table = assembly.config.http
     if table is None:
         yield
@@ -136,12 +136,13 @@ def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | No
         receivers=dict if outbox is None else outbox.standings,
         since_beat_seconds=pulse.since_beat_seconds,
         versions=versions(),
+        thresholds=lambda: assembly.thresholds,
     )
-    server = serve(table, observed)
+    endpoint = serve(table, observed, state_directory=assembly.config.state.directory)
     try:
         yield
     finally:
-        server.close()
+        endpoint.close()
 
 
 def _obey_signals(service: Service) -> None:
