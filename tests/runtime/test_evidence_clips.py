@@ -288,31 +288,6 @@ def test_sensor_rows_are_kept_where_no_voice_can_be_in_them(
         np.testing.assert_array_equal(shelf.heard[0], rows[begin : begin + len(shelf.heard[0])])
 
 
-@pytest.mark.parametrize("amplitude", [1.0, 0.01])
-@pytest.mark.parametrize("frequency_hz", [40.0, 250.0, 1000.0, 5000.0])
-def test_a_sine_is_in_its_band_with_its_level(frequency_hz: float, amplitude: float) -> None:
-    """dB of a full-scale sine, in the third octave around it, and 40 dB less two bands away."""
-    bands = BandLevels(RATE_HZ, step_seconds=0.125)
-    times = np.arange(2000) / RATE_HZ
-    sine = (amplitude * np.sin(2 * np.pi * frequency_hz * times)).astype(np.float32)
-    levels = bands.levels_db(sine[None, :, None])[0, 0]
-    inside = int(np.searchsorted(bands.edges_hz, frequency_hz)) - 1
-    assert levels[inside] == pytest.approx(20 * np.log10(amplitude), abs=0.1)
-    away = np.abs(np.arange(len(levels)) - inside) > 1
-    assert levels[away].max() < levels[inside] - 40
-
-
-def test_bands_are_third_octaves_and_steps_are_no_shorter_than_100_ms() -> None:
-    """So coarse that no word can be rebuilt, at any rate that audio has."""
-    for rate_hz in (8000.0, 16000.0, 44100.0, 96000.0):
-        bands = BandLevels(rate_hz, step_seconds=0.125)
-        edges = np.array(bands.edges_hz)
-        assert bands.step_seconds >= 0.1
-        assert edges[2:] / edges[1:-1] == pytest.approx(2 ** (1 / 3))
-        assert edges[-1] <= rate_hz / 2
-        assert 1000 in np.round(np.sqrt(edges[1:] * edges[:-1]))
-
-
 def test_the_name_of_a_clip_begins_with_the_source_and_the_time(line: Callable[..., Line]) -> None:
     """What a file name should not hold is replaced."""
     pipeline, shelf, _ = line()
