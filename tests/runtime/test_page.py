@@ -121,6 +121,8 @@ def test_an_alarm_comes_up_and_is_answered_by_keyboard_alone(
     browser.wait_for(f"{TITLE} === 'Alarm: pump <7>'")
     browser.wait_for("heard.includes('Alarm: pump <7>.')")
     browser.wait_for("document.querySelectorAll('#open-alarms .alarm').length === 1")
+    link = "decodeURIComponent(document.querySelector('.to-card').hash.slice(1))"
+    assert "pump <7>" in browser.evaluate(f"document.getElementById({link}).innerText"), "the alarm leads to its curve"
     tab_to(browser, "document.activeElement.value === 'real'")
     press(browser, " ", 32, " ")
     press(browser, "ArrowRight", 39)

@@ -193,6 +193,19 @@ def test_a_page_that_is_open_keeps_nobody_from_writing(serve: Callable[..., str]
     monitor.close()
 
 
+def test_a_state_file_that_cannot_be_read_is_said_and_the_rest_goes_on(
+    serve: Callable[..., str], tmp_path: Path
+) -> None:
+    """The sources are shown all the same; what would change something is refused and says why."""
+    url = serve()
+    assert json.loads(asked(url, "/api/status")[2])["state_trouble"] == ""
+    (tmp_path / "state" / "state.db").unlink()
+    now = json.loads(asked(url, "/api/status")[2])
+    assert "state.db" in now["state_trouble"] and len(now["sources"]) == 3 and now["alarms"] == []
+    status, _, said = asked(url, "/api/acknowledge", body=ACKNOWLEDGE, headers=FROM_PAGE)
+    assert status == 503 and "try again" in json.loads(said)["said"]
+
+
 def test_without_a_state_directory_nothing_can_be_answered(serve: Callable[..., str]) -> None:
     """It is said what to add to the configuration."""
     url = serve(state=False)

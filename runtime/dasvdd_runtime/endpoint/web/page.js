@@ -44,7 +44,7 @@ async function ask(path, body) {
 
 async function act(what, wanted) {
   try {
-    await ask(`/api/${what}`, wanted);
+    await ask(`api/${what}`, wanted);
   } catch (error) {
     throw error.name === "Error" ? error : new Error("The monitor did not answer. Nothing may have changed: look and try again.");
   }
@@ -61,8 +61,8 @@ async function poll() {
   clearTimeout(timer);
   let again = document.hidden ? HIDDEN_POLL_SECONDS : POLL_SECONDS;
   try {
-    if (curves.newest < 0) takeCurves(await ask("/api/history"));
-    const status = await ask(`/api/status${curves.newest < 0 ? "" : `?after=${curves.newest}`}`);
+    if (curves.newest < 0) takeCurves(await ask("api/history"));
+    const status = await ask(`api/status${curves.newest < 0 ? "" : `?after=${curves.newest}`}`);
     if (status.curves) takeCurves(status.curves);
     lastAnswer = status;
     failures = 0;
