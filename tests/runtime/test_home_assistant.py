@@ -233,6 +233,7 @@ def test_a_source_that_is_removed_is_taken_back(
     assert len(late.configs()) == 5 and other in late.configs()
 
 
+@pytest.mark.slow
 def test_a_broker_that_never_answers_holds_up_nothing(monitor: Callable[..., MonitorChild], broker: Broker) -> None:
     """Connections are taken and nothing comes: alarms rise all the same, and a stop takes no more than 5 s."""
     broker.stop()

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
-from ..alarm_book import VERDICTS, AlarmState, Verdict
-from ..alarm_commands import acknowledge, named
+from ..alarm_book import VERDICTS, Alarm, AlarmState, Verdict
+from ..alarm_commands import judge
+from ..errors import DataError
+from ..state_store import StateStore
+from .alarms import ID_LETTERS
 from .common import examples, reports_errors
-from .state import open_state, state_options
+from .state import open_state, shown, state_options
 
 
 @click.command(
@@ -36,7 +39,36 @@ def ack(
     if alarm_id and source:
         raise click.UsageError("give an ALARM-ID or --source, not both")
     with open_state(config_path, directory) as store:
-        judged = acknowledge(store, verdict=verdict, note=note, alarm_id=alarm_id, source=source)
-    for alarm in judged:
+        chosen = _by_id(store, alarm_id) if alarm_id else _not_judged(store, source)
+        judge(store, chosen, verdict, note)
+    for alarm in chosen:
         over = ", which is over now" if alarm.state is AlarmState.LATCHED else ""
-        click.echo(f"{named(alarm)}: {verdict}{over}")
+        click.echo(f"{_named(alarm)}: {verdict}{over}")
+
+
+def _by_id(store: StateStore, prefix: str) -> list[Alarm]:
+    found = store.find(prefix)
+    if len(found) == 1:
+        return found
+    if not found:
+        raise DataError(f"no alarm has an id that begins with '{prefix}'. `dasvdd-monitor alarms` lists them.")
+    raise DataError(f"{len(found)} alarms have an id that begins with '{prefix}'; give more of it: {_listed(found)}")
+
+
+def _not_judged(store: StateStore, source: str | None) -> list[Alarm]:
+    found = store.alarms(source=source, only_open=True)
+    if not found:
+        where = "" if source is None else f" of source '{source}'"
+        raise DataError(f"there is no alarm{where} that nobody has judged. `dasvdd-monitor alarms` lists all.")
+    if source is None and len(found) > 1:
+        raise DataError(f"{len(found)} alarms are not judged: give the ALARM-ID or --source. {_listed(found)}")
+    return found
+
+
+def _named(alarm: Alarm) -> str:
+    return f"{alarm.id[:ID_LETTERS]} {alarm.source} {shown(alarm.raised_at)}"
+
+
+def _listed(alarms: list[Alarm]) -> str:
+    shown_alarms = "".join(f"\n  {_named(alarm)}" for alarm in alarms[:10])
+    return shown_alarms + ("\n  ..." if len(alarms) > 10 else "")

@@ -16,7 +16,6 @@ from types import FrameType
 import click
 
 from ..alarm_book import Alarm
-from ..alarm_commands import ID_LETTERS
 from ..config import load_config
 from ..errors import EXIT_OK, ConfigError, DataError, nearest
 from ..files import require_writable
@@ -29,6 +28,7 @@ from ..state_file import FILE_NAME
 from ..state_store import StateStore
 from ..thresholds import rests_on
 from ..words import duration
+from .alarms import ID_LETTERS
 from .common import examples, reports_errors
 
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.5, 60.0

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
-from ..alarm_commands import named
+from ..alarm_book import Alarm
 from ..errors import DataError
+from ..evidence.kept import kept_clips
 from ..files import write_atomically
 from ..labels import find_recorded, labels_of
 from ..manifest import COLUMNS, Segment
+from .alarms import ID_LETTERS
 from .common import examples, reports_errors
-from .state import open_state, state_options
+from .state import evidence_directory, open_state, shown, state_options
 
 
 @click.command(
@@ -39,14 +41,16 @@ def export_labels(
     """Write judged alarms as a manifest, as dasvdd-train reads it.
 
     A false alarm gets the role train, a real one test_anomalous. An alarm is a place in a recording: a replayed file,
-    or one that `dasvdd-monitor record` wrote beside the monitor (--recordings). Where there is no recording, there is
-    nothing to train on, and the alarm is named and left out.
+    the clip that [evidence] kept of it (mode = "audio"), or a file that `dasvdd-monitor record` wrote beside the
+    monitor (--recordings). Where there is no recording, there is nothing to train on, and the alarm is named and left
+    out.
     """
     with open_state(config_path, directory) as store:
         found = store.alarms(source=source)
-    labels = labels_of(found, [] if recordings is None else find_recorded(recordings))
+    clips = kept_clips(evidence_directory(config_path, directory))
+    labels = labels_of(found, [] if recordings is None else find_recorded(recordings), clips)
     for alarm, reason in labels.left_out:
-        click.echo(f"left out: {named(alarm)}: {reason}", err=True)
+        click.echo(f"left out: {_named(alarm)}: {reason}", err=True)
     if not labels.segments:
         raise DataError(f"none of {len(found)} alarms can be written to {out}; the lines above say why.")
     write_atomically(out, _manifest(labels.segments, out.parent.resolve()).encode())
@@ -64,3 +68,7 @@ def _manifest(segments: list[Segment], folder: Path) -> str:
         written = path.relative_to(folder) if path.is_relative_to(folder) else path
         rows.writerow([written, part.start_seconds, part.end_seconds, part.role, part.machine, part.condition])
     return text.getvalue()
+
+
+def _named(alarm: Alarm) -> str:
+    return f"{alarm.id[:ID_LETTERS]} {alarm.source} {shown(alarm.raised_at)}"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
 
-from ..alarm_commands import opened_state
-from ..config import load_config, state_directory_from_environment
-from ..errors import ConfigError
+from ..config import EVIDENCE_FOLDER, load_config, state_directory_from_environment
+from ..errors import ConfigError, DasvddError
 from ..state_store import StateStore
 
 P = ParamSpec("P")
@@ -36,6 +37,24 @@ def state_options(command: Callable[P, R]) -> Callable[P, R]:
 @contextmanager
 def open_state(config_path: Path | None, directory: Path | None) -> Iterator[StateStore]:
     """state.db, as the options say. Raises ConfigError where nothing says so, and as StateStore.open_existing."""
+    directory = _state_directory(config_path, directory)
+    store = StateStore.open_existing(directory)
+    try:
+        yield store
+    except sqlite3.Error as error:
+        raise DasvddError(f"{directory}/state.db: {error}. Nothing was changed; try it again.") from error
+    finally:
+        store.close()
+
+
+def evidence_directory(config_path: Path | None, directory: Path | None) -> Path:
+    """Where the clips of alarms are, as the options say. Raises ConfigError where nothing says so."""
+    if directory is None and config_path is not None and (found := load_config(config_path).evidence.directory):
+        return found
+    return _state_directory(config_path, directory) / EVIDENCE_FOLDER
+
+
+def _state_directory(config_path: Path | None, directory: Path | None) -> Path:
     if directory is None and config_path is not None:
         directory = load_config(config_path).state.directory
         if directory is None:
@@ -49,5 +68,9 @@ def open_state(config_path: Path | None, directory: Path | None) -> Iterator[Sta
             "where does the monitor keep its state? Give --config MONITOR.TOML (with a table [state] in it), or "
             "--state DIRECTORY."
         )
-    with opened_state(directory) as store:
-        yield store
+    return directory
+
+
+def shown(time: datetime) -> str:
+    """`time` in UTC, to the second."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..scoring_times import TimedScorer
 from ..snapshot import SourceSnapshot, Standing
+from ..thresholds import ThresholdInForce
 
 
 @dataclass(frozen=True)
@@ -22,3 +23,5 @@ class Observed:
     versions: Mapping[str, str]
     commands: Callable[[], Mapping[str, int]] = dict
     """Commands that came through the broker, by outcome; none where none are let in."""
+    thresholds: Callable[[], Mapping[str, ThresholdInForce]] = dict
+    """By source: what judges it, and why."""

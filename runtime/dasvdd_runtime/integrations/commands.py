@@ -7,14 +7,18 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..alarm_book import Verdict
+from ..alarm_commands import end_mute, judge, mute
 from ..errors import DasvddError, DataError
 from ..mutes import LONGEST_SECONDS
 from ..sources.log_limit import LogLimit
+
+if TYPE_CHECKING:
+    from ..state_store import StateStore
 
 log = logging.getLogger(__name__)
 
@@ -107,19 +111,38 @@ class Commands:
         self._limit.log(log, logging.WARNING, f"command refused: {what}: {why}")
 
     def _do(self, command: Acknowledge | MuteFor, source: str) -> str:
+        """Do it; what was done, in words. Raises DasvddError."""
         if self._directory is None:
             raise DataError("there is no state directory, through which it would reach the monitor: add [state]")
-        from ..alarm_commands import acknowledge, end_mute, mute, named, opened_state, shown
+        import sqlite3
 
-        with opened_state(self._directory) as store:
-            if isinstance(command, Acknowledge):
-                if command.alarm and {alarm.source for alarm in store.find(command.alarm)} - {source}:
-                    raise DataError(f"the alarm '{command.alarm}' is of another source")
-                judged = acknowledge(
-                    store, verdict=command.verdict, note=command.note, alarm_id=command.alarm, source=source
-                )
-                return f"{', '.join(map(named, judged[:10]))}: {command.verdict}"
-            if command.minutes == 0:
-                end_mute(store, source)
-                return "muted no longer"
-            return f"muted until {shown(mute(store, source, seconds=60 * command.minutes, note=command.note))}"
+        from ..state_store import StateStore
+
+        store = StateStore.open_existing(self._directory)
+        try:
+            return _judge(store, command, source) if isinstance(command, Acknowledge) else _mute(store, command, source)
+        except sqlite3.Error as error:
+            raise DasvddError(f"state.db: {error}. Nothing was changed; try it again") from error
+        finally:
+            store.close()
+
+
+def _judge(store: StateStore, command: Acknowledge, source: str) -> str:
+    if command.alarm:
+        alarms = [alarm for alarm in store.find(command.alarm) if alarm.source == source]
+        if len(alarms) != 1:
+            raise DataError(f"{len(alarms)} alarms of it have an id that begins with '{command.alarm}'")
+    else:
+        alarms = store.alarms(source=source, only_open=True)
+        if not alarms:
+            raise DataError("it has no alarm that nobody has judged")
+    judge(store, alarms, command.verdict, command.note)
+    return f"{len(alarms)} alarms judged as {command.verdict}"
+
+
+def _mute(store: StateStore, command: MuteFor, source: str) -> str:
+    if command.minutes == 0:
+        end_mute(store, source)
+        return "muted no longer"
+    mute(store, source, 60 * command.minutes, command.note)
+    return f"muted for {command.minutes:g} min"
