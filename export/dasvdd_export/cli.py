@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from dasvdd_runtime import __version__
 from dasvdd_runtime.cli.common import reports_errors
+from dasvdd_runtime.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
-    from .export import Outcome
+    from .variants import VariantName
 
 PATH = click.Path(path_type=Path)
 
@@ -25,21 +26,56 @@ PATH = click.Path(path_type=Path)
     help="Normal recordings that were not trained on, in place of holdout.npz: a folder, a file or a manifest.",
 )
 @click.option("--false-alarms-per-day", type=click.FloatRange(min=0, min_open=True), help="Calibrate for another rate.")
+@click.option(
+    "--variant",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of the networks; the front end and the score stay fp32.",
+)
+@click.option("--all", "all_variants", is_flag=True, help="fp32, int8, and fp16 where it is faster, with a table.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    default=0.02,
+    show_default=True,
+    help="Write no variant that moves a larger share of windows across the threshold, or whose rank correlation with "
+    "fp32 lacks more than this to 1.",
+)
+@click.option("--even-if-slower", is_flag=True, help="Write fp16 also where it is no faster.")
+@click.option(
+    "--measure-on",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Provider that the variants' speed is measured on.",
+)
 @click.option("--sbom", is_flag=True, help="Also write a CycloneDX bill of materials beside it (dasvdd[sbom]).")
 @click.version_option(__version__, prog_name="dasvdd-export")
 @reports_errors
 def main(
-    model: Path, out: Path | None, calibration_data: Path | None, false_alarms_per_day: float | None, sbom: bool
+    model: Path,
+    out: Path | None,
+    calibration_data: Path | None,
+    false_alarms_per_day: float | None,
+    variant: VariantName,
+    all_variants: bool,
+    max_drop: float,
+    even_if_slower: bool,
+    measure_on: Literal["cpu", "cuda"],
+    sbom: bool,
 ) -> None:
     """Fuse front end, networks, center and gamma of MODEL (a model.pt) into one ONNX file that emits the score.
 
     Nothing is written unless torch and onnxruntime agree on held-out windows and on silence, noise, tones, squares
-    and clipped input.
+    and clipped input. A variant in fewer bits has a threshold of its own; exit code 1 where it is not good enough.
 
     \b
     Examples:
       dasvdd-export runs/pump7/model.pt
       dasvdd-export runs/pump7/model.pt --sbom
+      dasvdd-export runs/pump7/model.pt --variant int8
+      dasvdd-export runs/pump7/model.pt --all --out pump7.onnx
       dasvdd-export runs/pump7/model.pt --false-alarms-per-day 0.2
       dasvdd-export runs/pump7/model.pt --calibration recordings/healthy_next_week --out pump7.onnx
     """
@@ -48,39 +84,46 @@ def main(
     require("dasvdd-export", "export", ("torch", "onnx", "onnxscript", "onnxruntime", "rich"))
     if sbom:
         require("--sbom", "sbom", ("cyclonedx", "packageurl", "packaging"))
-    from .export import export
+    from .export import check, export
+    from .export_variants import export_variants
+    from .tables import show_outcome, show_variants
+    from .variants import VARIANTS
 
     click.echo(f"exporting {model} and comparing torch with onnxruntime ...", err=True)
-    outcome = export(
-        model,
-        out or model.with_suffix(".onnx"),
-        calibration_data=calibration_data,
-        false_alarms_per_day=false_alarms_per_day,
-    )
-    _show(outcome)
+    if variant == "fp32" and not all_variants:
+        outcome = export(
+            model,
+            out or model.with_suffix(".onnx"),
+            calibration_data=calibration_data,
+            false_alarms_per_day=false_alarms_per_day,
+        )
+        show_outcome(outcome)
+        written = [(outcome.path, outcome.metadata)]
+        failed = False
+    else:
+        names = VARIANTS if all_variants else (variant,)
+        rows = export_variants(
+            check(model, calibration_data=calibration_data, false_alarms_per_day=false_alarms_per_day),
+            {name: _path(model, out, name, alone=not all_variants) for name in names},
+            max_drop=max_drop,
+            even_if_slower=even_if_slower,
+            provider=measure_on,
+        )
+        show_variants(rows)
+        written = [(row.path, row.finished.metadata) for row in rows if row.path]
+        failed = any(row.failed or (row.name == variant and row.refusal) for row in rows)
     if sbom:
         from .sbom import write_sbom
 
-        click.echo(f"wrote {write_sbom(outcome.path, outcome.metadata)}")
+        for path, metadata in written:
+            click.echo(f"wrote {write_sbom(path, metadata)}")
+    if failed:
+        raise SystemExit(EXIT_FAILURE)
 
 
-def _show(outcome: Outcome) -> None:
-    from dasvdd_runtime.words import duration
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("input", "windows", "largest relative difference", "allowed")
-    for finding in outcome.findings:
-        table.add_row(finding.name, str(finding.windows), f"{finding.difference:.1e}", f"{finding.limit:.0e}")
-    Console().print(table)
-    calibration = outcome.calibration
-    extrapolated = ", extrapolated" if calibration.extrapolates else ""
-    click.echo(
-        f"one window, one thread: torch {outcome.torch_milliseconds:.2f} ms, "
-        f"onnxruntime {outcome.onnxruntime_milliseconds:.2f} ms"
-    )
-    click.echo(
-        f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day "
-        f"({duration(3600 * calibration.hours)} of normal running{extrapolated})"
-    )
-    click.echo(f"wrote {outcome.path} ({outcome.bytes_written / 1024:,.0f} KiB)")
+def _path(model: Path, out: Path | None, name: VariantName, *, alone: bool) -> Path:
+    """Where a variant goes: `out` where it is the only one, else beside that or the model: model.int8.onnx."""
+    if out and alone:
+        return out
+    base = out or model.with_suffix(".onnx")
+    return base if name == "fp32" else base.with_suffix(f".{name}{base.suffix}")
