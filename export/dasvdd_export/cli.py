@@ -27,6 +27,12 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--false-alarms-per-day", type=click.FloatRange(min=0, min_open=True), help="Calibrate for another rate.")
 @click.option(
+    "--recenter",
+    type=click.Path(exists=True, path_type=Path),
+    help="Normal recordings of this site: set standardisation, center and threshold anew from them, without training. "
+    "--out then names a folder for the new model.pt and model.onnx; default: recentred/ next to the model.",
+)
+@click.option(
     "--variant",
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
@@ -58,6 +64,7 @@ def main(
     out: Path | None,
     calibration_data: Path | None,
     false_alarms_per_day: float | None,
+    recenter: Path | None,
     variant: VariantName,
     all_variants: bool,
     max_drop: float,
@@ -77,6 +84,7 @@ def main(
       dasvdd-export runs/pump7/model.pt --variant int8
       dasvdd-export runs/pump7/model.pt --all --out pump7.onnx
       dasvdd-export runs/pump7/model.pt --false-alarms-per-day 0.2
+      dasvdd-export runs/pump7/model.pt --recenter recordings/after_new_microphone
       dasvdd-export runs/pump7/model.pt --calibration recordings/healthy_next_week --out pump7.onnx
     """
     from dasvdd_runtime.extras import require
@@ -84,11 +92,19 @@ def main(
     require("dasvdd-export", "export", ("torch", "onnx", "onnxscript", "onnxruntime", "rich"))
     if sbom:
         require("--sbom", "sbom", ("cyclonedx", "packageurl", "packaging"))
+    if recenter and calibration_data:
+        raise click.UsageError("--recenter sets the threshold from its own recordings: leave out --calibration.")
     from .export import check, export
     from .export_variants import export_variants
-    from .tables import show_outcome, show_variants
+    from .tables import show_outcome, show_recentring, show_variants
     from .variants import VARIANTS
 
+    if recenter:
+        from .recenter import recenter as set_anew
+
+        report = set_anew(model, recenter, out or model.with_name("recentred"))
+        show_recentring(report)
+        model, out = report.model, None
     click.echo(f"exporting {model} and comparing torch with onnxruntime ...", err=True)
     if variant == "fp32" and not all_variants:
         outcome = export(

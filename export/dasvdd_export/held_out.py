@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.manifest import find_segments
+from dasvdd_runtime.manifest import Role, find_segments
 from dasvdd_train.corpus import Corpus, load_corpus
 from dasvdd_train.features import Geometry
 from dasvdd_train.holdout import MAX_BYTES, MAX_WINDOWS, Holdout, load_holdout
@@ -55,10 +55,11 @@ def read_held_out(
     return holdout, trained.residual_baseline
 
 
-def load_like(trained: TrainedModel, data: Path) -> Corpus:
-    """The recordings at `data`, as held-out ones, at the model's rate. Raises DataError if they are of another kind."""
+def load_like(trained: TrainedModel, data: Path, *, role: Role = "holdout") -> Corpus:
+    """The normal recordings at `data` in `role`, at the model's rate. Raises DataError if they are of another kind."""
     settings = trained.config.data.model_copy(update={"sample_rate_hz": trained.sample_rate_hz, "strict": True})
-    segments = [dataclasses.replace(segment, role="holdout") for segment in find_segments(data)]
+    normal = [segment for segment in find_segments(data) if segment.role != "test_anomalous"]
+    segments = [dataclasses.replace(segment, role=role) for segment in normal]
     corpus = load_corpus(segments, settings)
     same_channels = (
         len(corpus.channel_names) == trained.channels  # their names are numbers, which schema 1.0 counted from 1

@@ -72,6 +72,7 @@ def build_metadata(
         model_fingerprint=fingerprint_of(graph if variant else None, model_path),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         variant=variant,
+        recentred=trained.recentred,
     )
 
 

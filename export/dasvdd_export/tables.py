@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import click
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from .export import Outcome
 from .export_variants import Row
+from .recenter import Report
 
 
 def show_outcome(outcome: Outcome) -> None:
@@ -65,6 +67,31 @@ def show_variants(rows: Sequence[Row]) -> None:
         elif row.path:
             calibration = row.finished.metadata.calibration
             click.echo(f"wrote {row.path} ({row.name}): {_threshold(calibration)}")
+
+
+def show_recentring(report: Report) -> None:
+    """How far standardisation, center and scores moved."""
+    table = Table("new held-out recordings", "median score", "95 %", "above the threshold", "explained")
+    for name, scores in (("by the original model", report.before), ("recentred", report.after)):
+        above = f"{scores.above:.1%}" if math.isfinite(scores.above) else "-"
+        table.add_row(name, f"{scores.median:.5g}", f"{scores.high:.5g}", above, f"{scores.explained:.1%}")
+    Console(width=120).print(table)
+    click.echo(
+        f"set from {duration(report.seconds)}, judged on {duration(report.held_out_seconds)} held out; in training "
+        f"{report.trained_explained:.1%} of the features were explained"
+    )
+    if report.after.explained < report.trained_explained / 2:
+        click.echo("the networks explain less than half of what they did: training on this site would be better")
+    smallest, largest = report.std_ratios
+    click.echo(
+        f"means moved by {report.mean_shift_median:.2g} deviations in the median band, {report.mean_shift_worst:+.2g} in "
+        f"{report.worst_band}; deviations are now {smallest:.2g} to {largest:.2g} of the former; the center moved by "
+        f"{report.center_shift:.2g} of the codes' spread"
+    )
+    if report.constant_bands:
+        click.echo(f"without change here, their deviation kept: {', '.join(report.constant_bands)}")
+    old = "none" if report.old_threshold is None else f"{report.old_threshold:.6g}"
+    click.echo(f"threshold {old} -> {report.new_threshold:.6g}; wrote {report.model}")
 
 
 def _threshold(calibration: Calibration) -> str:

@@ -32,7 +32,7 @@ SCHEMA_MINOR = 0
 METADATA_KEY = "dasvdd"
 UNIT_NOT_STATED = "unit not stated"
 """In `units`, where the training was not told."""
-OPTIONAL_FIELDS = ("variant",)
+OPTIONAL_FIELDS = ("variant", "recentred")
 """Left out of a file where they are None, so that readers that do not know them need not."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
 
@@ -84,6 +84,20 @@ class TrainingSummary(BaseModel):
     """Seconds of training data, the held-out part not counted."""
     data_fingerprint: str
     """SHA-256 over the training samples, hex."""
+
+
+class Recentring(BaseModel):
+    """Recordings that standardisation, center and threshold were set from anew; the networks are `training`'s."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recordings: int
+    seconds: float
+    """Seconds that standardisation and center rest on, the held-out part not counted."""
+    data_fingerprint: str
+    """SHA-256 over those samples, hex."""
+    original_fingerprint: str
+    """SHA-256 of the `model.pt` whose networks these are, hex."""
 
 
 class Variant(BaseModel):
@@ -154,6 +168,8 @@ class ModelMetadata(BaseModel):
     """UTC time of the export, ISO 8601."""
     variant: Variant | None = None
     """None: fp32 throughout, as trained."""
+    recentred: Recentring | None = None
+    """None: standardisation, center and threshold are those of the training."""
 
     @property
     def trained_fingerprint(self) -> str:

@@ -106,6 +106,15 @@ def why_this_threshold(metadata: ModelMetadata) -> str:
     return f"{calibration.threshold:.6g} on the smoothed score, {rests_on(calibration)}. {how}"
 
 
+def _recentred(metadata: ModelMetadata) -> list[tuple[str, str]]:
+    """What standardisation, center and threshold rest on where that is not the training data."""
+    later = metadata.recentred
+    if later is None:
+        return []
+    rests = f"on {count(later.recordings, 'recording')}, {duration(later.seconds)}"
+    return [("recentred", f"{rests}; networks of {later.original_fingerprint}")]
+
+
 def _networks(metadata: ModelMetadata) -> str:
     """The networks' precision, and what it cost."""
     cost = metadata.variant
@@ -159,6 +168,7 @@ def facts(found: Inspection) -> dict[str, list[tuple[str, str]]]:
         "Training data": [
             ("recordings", f"{m.training.recordings}, {duration(m.training.seconds)} of healthy running"),
             ("fingerprint", m.training.data_fingerprint),
+            *_recentred(m),
         ],
         "Graph": [
             ("opset", ", ".join(f"{d or 'ONNX'} {v}" for d, v in graph.opsets.items()) + f", IR {graph.ir_version}"),
