@@ -84,8 +84,8 @@ def show_recentring(report: Report) -> None:
         click.echo("the networks explain less than half of what they did: training on this site would be better")
     smallest, largest = report.std_ratios
     click.echo(
-        f"means moved by {report.mean_shift_median:.2g} deviations in the median band, {report.mean_shift_worst:+.2g} in "
-        f"{report.worst_band}; deviations are now {smallest:.2g} to {largest:.2g} of the former; the center moved by "
+        f"means moved by {report.mean_shift_median:.2g} deviations in the median band, {report.mean_shift_worst:+.2g} "
+        f"in {report.worst_band}; deviations are now {smallest:.2g} to {largest:.2g} of the former; the center moved by "
         f"{report.center_shift:.2g} of the codes' spread"
     )
     if report.constant_bands:
