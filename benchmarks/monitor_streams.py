@@ -5,8 +5,9 @@ resident. MODEL: the default audio model with a hop of 1 s (dasvdd-train --set w
 dasvdd-export).
 
 The streams go through the monitor's own pipelines and its batched scoring in one thread, in pieces as long as those
-that the service takes from its captures. The limit beside it is the graph alone, on the same windows in the same
-batches. The sixteen sources are real-time replays in a real `dasvdd-monitor run`, each with a thread of its own.
+that the service takes from its captures. Two limits stand beside it: the graph alone, on the same windows in the same
+batches, and the matrix products of the graph at the speed of one large product in the same run. The sixteen sources are
+real-time replays in a real `dasvdd-monitor run`, each with a thread of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import BATCH_WINDOWS
 from dasvdd_runtime.scoring import score_waiting
 from dasvdd_runtime.service import STATE_SECONDS
+from graph_arithmetic import MatrixProduct, flop_a_window
 from monitor_footprint import megabytes, processor_seconds
 
 STREAMS_BAR, RESIDENT_BAR_MB = 1000, 160
@@ -35,8 +37,11 @@ SOURCES = 16
 ROUNDS = 5
 
 
-def streams_a_core(scorer: Scorer, seconds: int) -> tuple[float, float]:
-    """Median streams that one core keeps up with, through the pipelines and through the graph alone, interleaved."""
+def streams_a_core(scorer: Scorer, seconds: int) -> tuple[float, float, float]:
+    """Median streams that one core keeps up with, interleaved: through the pipelines and through the graph alone.
+
+    The third is the floating-point operations a second of a large matrix product between them.
+    """
     metadata = scorer.metadata
     rule = DecisionRule(metadata.calibration.threshold, metadata.decision, metadata.calibration.usual_score)
     rate, piece = round(metadata.sample_rate_hz), round(STATE_SECONDS * metadata.sample_rate_hz)
@@ -44,7 +49,8 @@ def streams_a_core(scorer: Scorer, seconds: int) -> tuple[float, float]:
     streams = (0.05 * random.standard_normal((STREAMS, rate * seconds, metadata.channels))).astype(np.float32)
     windows = np.stack([stream[: metadata.window_samples] for stream in streams])[:BATCH_WINDOWS]
     runs = round(len(streams) * seconds / metadata.window_hop_seconds / len(windows))
-    ours, alone = [], []
+    product = MatrixProduct()
+    ours, alone, flop_a_second = [], [], []
     for _ in range(ROUNDS):
         lines = [
             Pipeline(name=str(i), metadata=metadata, scorer=scorer, rule=rule, report_scores=False)
@@ -61,7 +67,8 @@ def streams_a_core(scorer: Scorer, seconds: int) -> tuple[float, float]:
         for _ in range(runs):
             scorer.score_windows(windows)
         alone.append(STREAMS * seconds / (time.process_time() - begin))
-    return statistics.median(ours), statistics.median(alone)
+        flop_a_second.append(product.flop_a_second())
+    return statistics.median(ours), statistics.median(alone), statistics.median(flop_a_second)
 
 
 def sixteen_sources(folder: Path, model: Path, seconds: float) -> tuple[float, float, float]:
@@ -101,10 +108,16 @@ def main(model: Path, seconds: int) -> None:
     model = model.resolve()
     scorer = Scorer(model, provider="cpu")
     hop_seconds = scorer.metadata.window_hop_seconds
-    ours, alone = streams_a_core(scorer, seconds)
+    ours, alone, flop_a_second = streams_a_core(scorer, seconds)
+    flop = flop_a_window(model)
+    most = flop_a_second / flop * hop_seconds
     click.echo(
         f"streams a core at {scorer.metadata.sample_rate_hz:g} Hz, hop {hop_seconds:g} s: {ours:.0f}, bar "
         f"{STREAMS_BAR}; {ours / alone:.2f} of the {alone:.0f} of the graph alone"
+    )
+    click.echo(
+        f"matrix products: {flop / 1e6:.0f} MFLOP a window; at the {flop_a_second / 1e9:.0f} GFLOP/s of a large one, "
+        f"{most:.0f} streams. The streams are {ours / most:.2f} of that, the graph alone {alone / most:.2f}"
     )
     with tempfile.TemporaryDirectory() as folder:
         resident, anonymous, share = sixteen_sources(Path(folder), model, seconds)

@@ -11,6 +11,7 @@ import onnx
 import torch
 from dasvdd_runtime.contract import OUTPUT_NAMES
 from dasvdd_runtime.errors import DasvddError
+from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel
 
 OPSET = 18
@@ -22,11 +23,15 @@ FORBIDDEN = {"STFT", "DFT", "Pad", "Loop", "If", "Scan", "ReduceMax", "ReduceMin
 
 def export_graph(trained: TrainedModel) -> onnx.ModelProto:
     """The fused graph, without metadata. Raises DasvddError if the exporter made something a device cannot run."""
-    shape = input_shape(trained)
+    return export_model(trained.model, input_shape(trained))
+
+
+def export_model(model: DasvddModel, shape: tuple[int, int]) -> onnx.ModelProto:
+    """The graph of `model` for windows of `shape`, without metadata. Raises DasvddError as `export_graph` does."""
     batch = torch.export.Dim("batch", min=1, max=65536)
     with _quiet():
         program = torch.onnx.export(
-            trained.model,
+            model,
             (torch.zeros(2, *shape),),
             dynamo=True,
             opset_version=OPSET,

@@ -85,8 +85,8 @@ def show_recentring(report: Report) -> None:
     smallest, largest = report.std_ratios
     click.echo(
         f"means moved by {report.mean_shift_median:.2g} deviations in the median band, {report.mean_shift_worst:+.2g} "
-        f"in {report.worst_band}; deviations are now {smallest:.2g} to {largest:.2g} of the former; the center moved by "
-        f"{report.center_shift:.2g} of the codes' spread"
+        f"in {report.worst_band}; deviations are now {smallest:.2g} to {largest:.2g} of the former, the center moved "
+        f"by {report.center_shift:.2g} of the codes' spread"
     )
     if report.constant_bands:
         click.echo(f"without change here, their deviation kept: {', '.join(report.constant_bands)}")

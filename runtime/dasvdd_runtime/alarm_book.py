@@ -137,7 +137,7 @@ class AlarmBook:
 
     def _begin(self, event: Event, *, now: datetime, muted: bool) -> Alarm:
         alarm = Alarm(
-            id=self._new_id(),
+            id=event.get("alarm") or self._new_id(),
             source=event["source"],
             model_fingerprint=event["model_fingerprint"],
             state=AlarmState.ACTIVE,

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from . import alarm_events as events
 from .alarm_book import Alarm, AlarmBook
+from .directory_lock import DirectoryLock
 from .errors import DasvddError
 from .events import Event
 from .mutes import ALL, Mute, MuteChange, Mutes
 from .snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
+    from .evidence.keeper import EvidenceKeeper
     from .state_store import StateStore
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class AlarmDesk:
         """
         self._book = AlarmBook(latch=latch)
         self._mutes = Mutes()
+        self._evidence: EvidenceKeeper | None = None
         self._clock = clock
         self._now = now
         self._directory = directory
@@ -58,10 +61,12 @@ class AlarmDesk:
         self._in_trouble = self._resumed = False
         self._aside: Path | None = None
         if directory is not None:
-            from .state_file import MonitorLock
-
-            self._lock = MonitorLock(directory)
+            self._lock = DirectoryLock(directory, table="[state]")
             self._open(directory)
+
+    def tell_of(self, evidence: EvidenceKeeper | None) -> None:
+        """Give the events of `evidence`, too."""
+        self._evidence = evidence
 
     def begin(self) -> list[Event]:
         """What an earlier monitor left: alarms that still wait, mutes in force, verdicts given meanwhile."""
@@ -92,10 +97,11 @@ class AlarmDesk:
 
     def look(self) -> list[Event]:
         """What commands have asked for and what has run out since. May be called often."""
+        told = [] if self._evidence is None else self._evidence.results()
         if self._directory is None or self._clock() < self._next_look_seconds:
-            return []
+            return told
         self._next_look_seconds = self._clock() + LOOK_SECONDS
-        caused = self._open_again() if self._store is None else []
+        caused = told + (self._open_again() if self._store is None else [])
         self._save()
         if self._aside is not None:
             caused.append(events.state_lost(str(self._aside)))
@@ -119,6 +125,10 @@ class AlarmDesk:
             latched_alarms=latched,
             muted=self._mutes.muted(snapshot.name),
         )
+
+    def last_evidence(self) -> list[Event]:
+        """What became of the clips that were being written; no more will be. Waits for the disk, not for long."""
+        return [] if self._evidence is None else self._evidence.close()
 
     def close(self) -> None:
         """Note what remains and close the file."""

@@ -40,6 +40,16 @@ def test_alarm(id: str, source: str | None) -> Event:
     return _of(source, {"event": "test_alarm", "id": id, "test": True})
 
 
+def evidence_kept(source: str, alarm: str, *, evidence: str, seconds: float) -> Event:
+    """A clip of an alarm is whole on the disk. `evidence`: its sidecar, in the directory of `[evidence]`."""
+    return {"event": "evidence_kept", "source": source, "alarm": alarm, "evidence": evidence, "seconds": seconds}
+
+
+def evidence_lost(source: str, alarm: str, *, reason: str) -> Event:
+    """There is no clip of an alarm."""
+    return {"event": "evidence_lost", "source": source, "alarm": alarm, "reason": reason}
+
+
 def state_lost(moved_to: str) -> Event:
     """state.db was damaged and is put aside as `moved_to`."""
     return {"event": "state_lost", "moved_to": moved_to}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
@@ -27,6 +28,9 @@ from .sources.base import Source
 from .sources.base_tables import RunningTable
 from .sources.tables import FileTable, SourceTable
 from .thresholds import ThresholdInForce
+
+if TYPE_CHECKING:
+    from .evidence.keeper import EvidenceKeeper
 
 log = logging.getLogger(__name__)
 
@@ -46,19 +50,22 @@ class Assembly:
         self._wake = wake
         self.config = load_config(path)
         self._directory = self.config.state.directory
+        self._evidence: EvidenceKeeper | None = None
         self._models = load_models(self.config, self._directory)
-        self._thresholds = _thresholds(self.config, self._models, self._directory)
+        self.thresholds = _thresholds(self.config, self._models, self._directory)
         note_signed(self._models.values(), self._directory)
 
-    def channels(self) -> list[Channel]:
-        """A capture and a pipeline for each source, not yet started."""
+    def channels(self, evidence: EvidenceKeeper | None = None) -> list[Channel]:
+        """A capture and a pipeline for each source, not yet started; `evidence` keeps clips of their alarms."""
+        self._evidence = evidence
         return [
             make_channel(
                 table,
                 self.model_of(table),
-                self._thresholds[table.name],
+                self.thresholds[table.name],
                 wake=self._wake,
                 report_scores=self.config.events.scores,
+                evidence=evidence,
             )
             for table in self.config.sources
         ]
@@ -71,12 +78,12 @@ class Assembly:
         """The first event."""
         in_force = [model.in_force for model in self._models.values()]
         return events.started(
-            in_force, sources=_models_by_source(self.config), thresholds=self._thresholds, versions=versions()
+            in_force, sources=_models_by_source(self.config), thresholds=self.thresholds, versions=versions()
         )
 
     def notices(self) -> list[events.Event]:
         """What should be known beside the first event: calibrations on site that are not used."""
-        return _not_used(self._thresholds)
+        return _not_used(self.thresholds)
 
     def scorers(self) -> dict[str, TimedScorer]:
         """The models' scorers, by the configuration's name. May be called from any thread."""
@@ -101,8 +108,16 @@ class Assembly:
             name = table.name
             if name not in running or before.get(name) != table:
                 model = models[config.model_of(table).name]
-                scores = config.events.scores
-                channels.append(make_channel(table, model, thresholds[name], wake=self._wake, report_scores=scores))
+                channels.append(
+                    make_channel(
+                        table,
+                        model,
+                        thresholds[name],
+                        wake=self._wake,
+                        report_scores=config.events.scores,
+                        evidence=self._evidence,
+                    )
+                )
                 continue
             channel, model, old = running[name], models[config.model_of(table).name], self.model_of(before[name])
             _require_same_stream(name, old.scorer.metadata, model.scorer.metadata)
@@ -117,7 +132,7 @@ class Assembly:
                     rule,
                     report_scores=config.events.scores,
                 )
-            elif rule != old.rule(self._thresholds[name]):
+            elif rule != old.rule(self.thresholds[name]):
                 new_models[name] = partial(channel.pipeline.use_rule, rule)
         if config.events != self.config.events.model_copy(update={"scores": config.events.scores}):
             log.warning("[events] has changed; except for `scores` that takes effect at the next start")
@@ -125,8 +140,8 @@ class Assembly:
             log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
         if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
             log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
-        if config.http != self.config.http:
-            log.warning("[http] has changed; that takes effect at the next start")
+        if (config.http, config.evidence) != (self.config.http, self.config.evidence):
+            log.warning("[http] or [evidence] has changed; that takes effect at the next start")
         kept = [channel.pipeline.name for channel in channels if channel in current]
         event = events.reloaded(
             [model.in_force for model in models.values()],
@@ -136,13 +151,19 @@ class Assembly:
             removed=[name for name in before if name not in kept],
             kept=kept,
         )
-        self.config, self._models, self._thresholds = config, models, thresholds
+        self.config, self._models, self.thresholds = config, models, thresholds
         note_signed(loaded, self._directory)
         return ReloadPlan(channels, event, new_models, _not_used(thresholds))
 
 
 def make_channel(
-    table: SourceTable, model: LoadedModel, threshold: ThresholdInForce, *, wake: threading.Event, report_scores: bool
+    table: SourceTable,
+    model: LoadedModel,
+    threshold: ThresholdInForce,
+    *,
+    wake: threading.Event,
+    report_scores: bool,
+    evidence: EvidenceKeeper | None = None,
 ) -> Channel:
     """A capture and a pipeline for one source, not yet started. Raises as open_intake does."""
     metadata = model.scorer.metadata
@@ -156,6 +177,7 @@ def make_channel(
         intake=intake,
         report_scores=report_scores,
         recording=str(table.path.resolve()) if isinstance(table, FileTable) else None,
+        clips=None if evidence is None else evidence.clips_of(table, metadata, intake.channels),
     )
     capture = Capture(
         source,

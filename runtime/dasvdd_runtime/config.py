@@ -12,9 +12,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from .detector import DecisionSettings
 from .endpoint.tables import HttpTable
 from .errors import ConfigError, InputMissing
+from .evidence.tables import EvidenceTable
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
+
+EVIDENCE_FOLDER = "evidence"
+"""Of the state directory."""
 
 
 class DecisionTable(StrictModel):
@@ -117,6 +121,7 @@ class MonitorConfig(StrictModel):
     events: EventsTable = EventsTable()
     alarm: AlarmTable = AlarmTable()
     state: StateTable = StateTable()
+    evidence: EvidenceTable = EvidenceTable()
     outbox: OutboxTable = OutboxTable()
     mqtt: MqttTable | None = None
     webhook: Annotated[list[WebhookTable], BeforeValidator(_as_list)] = Field(default_factory=list)
@@ -197,12 +202,18 @@ def load_config(path: str | Path) -> MonitorConfig:
     except InputMissing as error:
         raise ConfigError(f"{error}. Give the path of a monitor.toml.") from error
     config = validate(MonitorConfig, raw, origin=str(path))
+    evidence_wanted = "evidence" in config.model_fields_set and config.evidence.mode != "none"
     config = _relative_to(path.parent, config)
     _refuse_to_overwrite(path, config)
     if config.alarm.latch and config.state.directory is None:
         raise ConfigError(
             f"{path}: [alarm] latch needs a place where an acknowledgement can reach the monitor: "
             '[state] directory = "/var/lib/dasvdd", for instance.'
+        )
+    if evidence_wanted and config.evidence.directory is None:
+        raise ConfigError(
+            f'{path}: [evidence] needs a place: [state] directory = "/var/lib/dasvdd", for instance, or a directory of '
+            "its own."
         )
     if config.state.directory is None and any(model.require_signature for model in config.models):
         raise ConfigError(
@@ -227,12 +238,17 @@ def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
 
 def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
     """`config` with every path joined to `folder`; absolute paths stay."""
+    state = _state_directory(folder, config.state)
+    evidence = config.evidence.relative_to(folder)
+    if evidence.directory is None and state is not None:
+        evidence = evidence.model_copy(update={"directory": state / EVIDENCE_FOLDER})
     return config.model_copy(
         update={
             "model": [model.relative_to(folder) for model in config.models],
             "source": [source.relative_to(folder) for source in config.sources],
             "events": config.events.relative_to(folder),
-            "state": StateTable(directory=_state_directory(folder, config.state)),
+            "state": StateTable(directory=state),
+            "evidence": evidence,
             "outbox": config.outbox.relative_to(folder),
             "mqtt": None if config.mqtt is None else config.mqtt.relative_to(folder),
             "webhook": [webhook.relative_to(folder) for webhook in config.webhook],

@@ -13,13 +13,13 @@ The graph itself: one input `window`, float32, audio `[batch, channels, samples]
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from .calibration import Calibration
 from .detector import DecisionSettings
@@ -30,6 +30,8 @@ from .recording_types import Kind, used_channels
 SCHEMA_MAJOR = 1
 SCHEMA_MINOR = 0
 METADATA_KEY = "dasvdd"
+LARGEST_NUMBER = 1e30
+"""In size, of any number in the metadata."""
 UNIT_NOT_STATED = "unit not stated"
 """In `units`, where the training was not told."""
 OPTIONAL_FIELDS = ("variant", "recentred")
@@ -139,7 +141,7 @@ class ModelMetadata(BaseModel):
     name: str
     """What the model listens to, for people: the name of its training run."""
     kind: Kind
-    sample_rate_hz: float = Field(gt=0)
+    sample_rate_hz: float = Field(ge=1e-9)
     channels: int = Field(ge=1)
     """Channels of the graph's input; which of them count is decided inside the graph, see `used_channels`."""
     channel_names: list[str]
@@ -210,9 +212,11 @@ def decode(properties: Mapping[str, str]) -> tuple[ModelMetadata, list[str]]:
             "Use a file written by dasvdd-export."
         )
     try:
-        raw = json.loads(properties[METADATA_KEY])
+        raw = from_json(properties[METADATA_KEY])
     except ValueError as error:
-        raise ModelError(f"the model's metadata is not JSON ({error}). Export or copy the file again.") from error
+        raise ModelError(
+            f"the model's metadata is not readable JSON ({error}). Export or copy the file again."
+        ) from error
     if not isinstance(raw, dict):
         raise ModelError("the model's metadata is not a JSON object. Export or copy the file again.")
     _check_version(raw.get("schema_version"))
@@ -223,8 +227,10 @@ def decode(properties: Mapping[str, str]) -> tuple[ModelMetadata, list[str]]:
         raise ModelError(
             f"the model's metadata does not fit schema {SCHEMA_MAJOR}.{SCHEMA_MINOR}: {faults}. Export the model again."
         ) from error
+    known = metadata.model_dump()
+    _require_sane_numbers(known)
     _check_consistency(metadata)
-    unknown = _unknown_fields(raw, metadata.model_dump())
+    unknown = _unknown_fields(raw, known)
     needed = sorted(set(metadata.requires) & set(unknown))
     if needed:
         raise ModelError(
@@ -232,6 +238,21 @@ def decode(properties: Mapping[str, str]) -> tuple[ModelMetadata, list[str]]:
             "Upgrade dasvdd on this machine, or export with the version that runs here."
         )
     return metadata, unknown
+
+
+def _require_sane_numbers(value: Any, name: str = "") -> None:
+    """Raise ModelError, naming the field, for a number that is not finite or larger than any that belongs there."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _require_sane_numbers(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _require_sane_numbers(inner, name)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+        raise ModelError(
+            f"the model's metadata has in {name[:100]} a number that is not finite, or beyond {LARGEST_NUMBER:g}. "
+            "Export the model again."
+        )
 
 
 def _check_version(version: object) -> None:
@@ -244,7 +265,7 @@ def _check_version(version: object) -> None:
 
 
 def _check_consistency(metadata: ModelMetadata) -> None:
-    """The lengths that must agree, and the numbers that must be finite, before anything is scored with them."""
+    """The lengths that must agree before anything is scored with them."""
     lengths = {
         "channel_names": (len(metadata.channel_names), metadata.channels),
         "units": (len(metadata.units), metadata.channels),
@@ -256,8 +277,6 @@ def _check_consistency(metadata: ModelMetadata) -> None:
             raise ModelError(
                 f"the model's metadata has {found} entries in {name} where {expected} belong. Export the model again."
             )
-    if not np.isfinite([metadata.calibration.threshold, metadata.gamma, *metadata.golden.scores]).all():
-        raise ModelError("the model's threshold, gamma or golden scores are not finite. Export the model again.")
 
 
 def _unknown_fields(raw: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -65,5 +65,7 @@ def _log_life(event: Event) -> None:
         log.warning("%s: muted no longer (%s)%s", where, event["reason"], lasting)
     elif kind == "site_threshold_not_used":
         log.warning("%s: the threshold calibrated on site is not used: %s", where, event["reason"])
+    elif kind == "evidence_kept":
+        log.info("%s: evidence of %.1f s is kept: %s", where, event["seconds"], event["evidence"])
     elif kind == "test_alarm":
         log.warning("%s: TEST ALARM, nothing is wrong", where)

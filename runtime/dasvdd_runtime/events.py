@@ -268,15 +268,15 @@ def to_json(event: Event, *, now: datetime) -> str:
     """`event` as one line of JSON without the line feed, stamped with the schema and `now`; NaN becomes null."""
     stamp = now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record = {"schema": SCHEMA, "event": event["event"], "time": stamp, **event}
-    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with None in the place of every float that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return value

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Names of files, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -50,3 +50,8 @@ def require_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise DasvddError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
+
+
+def file_name(name: str) -> str:
+    """`name` with everything that a file name should not hold replaced."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

@@ -65,6 +65,7 @@ class SourceHealth:
         stall_seconds: float,
     ) -> None:
         self.state = State.STARTING
+        self.reason = ""
         self._kind = kind
         self._used_channels = list(used_channels)
         self._sample_rate_hz = sample_rate_hz
@@ -140,5 +141,5 @@ class SourceHealth:
             self._clip_counted, self._clip_weight = 0, 0.0
 
     def _change(self, state: State, reason: str) -> StateChange | None:
-        previous, self.state = self.state, state
+        previous, self.state, self.reason = self.state, state, reason
         return None if state is previous else StateChange(previous, state, reason)

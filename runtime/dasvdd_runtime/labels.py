@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 from .alarm_book import Alarm
 from .audio_files import read_audio_header
 from .errors import DasvddError
+from .evidence.kept import KeptClip
+from .files import file_name
 from .manifest import Role, Segment
-from .recorder import file_name
 
 ROLES: dict[str | None, Role] = {"false": "train", "real": "test_anomalous"}
 """What a verdict makes of a sound. A false alarm is a healthy machine that the model does not know yet; a fault must
@@ -56,11 +57,13 @@ def find_recorded(folder: Path) -> list[Recorded]:
     return found
 
 
-def labels_of(alarms: Iterable[Alarm], recorded: Sequence[Recorded]) -> Labels:
+def labels_of(
+    alarms: Iterable[Alarm], recorded: Sequence[Recorded], clips: Mapping[str, KeptClip] | None = None
+) -> Labels:
     """The segments of `alarms`, newest first; where two overlap, the newest verdict holds.
 
-    Those of a replay lie in the file that was replayed; those of a live source in one of `recorded`, placed by the wall
-    clock.
+    Those of a replay lie in the file that was replayed; those of a live source in its clip (`clips`, by the alarm's
+    id), which may hold its beginning only, or else in one of `recorded`, placed by the wall clock.
     """
     segments: list[Segment] = []
     left_out: list[tuple[Alarm, str]] = []
@@ -68,7 +71,7 @@ def labels_of(alarms: Iterable[Alarm], recorded: Sequence[Recorded]) -> Labels:
         if alarm.verdict not in ROLES:
             left_out.append((alarm, "no verdict that says what it was"))
             continue
-        segment = _segment(alarm, recorded)
+        segment = _segment(alarm, recorded, (clips or {}).get(alarm.id))
         if isinstance(segment, str):
             left_out.append((alarm, segment))
         elif any(_overlap(segment, other) for other in segments):
@@ -78,19 +81,24 @@ def labels_of(alarms: Iterable[Alarm], recorded: Sequence[Recorded]) -> Labels:
     return Labels(segments, left_out)
 
 
-def _segment(alarm: Alarm, recorded: Sequence[Recorded]) -> Segment | str:
+def _segment(alarm: Alarm, recorded: Sequence[Recorded], clip: KeptClip | None) -> Segment | str:
     """The part of a recording that `alarm` covers, or why there is none."""
     if alarm.end_seconds is None:
         return "it is not over, or its monitor was killed while it lasted"
-    if alarm.recording is not None:
+    in_clip = None if clip is None else clip.place_of(alarm.start_seconds, alarm.end_seconds)
+    if alarm.recording is not None and Path(alarm.recording).is_file():
         path, start_seconds, end_seconds = Path(alarm.recording), alarm.start_seconds, alarm.end_seconds
-        if not path.is_file():
-            return f"the recording {path} is not there any more"
-    else:
-        found = _in_recorded(alarm, recorded)
-        if found is None:
-            return "no recording holds it: a live source is not kept unless `dasvdd-monitor record` ran beside it"
+    elif clip is not None and in_clip is not None:
+        path, start_seconds, end_seconds = clip.path, *in_clip
+    elif alarm.recording is not None:
+        return f"the recording {alarm.recording} is not there any more"
+    elif (found := _in_recorded(alarm, recorded)) is not None:
         path, start_seconds, end_seconds = found
+    else:
+        return (
+            'no recording holds it: [evidence] mode = "audio" keeps the samples of an alarm, and `dasvdd-monitor '
+            "record` beside the monitor all of them"
+        )
     return Segment(
         path=path,
         start_seconds=round(start_seconds, 3),

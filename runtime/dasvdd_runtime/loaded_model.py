@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from . import events
 from .config import ModelTable, MonitorConfig
+from .decision_rule import DecisionRule
 from .detector import DecisionSettings
 from .errors import ConfigError, DasvddError
 from .extras import require
 from .onnxruntime_session import release_free_memory
-from .pipeline import DecisionRule
 from .scorer import Scorer
 from .scoring_times import TimedScorer
 from .thresholds import ThresholdInForce, threshold_in_force
@@ -68,7 +68,13 @@ class LoadedModel:
     def rule(self, threshold: ThresholdInForce) -> DecisionRule:
         """The decision chain with `threshold`."""
         return DecisionRule(
-            threshold.value, self.settings, threshold.usual_score, self.cooldown_seconds, threshold.level_dbfs
+            threshold.value,
+            self.settings,
+            threshold.usual_score,
+            self.cooldown_seconds,
+            threshold.level_dbfs,
+            origin=threshold.origin,
+            why=threshold.why,
         )
 
 

@@ -7,7 +7,7 @@ batch the windows of many sources (see `scoring`).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from . import events
 from .contract import ModelMetadata
-from .detector import Decision, DecisionSettings, Detector
+from .decision_rule import DecisionRule as DecisionRule
+from .detector import Decision, Detector
 from .drift import DriftReference, DriftWatch
 from .errors import DataError
 from .events import Counts, Event
+from .evidence.base import Clips
 from .health import State, StateChange
 from .intake import Break, Cutter, Intake
 from .scorer import Scores
-from .snapshot import SourceSnapshot
+from .snapshot import Residual, SourceSnapshot
 from .windows import Window
 
 
@@ -31,20 +33,6 @@ class WindowScorer(Protocol):
 
     def score_windows(self, windows: NDArray[np.float32]) -> Scores:
         """Scores of `windows` [windows, window_samples, channels]."""
-
-
-@dataclass(frozen=True)
-class DecisionRule:
-    """The decision chain in force: the model's, or what the configuration or a calibration put in its place."""
-
-    threshold: float
-    settings: DecisionSettings
-    usual_score: float
-    """The usual score, towards which an alarm clears."""
-    cooldown_seconds: float = 0.0
-    """After an alarm has cleared, none rises for this long."""
-    level_dbfs: tuple[float, float, float] | None = None
-    """5th, 50th and 95th percentile of the level when the threshold was calibrated; None: as in training."""
 
 
 class Pipeline:
@@ -65,14 +53,19 @@ class Pipeline:
         intake: Intake | None = None,
         model_name: str = "model",
         recording: str | None = None,
+        clips: Clips | None = None,
     ) -> None:
-        """`recording`: the file that is replayed, for people who look for an alarm in it."""
+        """`recording`: the file that is replayed, for people who look for an alarm in it.
+
+        `clips` is told of samples and alarms, to keep evidence.
+        """
         self.name = name
+        self._clips = clips or Clips()
         self.counts = Counts()
         self._recording = recording
         self._cutter = Cutter(intake or Intake(), metadata)
         self._steps: deque[Window | Break | Event] = deque()
-        self._last_decision: Decision | None = None
+        self._last: tuple[Decision, Residual] | None = None
         self.use_model(model_name, metadata, scorer, rule, report_scores=report_scores)
 
     def use_model(
@@ -85,11 +78,13 @@ class Pipeline:
         self.model_name, self.scorer, self._metadata = name, scorer, metadata
         self._report_scores = report_scores
         self._cutter.use_model(metadata)
+        self._clips.use_model(metadata)
         self.use_rule(rule)
 
     def use_rule(self, rule: DecisionRule) -> None:
         """Decide by this rule from the next score on; windows go on. The decision chain begins anew."""
         self._threshold = rule.threshold
+        self._clips.use_rule(rule)
         self._detector = Detector(
             threshold=rule.threshold,
             settings=rule.settings,
@@ -98,10 +93,9 @@ class Pipeline:
             cooldown_seconds=rule.cooldown_seconds,
         )
         low, middle, high = rule.level_dbfs or self._metadata.baseline.level_dbfs
+        self._usual_level_dbfs = (low, middle, high) if self._metadata.kind == "audio" else None
         self._drift = DriftWatch(
-            DriftReference(
-                rule.usual_score, rule.threshold, (low, middle, high) if self._metadata.kind == "audio" else None
-            ),
+            DriftReference(rule.usual_score, rule.threshold, self._usual_level_dbfs),
             history_windows=rule.settings.n,
             window_hop_seconds=self._metadata.window_hop_seconds,
         )
@@ -137,6 +131,7 @@ class Pipeline:
 
     def cut(self, samples: NDArray[np.float32]) -> None:
         """`samples` [samples, channels], which follow those before: judge the source and cut windows."""
+        self._clips.add(self._cutter.next_sample, samples)
         for step in self._cutter.cut(samples):
             self._steps.extend(self._state_events(step) if isinstance(step, StateChange) else [step])
 
@@ -167,6 +162,8 @@ class Pipeline:
                 self._pass_over(step)
             elif not isinstance(step, Window):
                 caused.append(step)
+        if not self._steps:
+            self._clips.settle(self._cutter.next_sample)
         return caused
 
     def gap(self, *, lost: int = 0, dropped: int = 0) -> None:
@@ -183,11 +180,14 @@ class Pipeline:
 
     def missing(self, reason: str) -> None:
         """The device went away or cannot be opened."""
+        self._clips.interrupted()
         self._steps.extend(self._state_events(self._cutter.health.missing(reason)))
 
     def finish(self, *, drift_ppm: float | None = None) -> list[Event]:
         """The stream ends: the alarm that lasts, if one does, and the summary. No window may wait for its score."""
-        return [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
+        caused = [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
+        self._clips.ended()
+        return caused
 
     def nothing_judged(self) -> DataError | None:
         """The fault of a source that came to its end without a single window that could be judged, or None."""
@@ -203,7 +203,9 @@ class Pipeline:
         episode = self._detector.finish()
         if episode is None:
             return []
-        return [self._placed(events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual)))]
+        bands = self._bands(episode.peak_residual)
+        left_open = events.alarm_open(self.counts.episodes, episode, bands) | self._clips.left_open(episode)
+        return [self._placed(left_open)]
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
@@ -213,7 +215,7 @@ class Pipeline:
 
     def snapshot(self, *, waiting_seconds: float, drift_ppm: float | None, live: bool, ended: bool) -> SourceSnapshot:
         """The source as it is now; what the capture knows of it is given."""
-        last = self._last_decision
+        last, residual = self._last or (None, None)
         return SourceSnapshot(
             name=self.name,
             model=self.model_name,
@@ -230,6 +232,9 @@ class Pipeline:
             live=live,
             ended=ended,
             drift=self._drift.report,
+            state_reason=self._cutter.health.reason,
+            usual_level_dbfs=self._usual_level_dbfs,
+            residual=residual,
         )
 
     def _pass_over(self, passed: Break) -> None:
@@ -240,34 +245,38 @@ class Pipeline:
         self._drift.gap()
 
     def _decide(self, window: Window, score: float, residual: NDArray[np.float64]) -> list[Event]:
-        end_sample = window.first_sample + self._metadata.window_samples
-        end_seconds = end_sample / self._metadata.sample_rate_hz
-        decision = self._last_decision = self._detector.update(end_seconds, score, residual.tolist())
+        metadata = self._metadata
+        end_seconds = (window.first_sample + metadata.window_samples) / metadata.sample_rate_hz
+        decision = self._detector.update(end_seconds, score, residual.tolist())
+        self._last = decision, Residual(residual, metadata.residual_baseline, metadata.residual_names)
+        self._clips.scored(decision, self._detector.finish())
         self.counts.windows_scored += 1
-        self.counts.running_seconds += self._metadata.window_hop_seconds
-        start_seconds = window.first_sample / self._metadata.sample_rate_hz
+        self.counts.running_seconds += metadata.window_hop_seconds
         caused: list[Event] = []
         if self._report_scores:
-            caused.append(events.score(decision, start_seconds=start_seconds))
-        caused += self._alarm_events(decision, residual, start_seconds=start_seconds)
+            caused.append(events.score(decision, start_seconds=window.first_sample / metadata.sample_rate_hz))
+        caused += self._alarm_events(decision, window)
         caused += self._drift_events(decision, residual)
         return [self._placed(event, end_seconds) for event in caused]
 
-    def _alarm_events(self, decision: Decision, residual: NDArray[np.float64], *, start_seconds: float) -> list[Event]:
+    def _alarm_events(self, decision: Decision, window: Window) -> list[Event]:
         caused = []
         if decision.raised is not None:
             self.counts.episodes += 1
-            bands = self._bands(residual.tolist())
+            bands = self._bands(decision.raised.peak_residual)
+            start_seconds = window.first_sample / self._metadata.sample_rate_hz
             raised = events.alarm_raised(
                 self.counts.episodes, decision, bands, threshold=self._threshold, start_seconds=start_seconds
             )
+            raised |= self._clips.raised(window, decision.raised)
             raised["model_fingerprint"] = self._metadata.model_fingerprint
             if self._recording is not None:
                 raised["recording"] = self._recording
             caused.append(raised)
         if decision.cleared is not None:
             bands = self._bands(decision.cleared.peak_residual)
-            caused.append(events.alarm_cleared(self.counts.episodes, decision.cleared, bands))
+            cleared = events.alarm_cleared(self.counts.episodes, decision.cleared, bands)
+            caused.append(cleared | self._clips.cleared(decision.cleared))
         return caused
 
     def _drift_events(self, decision: Decision, residual: NDArray[np.float64]) -> list[Event]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DasvddError
+from .pcm import to_int16
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,7 @@ class Recorder:
 
         Raises DasvddError if the disk does not take them; what was written before is kept.
         """
-        within = np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
-        pcm = np.minimum(np.rint(within * 32768), 32767).astype("<i2")
+        pcm = to_int16(samples)
         try:
             while len(pcm):
                 if self._wave is None:
@@ -128,8 +128,3 @@ class Recorder:
             raw.close()
             self._partial().rename(self._path)
             self.files.append(self._path)
-
-
-def file_name(name: str) -> str:
-    """`name` with everything that a file name should not hold replaced."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

@@ -258,7 +258,7 @@ class Service:
             self._emit([overload(self._dropped_seconds)])
         alarms_open = [channel.capture.name for channel in self._channels if channel.pipeline.in_alarm]
         failed = {channel.capture.name: str(channel.error) for channel in self._channels if channel.error is not None}
-        self._emit([stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
+        self._emit([*self._alarms.last_evidence(), stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
         self._alarms.close()
         for sink in self._sinks:
             sink.close()

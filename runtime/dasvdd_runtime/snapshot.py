@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .drift import DriftReport
 from .events import Counts
 from .health import State
+
+
+@dataclass(frozen=True)
+class Residual:
+    """How badly each band or channel of one window was reconstructed. All three have one entry a band."""
+
+    values: NDArray[np.float64]
+    usual: Sequence[float]
+    """Its mean over normal windows."""
+    names: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,12 @@ class SourceSnapshot:
     """The last whole day of running against normal running; None before the first."""
     muted: bool = False
     """Nobody is to be called for it."""
+    state_reason: str = ""
+    """Why it is in its state, with figures; empty before the first."""
+    usual_level_dbfs: tuple[float, float, float] | None = None
+    """5th, 50th and 95th percentile of the level in normal running; None where it says nothing."""
+    residual: Residual | None = None
+    """Of the newest window that was judged; None before the first."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Imported only where a state directory is configured: SQLite costs memory.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import sqlite3
 import time
@@ -42,7 +41,7 @@ COMMIT;
 """
 
 
-def open_existing(path: Path, read_all: ReadAll) -> sqlite3.Connection:
+def open_existing(path: Path, read_all: ReadAll, *, any_thread: bool = False) -> sqlite3.Connection:
     """For a command. `read_all` raises ValueError or TypeError where what it reads makes no sense.
 
     Raises InputMissing where no monitor has made the file, and DataError where it cannot be used.
@@ -53,9 +52,10 @@ def open_existing(path: Path, read_all: ReadAll) -> sqlite3.Connection:
             f'[state] directory = "{path.parent}".'
         )
     try:
-        connection = _connect(path)
+        connection = _connect(path, any_thread=any_thread)
         _require_schema(connection)
-        connection.execute("UPDATE alarms SET told = told WHERE 0")
+        with connection:  # ends the transaction: one that stays open keeps the monitor from writing
+            connection.execute("UPDATE alarms SET told = told WHERE 0")
         read_all(connection)
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise DataError(
@@ -98,31 +98,8 @@ def is_damage(error: Exception) -> bool:
     return _code(error) not in (*_PASSING, *_FORBIDDEN)
 
 
-class MonitorLock:
-    """Held by the monitor that uses a state directory. The operating system releases it with the process."""
-
-    def __init__(self, directory: Path) -> None:
-        """Make `directory` if need be. Raises ConfigError if it cannot be written, or another monitor uses it."""
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._file = (directory / "monitor.lock").open("w")
-        except OSError as error:
-            raise ConfigError(f"[state] directory: {directory} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise ConfigError(
-                f"[state] directory: another monitor uses {directory}. Give each monitor a directory of its own."
-            ) from error
-
-    def release(self) -> None:
-        """Let another monitor have it."""
-        self._file.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+def _connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=not any_thread)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection

@@ -34,9 +34,12 @@ class StateStore:
         self._data_version = -1
 
     @classmethod
-    def open_existing(cls, directory: Path) -> StateStore:
-        """For a command. Raises InputMissing where no monitor has run, and DataError for a file that is damaged."""
-        return cls(open_existing(directory / FILE_NAME, _read_all))
+    def open_existing(cls, directory: Path, *, any_thread: bool = False) -> StateStore:
+        """For a command. Raises InputMissing where no monitor has run, and DataError for a file that is damaged.
+
+        `any_thread`: threads take turns with it.
+        """
+        return cls(open_existing(directory / FILE_NAME, _read_all, any_thread=any_thread))
 
     @classmethod
     def open_or_renew(cls, directory: Path) -> tuple[StateStore, Path | None]:

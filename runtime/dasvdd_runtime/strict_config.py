@@ -28,15 +28,41 @@ class StrictModel(BaseModel):
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
+MAX_BYTES = 2**20
+"""Largest configuration that is read."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises InputMissing, or ConfigError with the line of a syntax error."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES} bytes")
+        tables = tomllib.loads(content.decode("utf-8"))
+        _require_usable(tables)
     except FileNotFoundError:
         raise InputMissing(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: not a readable TOML file: its values lie too deep in each other") from None
+    except (OSError, ValueError) as error:  # the latter for TOML, UTF-8 and numbers alike
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
+    return tables
+
+
+def _require_usable(value: Any) -> None:
+    """Raise ValueError for what TOML does not promise, whole numbers beyond 64 bits, and what no system call takes."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _require_usable(key)
+            _require_usable(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _require_usable(inner)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number beyond 64 bits")
+    elif isinstance(value, str) and "\0" in value:
+        raise ValueError("a text with the character U+0000")
 
 
 def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> Settings:

@@ -65,10 +65,12 @@ def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_packages_their_types_and_the_device_profiles(wheel: Path) -> None:
-    """Three packages with py.typed, every file of firmware_configs beside the runtime, and no tests."""
+    """Three packages with py.typed, every file of the page and of firmware_configs beside the runtime, and no tests."""
     names = set(zipfile.ZipFile(wheel).namelist())
     for package in ("dasvdd_runtime", "dasvdd_train", "dasvdd_export"):
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= names
+    web = ROOT / "runtime" / "dasvdd_runtime" / "endpoint" / "web"
+    assert {f"dasvdd_runtime/endpoint/web/{path.name}" for path in web.iterdir()} <= names
     profiles = ROOT / "firmware_configs"
     expected = {
         f"dasvdd_runtime/firmware_configs/{path.relative_to(profiles).as_posix()}"

@@ -158,6 +158,15 @@ def test_parity_of_every_front_end(name: str, tmp_path: Path) -> None:
     assert parity.inconsistency(run, as_input(windows, trained.kind).numpy(), 2.5) < 1e-5
 
 
+def test_dft_is_a_quarter_of_a_whole_one() -> None:
+    """The constants of the products in front of the networks, mel filters aside, are n_fft^2 / 4 numbers."""
+    graph = fused.export_graph(untrained(*FRONT_ENDS["mono"])).graph
+    sizes = {constant.name: int(np.prod(constant.dims)) for constant in graph.initializer}
+    products = [sizes[node.input[1]] for node in graph.node if node.op_type == "MatMul"]
+    mel_filters = 511 * 128  # bins 0 and 512 are in no band
+    assert sum(products) - mel_filters == pytest.approx(1024**2 / 4, rel=0.01)
+
+
 def test_every_sample_of_a_window_counts() -> None:
     """The score has a gradient in every sample but the first, whose Hann weight is zero by definition."""
     trained = untrained(*FRONT_ENDS["mono"])

@@ -10,24 +10,24 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from email.message import Message
 from pathlib import Path
 
 import pytest
 from dasvdd_runtime.endpoint import server as server_module
-from dasvdd_runtime.endpoint.server import HEAD_BYTES, MOST_CONNECTIONS, Answer, Server
+from dasvdd_runtime.endpoint.server import HEAD_BYTES, MOST_CONNECTIONS, Answer, Request, Server
 
 GET = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def fails(headers: Message) -> Answer:
+def fails(request: Request) -> Answer:
     raise KeyError("a fault of the page")
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Serves `/page`, and `/fault`, which raises."""
-    serving = Server(("127.0.0.1", 0), {"/page": lambda headers: Answer(200, b"well\n"), "/fault": fails})
+    """Serves `/page`, `/fault`, which raises, and `/act`, which says again what is sent to it."""
+    pages = {"/page": lambda request: Answer(200, b"well\n"), "/fault": fails}
+    serving = Server(("127.0.0.1", 0), pages, {"/act": lambda request: Answer(200, request.body + b"!")})
     serving.start()
     yield serving
     serving.close()
@@ -83,6 +83,15 @@ def test_a_page_is_served_to_get_and_head(server: Server) -> None:
         (b"GET /../../etc/passwd HTTP/1.1\r\n\r\n", 404),
         (b"POST /page HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405),
         (b"POST /page HTTP/1.1\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30000, 405),
+        (b"GET /act HTTP/1.1\r\n\r\n", 405),
+        (b"POST /elsewhere HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 404),
+        (b"POST /act HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 200),
+        (b"POST /act HTTP/1.1\r\nContent-Length: 4096\r\n\r\n" + b"x" * 4096, 200),
+        (b"POST /act HTTP/1.1\r\nContent-Length: 4097\r\n\r\n" + b"x" * 4097, 413),
+        (b"POST /act HTTP/1.1\r\nContent-Length: 99999999999999\r\n\r\n", 413),
+        (b"POST /act HTTP/1.1\r\n\r\nabc", 411),
+        (b"POST /act HTTP/1.1\r\nContent-Length: -3\r\n\r\nabc", 411),
+        (b"POST /act HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 411),
         (b"DELETE /page HTTP/1.1\r\n\r\n", 405),
         (b"BREW /page HTTP/1.1\r\n\r\n", 405),
         (b"GET /page HTTP/9.9\r\n\r\n", 505),
@@ -126,10 +135,39 @@ def test_one_that_sends_byte_by_byte_is_ended(server: Server, monkeypatch: pytes
     wait_until(lambda: handlers() == 0)
 
 
+def test_a_body_that_comes_in_pieces_is_put_together_and_one_that_never_comes_is_ended(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole body is the action's, however it arrives; half of one gets no answer."""
+    with connect(server) as client:
+        for piece in (b"POST /act HTTP/1.1\r\nContent-Length: 6\r\n\r\nab", b"cd", b"ef"):
+            client.sendall(piece)
+            time.sleep(0.05)
+        assert client.makefile("rb").read().endswith(b"abcdef!")
+    monkeypatch.setattr(server_module, "REQUEST_SECONDS", 0.3)
+    begin = time.monotonic()
+    assert answer(server, b"POST /act HTTP/1.1\r\nContent-Length: 6\r\n\r\nab") == b""
+    assert time.monotonic() - begin < 4
+    wait_until(lambda: handlers() == 0)
+
+
+def test_bodies_that_never_come_keep_nobody_out(server: Server) -> None:
+    """Connections that have sent but half of a request make room for one that is whole."""
+    silent = [connect(server) for _ in range(MOST_CONNECTIONS)]
+    for client in silent:
+        client.sendall(b"POST /act HTTP/1.1\r\nContent-Length: 6\r\n\r\nab")
+    time.sleep(0.2)
+    begin = time.monotonic()
+    assert status(answer(server, GET)) == 200
+    assert time.monotonic() - begin < 2
+    for client in silent:
+        client.close()
+
+
 def test_one_that_takes_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not read gets no more than its time."""
     monkeypatch.setattr(server_module, "REQUEST_SECONDS", 0.5)
-    serving = Server(("127.0.0.1", 0), {"/page": lambda headers: Answer(200, b"x" * 50_000_000)})
+    serving = Server(("127.0.0.1", 0), {"/page": lambda request: Answer(200, b"x" * 50_000_000)})
     serving.start()
     with connect(serving) as client:
         client.sendall(GET)

@@ -14,9 +14,10 @@ import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.capture import Capture
 from dasvdd_runtime.drift import DriftReport
+from dasvdd_runtime.endpoint.guard import Guard
 from dasvdd_runtime.endpoint.metrics import Exposition
 from dasvdd_runtime.endpoint.observed import Observed
-from dasvdd_runtime.endpoint.pages import make_pages
+from dasvdd_runtime.endpoint.pages import make_probes
 from dasvdd_runtime.endpoint.probes import faults, undelivered
 from dasvdd_runtime.endpoint.pulse import Pulse
 from dasvdd_runtime.endpoint.server import Server
@@ -123,7 +124,7 @@ def test_health_falls_while_the_scorer_hangs(tiny_model: Any) -> None:
     service = Service([channel], [], wake=wake, heartbeat=pulse.beat)
     observed = Observed(service.snapshot, service.event_counts.copy, dict, dict, pulse.since_beat_seconds, {"v": "1"})
     token = HttpTable(listen="127.0.0.1:9464").token
-    server = Server(("127.0.0.1", 0), make_pages(observed, token, hung_seconds=1.0))
+    server = Server(("127.0.0.1", 0), make_probes(observed, Guard(token), hung_seconds=1.0))
     server.start()
     running = threading.Thread(target=service.run, args=({"event": "started"},))
     running.start()

@@ -20,6 +20,7 @@ from dasvdd_runtime.recording_types import Kind
 from .config import TrainConfig
 from .front_ends import FrontEnd, build_front_end
 from .model import DasvddModel
+from .untrusted import plain_content, require_front_end_sizes, require_network_sizes, require_plain_archive
 
 FORMAT = "dasvdd model"
 SCHEMA_MAJOR = 1
@@ -103,6 +104,7 @@ def load_model(path: Path) -> TrainedModel:
     """Read a model. Raises InputMissing, or ModelError for a file that is damaged or of another major version."""
     if not path.is_file():
         raise InputMissing(f"{path}: there is no such model file")
+    require_plain_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a dozen kinds for a damaged file
@@ -119,32 +121,33 @@ def load_model(path: Path) -> TrainedModel:
         )
     try:
         return _restore(content)
-    except (KeyError, TypeError, ValueError, RuntimeError, DasvddError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, DasvddError) as error:
         raise ModelError(f"{path}: damaged content ({_first_line(error)}). Train or copy it again.") from error
 
 
 def _restore(content: dict[str, Any]) -> TrainedModel:
-    model = DasvddModel(
-        build_front_end(content["front_end"]),
-        stacked_frames=content["stacked_frames"],
-        widths=tuple(content["widths"]),
-        latent=content["latent"],
-    )
-    model.load_state_dict(content["state"])
+    plain = plain_content(content)
+    state = require_network_sizes(plain, content["state"])
+    require_front_end_sizes(plain.front_end)
+    front_end = build_front_end(plain.front_end)
+    if front_end.bands != state["mean"].numel():
+        raise ModelError(f"its front end has {front_end.bands} bands, and its state {state['mean'].numel()}")
+    model = DasvddModel(front_end, stacked_frames=plain.stacked_frames, widths=tuple(plain.widths), latent=plain.latent)
+    model.load_state_dict(state)
     return TrainedModel(
         model=model.eval().requires_grad_(False),
         config=TrainConfig.model_validate(content["config"]),
-        name=content["name"],
-        sample_rate_hz=content["sample_rate_hz"],
-        channel_names=tuple(content["channel_names"]),
-        units=tuple(content["units"]),
-        window_samples=content["window_samples"],
-        window_hop_samples=content["window_hop_samples"],
-        residual_baseline=content["residual_baseline"],
-        calibration=Calibration(**content["calibration"]) if content["calibration"] else None,
-        baseline=Baseline(**content["baseline"]),
-        training=TrainingSummary(**content["training"]),
-        recentred=Recentring(**content["recentred"]) if content.get("recentred") else None,
+        name=plain.name,
+        sample_rate_hz=plain.sample_rate_hz,
+        channel_names=tuple(plain.channel_names),
+        units=tuple(plain.units),
+        window_samples=plain.window_samples,
+        window_hop_samples=plain.window_hop_samples,
+        residual_baseline=plain.residual_baseline,
+        calibration=plain.calibration,
+        baseline=plain.baseline,
+        training=plain.training,
+        recentred=plain.recentred,
     )
 
 

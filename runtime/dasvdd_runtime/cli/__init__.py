@@ -12,6 +12,7 @@ from ..errors import nearest
 from .common import examples
 
 COMMANDS = {
+    "init": "Write the files that set a device up.",
     "run": "Watch sources and raise alarms, as a configuration says.",
     "check": "Say whether a configuration, its model and its microphone are fit to run.",
     "inspect": "Say what a model file is, with a page for people if wanted.",

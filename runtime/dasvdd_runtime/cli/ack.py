@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..alarm_book import VERDICTS, Alarm, AlarmState, Verdict
+from ..alarm_commands import judge
 from ..errors import DataError
 from ..state_store import StateStore
 from .alarms import ID_LETTERS
@@ -39,7 +40,7 @@ def ack(
         raise click.UsageError("give an ALARM-ID or --source, not both")
     with open_state(config_path, directory) as store:
         chosen = _by_id(store, alarm_id) if alarm_id else _not_judged(store, source)
-        store.judge([alarm.id for alarm in chosen], verdict, note)
+        judge(store, chosen, verdict, note)
     for alarm in chosen:
         over = ", which is over now" if alarm.state is AlarmState.LATCHED else ""
         click.echo(f"{_named(alarm)}: {verdict}{over}")

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from ..alarm_book import Alarm, AlarmState
+from ..evidence.folder import sidecars
 from ..mutes import ALL, Mute
 from .common import examples, reports_errors
-from .state import open_state, shown, state_options
+from .state import evidence_directory, open_state, shown, state_options
 
 ID_LETTERS = 8
 """Letters of an id that are shown; a command takes any beginning that no other alarm has."""
@@ -39,8 +40,10 @@ def alarms(
         found = store.alarms(source=source, limit=last, only_open=only_open)
         mutes = store.mutes()
     if as_json:
+        evidence = sidecars(evidence_directory(config_path, directory))
         for alarm in found:
-            click.echo(json.dumps(asdict(alarm), default=str, ensure_ascii=False))
+            record = {**asdict(alarm), "evidence": evidence.get(alarm.id)}
+            click.echo(json.dumps(record, default=str, ensure_ascii=False))
         return
     if found:
         click.echo(_table([_HEADER, *map(_cells, found)]))

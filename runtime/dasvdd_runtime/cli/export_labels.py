@@ -10,12 +10,13 @@ import click
 
 from ..alarm_book import Alarm
 from ..errors import DataError
+from ..evidence.kept import kept_clips
 from ..files import write_atomically
 from ..labels import find_recorded, labels_of
 from ..manifest import COLUMNS, Segment
 from .alarms import ID_LETTERS
 from .common import examples, reports_errors
-from .state import open_state, shown, state_options
+from .state import evidence_directory, open_state, shown, state_options
 
 
 @click.command(
@@ -40,12 +41,14 @@ def export_labels(
     """Write judged alarms as a manifest, as dasvdd-train reads it.
 
     A false alarm gets the role train, a real one test_anomalous. An alarm is a place in a recording: a replayed file,
-    or one that `dasvdd-monitor record` wrote beside the monitor (--recordings). Where there is no recording, there is
-    nothing to train on, and the alarm is named and left out.
+    the clip that [evidence] kept of it (mode = "audio"), or a file that `dasvdd-monitor record` wrote beside the
+    monitor (--recordings). Where there is no recording, there is nothing to train on, and the alarm is named and left
+    out.
     """
     with open_state(config_path, directory) as store:
         found = store.alarms(source=source)
-    labels = labels_of(found, [] if recordings is None else find_recorded(recordings))
+    clips = kept_clips(evidence_directory(config_path, directory))
+    labels = labels_of(found, [] if recordings is None else find_recorded(recordings), clips)
     for alarm, reason in labels.left_out:
         click.echo(f"left out: {_named(alarm)}: {reason}", err=True)
     if not labels.segments:

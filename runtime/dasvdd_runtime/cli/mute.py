@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from .. import alarm_commands
 from ..config import load_config
-from ..errors import ConfigError, DataError, nearest
-from ..mutes import ALL, LONGEST_SECONDS, Mute
+from ..errors import ConfigError, nearest
+from ..mutes import ALL
 from .common import examples, reports_errors
 from .state import open_state, shown, state_options
 
@@ -27,11 +26,8 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> f
     if match is None:
         raise click.BadParameter(f"'{text}' is no duration. Write a number and a unit: 90s, 30m, 2h or 1d.")
     seconds = float(match[1]) * _UNIT_SECONDS[match[2]]
-    if not 0 < seconds <= LONGEST_SECONDS:
-        raise click.BadParameter(
-            f"'{text}': a mute lasts more than 0 and at most {LONGEST_SECONDS / 86400:g} d, so that none is "
-            "forgotten. Remove the source from monitor.toml to switch it off."
-        )
+    if fault := alarm_commands.duration_fault(seconds):
+        raise click.BadParameter(f"'{text}': {fault}")
     return seconds
 
 
@@ -70,17 +66,15 @@ def mute(
     if end == (seconds is not None):
         raise click.UsageError("say how long with --for, for instance --for 2h, or --end to end a mute")
     name = ALL if everything else source
-    what = "all sources" if everything else f"source '{source}'"
+    what = alarm_commands.in_words(name)
     if config_path is not None and source:
         _require_known(config_path, source)
     with open_state(config_path, directory) as store:
         if seconds is None:
-            if not store.unmute(name):
-                raise DataError(f"{what}: not muted. `dasvdd-monitor alarms` lists the mutes.")
+            alarm_commands.end_mute(store, name)
             click.echo(f"{what}: muted no longer")
             return
-        until = time.time() + seconds
-        store.mute_all([Mute(str(uuid.uuid4()), name, until, seconds, note)])
+        until = alarm_commands.mute(store, name, seconds, note)
     click.echo(f"{what}: muted until {shown(datetime.fromtimestamp(until, UTC))}")
 
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from ..capture import Capture, Ended, Message, Missing
 from ..config import MonitorConfig, load_config
 from ..errors import ConfigError, DataError, Unavailable, nearest
+from ..files import file_name
 from ..health import SourceHealth, State, StateChange
 from ..levels import level_dbfs
 from ..logs import log_to_stderr
-from ..recorder import Recorder, file_name
+from ..recorder import Recorder
 from ..sources import source_at
 from ..sources.tables import MicrophoneTable, StdinTable
 from .common import examples, reports_errors

@@ -27,6 +27,7 @@ from ..sinks.jsonl import RotatingFile, Sink, StreamSink
 from .common import examples, reports_errors
 
 if TYPE_CHECKING:
+    from ..evidence.keeper import EvidenceKeeper
     from ..sinks.delivery import DeliveredOutbox
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,15 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         pulse.beat()
 
     sinks, outbox = make_sinks(assembly.config)
+    config = assembly.config
+    alarms = AlarmDesk(config.state.directory, latch=config.alarm.latch)
+    evidence = _make_evidence(config)
+    alarms.tell_of(evidence)
     service = Service(
-        assembly.channels(),
+        assembly.channels(evidence),
         sinks,
         wake=wake,
-        alarms=AlarmDesk(assembly.config.state.directory, latch=assembly.config.alarm.latch),
+        alarms=alarms,
         heartbeat=beat,
         reload=assembly.reload,
     )
@@ -94,15 +99,29 @@ def make_sinks(config: MonitorConfig) -> tuple[list[Sink], DeliveredOutbox | Non
 
         outbox = make_outbox(config)
         sinks.append(outbox)
-    # A replay can wait for a slow reader, `less` say; a machine cannot.
-    only_files = all(source.kind == "file" for source in config.sources)
-    sinks.append(StreamSink(patience_seconds=None) if only_files else StreamSink())
+    sinks.append(StreamSink(patience_seconds=None) if _only_replays(config) else StreamSink())
     return sinks, outbox
+
+
+def _only_replays(config: MonitorConfig) -> bool:
+    """A replay can wait for a slow reader, `less` say, or a slow disk; a machine cannot."""
+    return all(source.kind == "file" for source in config.sources)
+
+
+def _make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
+    """What keeps clips of alarms, where there is a place for them."""
+    table = config.evidence
+    modes = {source.evidence or table.mode for source in config.sources}
+    if table.directory is None or modes == {"none"}:
+        return None
+    from ..evidence.keeper import keep_evidence
+
+    return keep_evidence(table, table.directory, patient=_only_replays(config))
 
 
 @contextmanager
 def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | None, pulse: Pulse) -> Iterator[None]:
-    """Serve metrics and probes meanwhile, if the configuration says so."""
+    """Serve the page, metrics and probes meanwhile, if the configuration says so."""
     table = assembly.config.http
     if table is None:
         yield
@@ -117,12 +136,13 @@ def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | No
         receivers=dict if outbox is None else outbox.standings,
         since_beat_seconds=pulse.since_beat_seconds,
         versions=versions(),
+        thresholds=lambda: assembly.thresholds,
     )
-    server = serve(table, observed)
+    endpoint = serve(table, observed, state_directory=assembly.config.state.directory)
     try:
         yield
     finally:
-        server.close()
+        endpoint.close()
 
 
 def _obey_signals(service: Service) -> None:

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from ..config import load_config, state_directory_from_environment
+from ..config import EVIDENCE_FOLDER, load_config, state_directory_from_environment
 from ..errors import ConfigError, DasvddError
 from ..state_store import StateStore
 
@@ -37,6 +37,24 @@ def state_options(command: Callable[P, R]) -> Callable[P, R]:
 @contextmanager
 def open_state(config_path: Path | None, directory: Path | None) -> Iterator[StateStore]:
     """state.db, as the options say. Raises ConfigError where nothing says so, and as StateStore.open_existing."""
+    directory = _state_directory(config_path, directory)
+    store = StateStore.open_existing(directory)
+    try:
+        yield store
+    except sqlite3.Error as error:
+        raise DasvddError(f"{directory}/state.db: {error}. Nothing was changed; try it again.") from error
+    finally:
+        store.close()
+
+
+def evidence_directory(config_path: Path | None, directory: Path | None) -> Path:
+    """Where the clips of alarms are, as the options say. Raises ConfigError where nothing says so."""
+    if directory is None and config_path is not None and (found := load_config(config_path).evidence.directory):
+        return found
+    return _state_directory(config_path, directory) / EVIDENCE_FOLDER
+
+
+def _state_directory(config_path: Path | None, directory: Path | None) -> Path:
     if directory is None and config_path is not None:
         directory = load_config(config_path).state.directory
         if directory is None:
@@ -50,13 +68,7 @@ def open_state(config_path: Path | None, directory: Path | None) -> Iterator[Sta
             "where does the monitor keep its state? Give --config MONITOR.TOML (with a table [state] in it), or "
             "--state DIRECTORY."
         )
-    store = StateStore.open_existing(directory)
-    try:
-        yield store
-    except sqlite3.Error as error:
-        raise DasvddError(f"{directory}/state.db: {error}. Nothing was changed; try it again.") from error
-    finally:
-        store.close()
+    return directory
 
 
 def shown(time: datetime) -> str:

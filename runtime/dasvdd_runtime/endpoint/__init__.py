@@ -1,1 +1,1 @@
-"""The monitor's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`."""
+"""The monitor's HTTP endpoint: the page, `/metrics`, `/healthz`, `/readyz`."""

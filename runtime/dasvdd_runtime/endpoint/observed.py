@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..scoring_times import TimedScorer
 from ..snapshot import SourceSnapshot, Standing
+from ..thresholds import ThresholdInForce
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,5 @@ class Observed:
     receivers: Callable[[], Mapping[str, Standing]]
     since_beat_seconds: Callable[[], float]
     versions: Mapping[str, str]
+    thresholds: Callable[[], Mapping[str, ThresholdInForce]] = dict
+    """By source: what judges it, and why."""

@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-import hmac
 import json
-import logging
 from collections.abc import Callable
-from email.message import Message
 from typing import Any
+from urllib.parse import parse_qs
 
-from ..errors import ConfigError
-from ..secret import Secret
+from ..events import finite
+from .guard import Guard, needs_token
 from .metrics import CONTENT_TYPE, Exposition
 from .observed import Observed
 from .probes import HUNG_SECONDS, faults, undelivered
-from .server import Answer, Page
+from .server import Answer, Page, Request
+from .status import Status
+from .web_files import SAFE, make_web_pages
 
-log = logging.getLogger(__name__)
-
-
-class Guard:
-    """Knows the token. Without one, everybody is trusted."""
-
-    def __init__(self, token: Secret) -> None:
-        """Raises ConfigError for a token that cannot be read now."""
-        token.read()
-        self._token = token
-        self._fault = ""
-
-    def trusts(self, headers: Message) -> bool:
-        """The request shows the token. One that can no longer be read trusts nobody, which is said once."""
-        try:
-            token = self._token.read()
-        except ConfigError as error:
-            if str(error) != self._fault:
-                log.error("%s; nobody is let in", error)
-            self._fault = str(error)
-            return False
-        self._fault = ""
-        if token is None:
-            return True
-        scheme, _, given = headers.get("Authorization", "").partition(" ")
-        shown = given.strip().encode("latin-1", "replace")
-        return hmac.compare_digest(shown, token.strip().encode()) and scheme.lower() == "bearer"
+API_HEADERS = (*SAFE, ("Cache-Control", "no-store"))
 
 
-def make_pages(observed: Observed, token: Secret, *, hung_seconds: float = HUNG_SECONDS) -> dict[str, Page]:
-    """The pages by path. Raises ConfigError for a token that cannot be read."""
-    guard = Guard(token)
+def make_probes(observed: Observed, guard: Guard, *, hung_seconds: float = HUNG_SECONDS) -> dict[str, Page]:
+    """The pages that programs read, by path."""
     exposition = Exposition(observed)
 
-    def metrics(headers: Message) -> Answer:
-        if not guard.trusts(headers):
-            return Answer(401, b"a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),))
-        return Answer(200, exposition.text(), CONTENT_TYPE)
+    def metrics(request: Request) -> Answer:
+        return Answer(200, exposition.text(), CONTENT_TYPE) if guard.trusts(request.headers) else needs_token()
 
     def health() -> tuple[bool, dict[str, Any]]:
         found = faults(observed.sources(), since_beat_seconds=observed.since_beat_seconds(), hung_seconds=hung_seconds)
@@ -67,11 +38,35 @@ def make_pages(observed: Observed, token: Secret, *, hung_seconds: float = HUNG_
         return well and not missing, {**reasons, "undelivered": missing, "sources": states}
 
     def probe(word: str, judge: Callable[[], tuple[bool, dict[str, Any]]]) -> Page:
-        def page(headers: Message) -> Answer:
+        def page(request: Request) -> Answer:
             good, details = judge()
-            said = {word: good, **(details if guard.trusts(headers) else {})}
+            said = {word: good, **(details if guard.trusts(request.headers) else {})}
             return Answer(200 if good else 503, json.dumps(said).encode() + b"\n", "application/json")
 
         return page
 
     return {"/metrics": metrics, "/healthz": probe("healthy", health), "/readyz": probe("ready", readiness)}
+
+
+def make_people_pages(status: Status, guard: Guard) -> dict[str, Page]:
+    """The page for people and what it reads, by path."""
+
+    def api(answer: Callable[[Request], dict[str, Any]]) -> Page:
+        def page(request: Request) -> Answer:
+            refusal = guard.refusal_to_read(request.headers)
+            return refusal or Answer(200, _json(answer(request)), "application/json", API_HEADERS)
+
+        return page
+
+    def now(request: Request) -> dict[str, Any]:
+        after = parse_qs(request.query).get("after", [""])[-1]
+        if not (after.isascii() and after.isdigit()):
+            return status.now()
+        return status.now() | {"curves": status.curves(int(after))}
+
+    pages = {"/api/status": api(now), "/api/history": api(lambda request: status.curves())}
+    return {**make_web_pages(needs_token=guard.needs_token), **pages}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"

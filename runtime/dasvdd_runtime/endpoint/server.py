@@ -22,6 +22,7 @@ MOST_CONNECTIONS = 8
 REQUEST_SECONDS = 5.0
 """A request must have arrived in full within this, and its answer be taken within as long again."""
 HEAD_BYTES = 8192
+BODY_BYTES = 4096
 ROOM_SECONDS = 0.2
 """How long a new connection waits for the end of another."""
 LINGER_SECONDS, LINGER_BYTES = 0.5, 65536
@@ -38,21 +39,33 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Page = Callable[[Message], Answer]
-"""A request's headers -> the answer."""
+@dataclass(frozen=True)
+class Request:
+    """What a client asks for."""
+
+    headers: Message
+    query: str = ""
+    """What stands behind the `?`."""
+    body: bytes = b""
+    """Of a POST; at most BODY_BYTES."""
+
+
+Page = Callable[[Request], Answer]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `pages`, by path, to GET and HEAD. Raises OSError where it cannot listen."""
+    """Serves `pages`, by path, to GET and HEAD, and `actions` to POST. Raises OSError where it cannot listen."""
 
     daemon_threads = True
     block_on_close = False
     allow_reuse_port = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], pages: Mapping[str, Page]) -> None:
+    def __init__(
+        self, address: tuple[str, int], pages: Mapping[str, Page], actions: Mapping[str, Page] | None = None
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.pages = pages
+        self.pages, self.actions = pages, actions or {}
         self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._lock = threading.Lock()
         self._unheard: dict[Any, None] = {}
@@ -137,10 +150,10 @@ class Handler(BaseHTTPRequestHandler):
         """Read the request, answer it, and be done."""
         self.close_connection = True
         self.command, self.requestline, self.request_version = "", "", self.protocol_version
+        self._end_seconds = time.monotonic() + REQUEST_SECONDS
         head = self._read_head()
-        self.server.heard(self.connection)
-        self.connection.settimeout(REQUEST_SECONDS)
         if head is None:
+            self._heard()
             self.send_error(431)
         elif head:
             self.rfile.close()
@@ -155,25 +168,44 @@ class Handler(BaseHTTPRequestHandler):
 
     def _read_head(self) -> bytes | None:
         """The request up to its empty line, b"" for a client that left, None for more than HEAD_BYTES."""
-        end_seconds = time.monotonic() + REQUEST_SECONDS
         head = b""
         while b"\r\n\r\n" not in head and b"\n\n" not in head:
             if len(head) > HEAD_BYTES:
                 return None
-            self.connection.settimeout(max(0.001, end_seconds - time.monotonic()))
-            part = self.connection.recv(HEAD_BYTES + 1 - len(head))
+            part = self._receive(HEAD_BYTES + 1 - len(head))
             if not part:
                 return b""
             head += part
         return head
 
+    def _read_body(self) -> bytes | Answer:
+        """The body of a POST, or why it is not read."""
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
+            return Answer(411, b"a Content-Length is needed\n")
+        if len(length) > 9 or int(length) > BODY_BYTES:
+            return Answer(413, f"at most {BODY_BYTES} bytes\n".encode())
+        body = self.rfile.read(int(length))
+        while len(body) < int(length):
+            part = self._receive(int(length) - len(body))
+            if not part:
+                raise ConnectionError("the client left")
+            body += part
+        return body
+
+    def _receive(self, most: int) -> bytes:
+        """Up to `most` bytes of the request; raises TimeoutError once its time is over."""
+        self.connection.settimeout(max(0.001, self._end_seconds - time.monotonic()))
+        part: bytes = self.connection.recv(most)
+        return part
+
+    def _heard(self) -> None:
+        self.server.heard(self.connection)
+        self.connection.settimeout(REQUEST_SECONDS)
+
     def _answer(self) -> None:
-        if self.command not in ("GET", "HEAD"):
-            answer = Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
-        elif (page := self.server.pages.get(self.path.partition("?")[0])) is None:
-            answer = Answer(404, f"there are {', '.join(self.server.pages)}\n".encode())
-        else:
-            answer = self._made_by(page)
+        answer = self._answer_to()
+        self._heard()
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
@@ -184,11 +216,23 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
-    def _made_by(self, page: Page) -> Answer:
+    def _answer_to(self) -> Answer:
+        path, _, query = self.path.partition("?")
+        pages, actions = self.server.pages, self.server.actions
+        known = {"GET": pages, "HEAD": pages, "POST": actions}.get(self.command, {})
+        if path not in known and (path in pages or path in actions or not known):
+            allowed = "POST" if path in actions else "GET, HEAD"
+            return Answer(405, f"only {allowed}\n".encode(), headers=(("Allow", allowed),))
+        if path not in known:
+            return Answer(404, f"there are {', '.join(pages)}\n".encode())
+        body = self._read_body() if self.command == "POST" else b""
+        if isinstance(body, Answer):
+            return body
+        self._heard()
         try:
-            return page(self.headers)
+            return known[path](Request(self.headers, query, body))
         except Exception:  # a fault of a page must not look like a connection that broke
-            log.exception("http: %s", self.path.partition("?")[0])
+            log.exception("http: %s", path)
             return Answer(500, b"see the monitor's log\n")
 
     def _linger(self) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from ..evidence.tables import Mode
 from ..strict_config import StrictModel
 
 
@@ -45,6 +46,8 @@ class BaseSourceTable(StrictModel):
     channels: list[Annotated[int, Field(ge=0)] | str] | None = Field(default=None, min_length=1)
     """The source's channels that are the model's, in the model's order: counted from 0, or names in a table."""
     running: RunningTable | None = None
+    evidence: Mode | None = None
+    """In the place of `[evidence] mode`."""
 
     def unit_of(self, channel: int | str) -> str:
         """The unit of a channel of the source; empty where the table does not say it."""

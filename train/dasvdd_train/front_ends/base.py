@@ -21,6 +21,9 @@ from torch import Tensor, nn
 POWER_FLOOR = 1e-12
 """Lowest power of audio before the logarithm, relative to a full-scale sine: -120 dB."""
 
+MOST_BANDS = 2**16
+"""Features of one frame, over all channels."""
+
 
 class FrontEnd(Protocol):
     """What every front end offers beside `forward`."""
@@ -111,7 +114,15 @@ class FramedFrontEnd(nn.Module):
         return dict(self._settings)
 
     def name_bands(self, names: list[str]) -> None:
-        """Set `bands` and `band_names` from the `names` of one channel's features."""
+        """Set `bands` and `band_names` from the `names` of one channel's features.
+
+        Raises ConfigError where that makes more than MOST_BANDS.
+        """
+        if len(names) * self.selected > MOST_BANDS:
+            raise ConfigError(
+                f"{len(names)} features of each of {self.selected} channels, and at most {MOST_BANDS} fit in all. "
+                "Use shorter frames, fewer bands, or front_end.channel."
+            )
         self.band_names = (
             [f"{channel} {name}" for channel in self._selected_names for name in names] if self.selected > 1 else names
         )

@@ -1,0 +1,135 @@
+"""`dasvdd-monitor init`: the files with which an installer sets a device up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..devices.installation import EVIDENCE_MODES, KINDS, Answers, Kind, installation
+from ..devices.profile import DeviceProfile, load_profile, profile_names
+from ..errors import Unavailable
+from ..files import write_atomically
+from .common import examples, reports_errors
+
+SERIAL_LINKS = Path("/dev/serial/by-id")
+
+
+@click.command(
+    epilog=examples(
+        "dasvdd-monitor init --list",
+        "dasvdd-monitor init --device raspberry-pi-5 --out pump7/",
+        "dasvdd-monitor init --device x86-industrial-pc --usb-port 1-2 --broker broker.example --yes --out pump7/",
+    )
+)
+@click.option("--device", metavar="NAME", help="Which profile; --list shows them.")
+@click.option("--list", "listing", is_flag=True, help="List the profiles and end.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=".", help="Folder for the files.")
+@click.option("--source", "kind", type=click.Choice(KINDS), help="What is listened to; default: microphone.")
+@click.option("--name", help="What the events call the machine; default: machine.")
+@click.option("--microphone", help="Part of its name; default: the system's default input.")
+@click.option("--usb-port", help="Of the microphone or serial adapter, such as 1-1.2; makes a udev rule.")
+@click.option("--port", help="The serial port; default: that which the udev rule names, or the first one here.")
+@click.option("--model", help="The model's file; default: model.onnx.")
+@click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="Where the model runs; default: the profile's.")
+@click.option("--evidence", type=click.Choice(EVIDENCE_MODES), help="What is kept of an alarm; default: spectrogram.")
+@click.option("--broker", metavar="HOST", help="The MQTT broker for events; default: none.")
+@click.option("--broker-user", metavar="NAME", help="The user there; its password goes into a file. Default: none.")
+@click.option("--broker-tls/--no-broker-tls", default=True, help="Encrypt; default: yes.")
+@click.option("--yes", is_flag=True, help="Ask nothing: take the default of what is not given.")
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@reports_errors
+def init(
+    device: str | None, listing: bool, out: Path, provider: str | None, yes: bool, force: bool, **given: Any
+) -> None:
+    """Write monitor.toml, the systemd unit, a udev rule and INSTALL.md with the commands for one kind of device.
+
+    What is not given is asked for. It may run on the device or on the machine where the installation is prepared.
+    """
+    if listing:
+        _list_profiles()
+        return
+    if device is None:
+        raise click.UsageError(f"say which device with --device NAME: {', '.join(profile_names())}")
+    profile = _with_provider(device, load_profile(device), provider)
+    answers = _answers(given, ask=not yes)
+    written = installation(device, profile, answers)
+    there = [name for name in written if (out / name).exists()]
+    if there and not force:
+        raise click.UsageError(f"{out} has {', '.join(there)} already: choose another --out, or overwrite with --force")
+    for name, text in written.items():
+        write_atomically(out / name, text.encode())
+        click.echo(out / name)
+    click.echo(f"Next: read {out / 'INSTALL.md'}", err=True)
+
+
+def _list_profiles() -> None:
+    rows = [("name", "architecture", "provider", "run on hardware", "what it is")]
+    for name in profile_names():
+        profile = load_profile(name)
+        tried = "yes" if profile.run_on_hardware else "no"
+        rows.append((name, profile.architecture, profile.provider, tried, f"{profile.title}; {profile.system}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]))
+
+
+def _with_provider(device: str, profile: DeviceProfile, provider: str | None) -> DeviceProfile:
+    if provider in (None, profile.provider):
+        return profile
+    if provider == "cuda":
+        raise click.UsageError(f"--provider cuda: the profile {device} has no CUDA. See `dasvdd-monitor init --list`.")
+    return profile.on_the_cpu()
+
+
+def _answers(given: dict[str, Any], *, ask: bool) -> Answers:
+    """The options that were given, and for the others the answers of a person, or their defaults."""
+
+    def answer(key: str, question: str, default: str = "", choices: tuple[str, ...] = ()) -> str:
+        if given[key] is not None or not ask:
+            return str(default if given[key] is None else given[key])
+        kind = click.Choice(choices) if choices else None
+        return str(click.prompt(question, default=default, type=kind, show_default=bool(default), err=True)).strip()
+
+    kind: Kind = answer("kind", "Source", "microphone", KINDS)  # type: ignore[assignment]  # Choice lets only kinds in
+    _refuse_unused(kind, given)
+    name = answer("name", "Name of the machine", "machine")
+    microphone = usb_port = port = ""
+    if kind == "microphone":
+        if ask and given["microphone"] is None and given["usb_port"] is None:
+            _show_microphones()
+        microphone = answer("microphone", "Part of the microphone's name (empty: the default input)")
+        usb_port = answer("usb_port", "USB port that it is in (empty: any)")
+    elif kind == "serial":
+        usb_port = "" if given["port"] and not ask else answer("usb_port", "USB port of the adapter (empty: any)")
+        port = given["port"] or ("" if usb_port else answer("port", "Serial port", _first_serial_port()))
+    model = Path(answer("model", "Model file", "model.onnx")).name
+    evidence = answer("evidence", "Kept of an alarm", "spectrogram", EVIDENCE_MODES)
+    broker = answer("broker", "MQTT broker for events (host; empty: none)")
+    user = answer("broker_user", "User at the broker (empty: none)") if broker else ""
+    return Answers(kind, name, microphone, usb_port, port, model, broker, user, given["broker_tls"], evidence)
+
+
+def _refuse_unused(kind: Kind, given: dict[str, Any]) -> None:
+    """Raise UsageError for an option that means nothing with this source."""
+    used_by = {"microphone": ("microphone",), "usb_port": ("microphone", "serial"), "port": ("serial",)}
+    for key, kinds in used_by.items():
+        if given[key] is not None and kind not in kinds:
+            raise click.UsageError(f"--{key.replace('_', '-')} means nothing with --source {kind}: leave it out")
+
+
+def _show_microphones() -> None:
+    """List what is plugged in here, where PortAudio can tell."""
+    try:
+        from ..sources.microphone import list_input_devices
+
+        found = list_input_devices()
+    except Unavailable:
+        return
+    for device in found:
+        click.echo(f"  {device.name}  {device.usb_port}".rstrip(), err=True)
+
+
+def _first_serial_port() -> str:
+    return next(map(str, sorted(SERIAL_LINKS.glob("*"))), "/dev/ttyUSB0")

@@ -1,0 +1,141 @@
+"""What the page is told, as one JSON object."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..alarm_book import Alarm
+from ..errors import DasvddError
+from ..events import carrying_bands
+from ..mutes import ALL, Mute
+from ..snapshot import SourceSnapshot
+from ..thresholds import ThresholdInForce
+from .history import STEP_SECONDS, STEPS, History
+from .observed import Observed
+from .probes import HUNG_SECONDS, faults
+from .state_words import words_for
+
+if TYPE_CHECKING:
+    from .alarm_board import AlarmBoard
+
+
+class Status:
+    """Puts together what the page shows. May be asked from any thread."""
+
+    def __init__(
+        self,
+        observed: Observed,
+        history: History,
+        board: AlarmBoard | None,
+        *,
+        machine: str,
+        hung_seconds: float = HUNG_SECONDS,
+    ) -> None:
+        """`board`: None where alarms are not kept; `machine`: the name of this one."""
+        self._observed = observed
+        self._history = history
+        self._board = board
+        self._machine = machine
+        self._hung_seconds = hung_seconds
+        self._run = str(uuid.uuid4())
+
+    def curves(self, after: int = -1) -> dict[str, Any]:
+        """The last minutes, after the step `after` of this run."""
+        return {"run": self._run, "step_seconds": STEP_SECONDS, "keep": STEPS, **self._history.after(after)}
+
+    def now(self) -> dict[str, Any]:
+        """Everything else, as it is now."""
+        sources = self._observed.sources()
+        thresholds = self._observed.thresholds()
+        alarms, mutes, trouble = self._alarms_and_mutes()
+        ends = {mute.source: mute for mute in mutes}
+        since_beat_seconds = self._observed.since_beat_seconds()
+        return {
+            "run": self._run,
+            "machine": self._machine,
+            "version": self._observed.versions.get("dasvdd", ""),
+            "time": time.time(),
+            "faults": faults(sources, since_beat_seconds=since_beat_seconds, hung_seconds=self._hung_seconds),
+            "keeps_alarms": self._board is not None,
+            "state_trouble": trouble,
+            "all_muted": _mute(ends.get(ALL)),
+            "sources": [self._source(s, thresholds.get(s.name), ends.get(s.name)) for s in sources],
+            "alarms": [_alarm(alarm) for alarm in alarms],
+        }
+
+    def _alarms_and_mutes(self) -> tuple[list[Alarm], list[Mute], str]:
+        if self._board is None:
+            return [], [], ""
+        try:
+            alarms, mutes = self._board.look()
+        except DasvddError as error:
+            return [], [], str(error)
+        return alarms, [mute for mute in mutes if mute.until > time.time()], ""
+
+    def _source(self, source: SourceSnapshot, threshold: ThresholdInForce | None, mute: Mute | None) -> dict[str, Any]:
+        words = words_for(source)
+        return {
+            "name": source.name,
+            "model": source.model,
+            "model_fingerprint": source.model_fingerprint,
+            "state": source.state.value,
+            **words._asdict(),
+            "reason": source.state_reason,
+            "state_seconds": self._history.state_seconds(source.name),
+            "score": source.score,
+            "smoothed_score": source.smoothed_score,
+            "threshold": source.threshold,
+            "threshold_why": "" if threshold is None else threshold.why,
+            "site_not_used": None if threshold is None else threshold.site_not_used,
+            "usual_score": None if threshold is None else threshold.usual_score,
+            "false_alarms_per_day": None if threshold is None else threshold.false_alarms_per_day,
+            "in_alarm": source.in_alarm,
+            "latched_alarms": source.latched_alarms,
+            "muted": source.muted,
+            "mute": _mute(mute),
+            "level_dbfs": source.level_dbfs,
+            "usual_level_dbfs": None if source.usual_level_dbfs is None else list(source.usual_level_dbfs),
+            "bands": _bands(source),
+            "drift": _drift(source),
+            "counts": asdict(source.counts),
+        }
+
+
+def _bands(source: SourceSnapshot) -> list[dict[str, Any]]:
+    residual = source.residual
+    return [] if residual is None else carrying_bands(residual.values.tolist(), residual.usual, residual.names)
+
+
+def _drift(source: SourceSnapshot) -> dict[str, Any] | None:
+    report = source.drift
+    if report is None:
+        return None
+    return {
+        "drifting": report.drifting,
+        "reasons": report.reasons,
+        "running_seconds": report.running_seconds,
+        "score_p50": report.score_p50,
+        "score_p95": report.score_p95,
+    }
+
+
+def _mute(mute: Mute | None) -> dict[str, Any] | None:
+    return None if mute is None else {"until": mute.until, "note": mute.note}
+
+
+def _alarm(alarm: Alarm) -> dict[str, Any]:
+    return {
+        "id": alarm.id,
+        "source": alarm.source,
+        "state": alarm.state.value,
+        "raised_at": alarm.raised_at.timestamp(),
+        "lasted_seconds": None if alarm.end_seconds is None else alarm.end_seconds - alarm.start_seconds,
+        "peak_ratio": alarm.peak_score / alarm.threshold,
+        "muted": alarm.muted,
+        "recording": alarm.recording,
+        "verdict": alarm.verdict,
+        "note": alarm.note,
+    }

@@ -1,0 +1,249 @@
+// Asks the monitor once a second and shows what it says. Nothing is kept but the last minutes and, in this tab, the token.
+
+import { AlarmEntry, Card, MuteForm, clockTime, put, show } from "./cards.js";
+import { Curves, readColours } from "./charts.js";
+
+const POLL_SECONDS = 1;
+const HIDDEN_POLL_SECONDS = 10; // while nobody sees the page, its title is all that has to be right
+const CALM_DRAW_SECONDS = 10; // between two pictures for those who asked their system for less motion
+const TIMEOUT_SECONDS = 5;
+const MOST_ROOMY = 6; // sources; with more, those in trouble come first, and the cards of the others are short
+const TOKEN = "dasvdd-token";
+
+const at = (id) => document.getElementById(id);
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const curves = new Curves();
+const cards = new Map();
+const entries = new Map();
+const muteAll = new MuteForm("*", "Mute all sources", act);
+let keep = 600;
+let colours = readColours();
+let lastAnswer = null;
+let failures = 0;
+let lastDrawn = -Infinity;
+let known = null; // what was announced: the alarms and the sources that are not well
+let timer = 0;
+
+class Refused extends Error {}
+
+async function ask(path, body) {
+  const headers = { "X-Dasvdd-Page": "1" };
+  const token = sessionStorage.getItem(TOKEN);
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (body) headers["Content-Type"] = "application/json";
+  const answer = await fetch(path, {
+    method: body ? "POST" : "GET", body: body && JSON.stringify(body), headers, cache: "no-store",
+    credentials: "omit", redirect: "error", signal: AbortSignal.timeout(1000 * TIMEOUT_SECONDS),
+  });
+  if (answer.status === 401) throw new Refused("This is not the token.");
+  const isJson = answer.headers.get("Content-Type") === "application/json";
+  const said = isJson ? await answer.json() : { said: await answer.text() };
+  if (!answer.ok) throw new Error(said.said);
+  return said;
+}
+
+async function act(what, wanted) {
+  try {
+    await ask(`api/${what}`, wanted);
+  } catch (error) {
+    throw error.name === "Error" ? error : new Error("The monitor did not answer. Nothing may have changed: look and try again.");
+  }
+  say({ acknowledge: "Answered.", mute: "Muted.", unmute: "The mute has ended." }[what]);
+  await poll();
+  if (what === "acknowledge") (at("to-answer").hidden ? at("answered-title") : at("to-answer-title")).focus();
+}
+
+function say(words) {
+  at("news").textContent = words;
+}
+
+async function poll() {
+  clearTimeout(timer);
+  let again = document.hidden ? HIDDEN_POLL_SECONDS : POLL_SECONDS;
+  try {
+    if (curves.newest < 0) takeCurves(await ask("api/history"));
+    const status = await ask(`api/status${curves.newest < 0 ? "" : `?after=${curves.newest}`}`);
+    if (status.curves) takeCurves(status.curves);
+    lastAnswer = status;
+    failures = 0;
+    render(status);
+  } catch (error) {
+    if (error instanceof Refused) {
+      askForToken(error.message);
+      again = 0;
+    } else {
+      failures += 1;
+      if (failures > 1) renderLost(error); // a box that is busy may drop one request
+    }
+  }
+  clearTimeout(timer);
+  if (again) timer = setTimeout(poll, 1000 * again);
+}
+
+function takeCurves(answer) {
+  keep = answer.keep;
+  curves.add(answer);
+}
+
+function askForToken(words) {
+  const had = sessionStorage.getItem(TOKEN) !== null;
+  sessionStorage.removeItem(TOKEN);
+  show(at("watched"), false);
+  show(at("forget"), false);
+  show(at("login"), true);
+  setVerdict("quiet", "A token is needed", "");
+  putLink("quiet", "not signed in");
+  put(document.querySelector("#login .said"), had ? words : "");
+  at("token").focus();
+}
+
+function renderLost(error) {
+  const since = lastAnswer ? `The newest answer is of ${clockTime(lastAnswer.time)}; what stands below may be wrong.` : "";
+  const reason = error.name === "Error" ? error.message : "";
+  setVerdict("bad", "No answer from the monitor", `${since} ${reason} It is asked again every second.`);
+  putLink("bad", "no answer");
+  document.body.classList.add("stale");
+  announce({ verdict: ["The monitor does not answer."] });
+}
+
+function render(status) {
+  document.body.classList.remove("stale");
+  show(at("login"), false);
+  show(at("watched"), true);
+  show(at("forget"), sessionStorage.getItem(TOKEN) !== null);
+  put(at("machine"), status.machine);
+  put(at("version"), `dasvdd ${status.version}`);
+  putLink("good", `live, ${clockTime(status.time)}`);
+  renderVerdict(status);
+  renderNotice(status);
+  renderCards(status);
+  renderAlarms(status);
+  if (!at("mute-all").children.length) at("mute-all").append(muteAll.element);
+  muteAll.update(status.all_muted);
+  show(at("everything"), status.keeps_alarms);
+  announce({
+    alarms: status.sources.filter((source) => source.in_alarm).map((source) => `Alarm: ${source.name}.`),
+    bad: status.sources.filter((source) => source.tone === "bad").map((source) => `${source.name}: ${source.title}.`),
+  });
+}
+
+// Says what was not there at the last call, politely. The first call after loading says nothing: the page is read anyway.
+function announce(groups) {
+  const now = new Set(Object.values(groups).flat());
+  const fresh = known === null ? [] : [...now].filter((words) => !known.has(words));
+  known = now;
+  if (fresh.length) say(fresh.join(" "));
+}
+
+function setVerdict(tone, words, besides) {
+  at("verdict").dataset.tone = tone;
+  put(at("verdict"), words);
+  put(at("besides"), besides);
+  const title = `${tone === "alarm" ? "▲ " : tone === "bad" ? "! " : ""}${words}`;
+  if (document.title !== title) document.title = title;
+}
+
+function putLink(tone, words) {
+  at("link").dataset.tone = tone;
+  put(at("link"), words);
+}
+
+const names = (sources) => (sources.length > 3 ? `${sources.slice(0, 2).map((s) => s.name).join(", ")} and ${sources.length - 2} more` : sources.map((s) => s.name).join(", "));
+
+function renderVerdict(status) {
+  const all = status.sources;
+  const alarming = all.filter((source) => source.in_alarm);
+  const bad = all.filter((source) => source.tone === "bad");
+  const warned = all.filter((source) => source.tone === "warning" || source.drift?.drifting);
+  const muted = all.filter((source) => source.muted);
+  const waiting = status.alarms.filter((alarm) => alarm.verdict === null).length;
+  const besides = [];
+  if (alarming.length && bad.length) besides.push(`Not watched: ${names(bad)}.`);
+  if (warned.length && (alarming.length || bad.length)) besides.push(`To look at: ${names(warned)}.`);
+  if (muted.length) besides.push(`Muted: ${names(muted)}.`);
+  if (waiting) besides.push(waiting === 1 ? "One alarm waits for an answer." : `${waiting} alarms wait for an answer.`);
+  const rest = besides.join(" ");
+  const starting = all.filter((source) => source.state === "STARTING").length;
+  if (status.faults.length) setVerdict("bad", "The monitor hangs", `${status.faults.join("; ")}. Restart it. ${rest}`);
+  else if (alarming.length) setVerdict("alarm", `Alarm: ${names(alarming)}`, rest);
+  else if (bad.length) setVerdict("bad", `Not watched: ${names(bad)}`, rest);
+  else if (warned.length) setVerdict("warning", `To look at: ${names(warned)}`, rest);
+  else if (starting) setVerdict("quiet", "Starting", rest);
+  else setVerdict("good", all.length === 1 ? `${all[0].name} is well` : `All ${all.length} sources are well`, rest);
+}
+
+function renderNotice(status) {
+  const kept = status.keeps_alarms ? status.state_trouble : "Alarms are not kept, so none can be answered or muted here. Add [state] with a directory to monitor.toml and restart the monitor.";
+  put(at("notice"), kept);
+  show(at("notice"), Boolean(kept));
+}
+
+// Makes what is new, removes what is gone, and leaves the rest where it is.
+function reconcile(map, items, key, make, remove) {
+  const wanted = new Set(items.map(key));
+  for (const [id, entry] of map) {
+    if (!wanted.has(id)) {
+      remove(entry);
+      map.delete(id);
+    }
+  }
+  for (const item of items) if (!map.has(key(item))) map.set(key(item), make(item));
+}
+
+function placeInOrder(list, elements) {
+  elements.forEach((element, i) => {
+    if (list.children[i] !== element) list.insertBefore(element, list.children[i] ?? null);
+  });
+}
+
+function renderCards(status) {
+  reconcile(cards, status.sources, (source) => source.name, (source) => new Card(source.name, act), (card) => card.element.remove());
+  const dense = status.sources.length > MOST_ROOMY;
+  const place = (source) => (source.in_alarm ? 0 : 1 + ["bad", "warning", "quiet", "good"].indexOf(source.tone));
+  const ordered = dense ? [...status.sources].sort((a, b) => place(a) - place(b)) : status.sources;
+  placeInOrder(at("cards"), ordered.map((source) => cards.get(source.name).element));
+  at("cards").classList.toggle("dense", dense);
+  for (const source of status.sources) cards.get(source.name).update(source, status.keeps_alarms, dense);
+  if (!calm.matches || performance.now() - lastDrawn >= 1000 * CALM_DRAW_SECONDS) draw();
+}
+
+function draw() {
+  if (document.hidden || !curves.steps.length) return;
+  lastDrawn = performance.now();
+  for (const [name, card] of cards) {
+    const curve = curves.sources.get(name);
+    if (curve) card.draw(curves, curve, keep, colours);
+  }
+}
+
+function renderAlarms(status) {
+  reconcile(entries, status.alarms, (alarm) => alarm.id, (alarm) => new AlarmEntry(alarm, act), (entry) => entry.element.remove());
+  for (const [list, section, answered] of [["open-alarms", "to-answer", false], ["old-alarms", "answered", true]]) {
+    const chosen = status.alarms.filter((alarm) => (alarm.verdict !== null) === answered);
+    show(at(section), chosen.length > 0);
+    placeInOrder(at(list), chosen.map((alarm) => entries.get(alarm.id).element));
+  }
+  for (const alarm of status.alarms) entries.get(alarm.id).update(alarm, status.time);
+}
+
+document.querySelector("#login form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, at("token").value.trim());
+  at("token").value = "";
+  poll();
+});
+at("forget").addEventListener("click", () => {
+  sessionStorage.removeItem(TOKEN);
+  location.reload();
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) poll();
+});
+addEventListener("resize", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  colours = readColours();
+  draw();
+});
+
+if (document.documentElement.dataset.token === "needed" && !sessionStorage.getItem(TOKEN)) askForToken("");
+else poll();

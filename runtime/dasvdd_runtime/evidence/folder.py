@@ -1,0 +1,115 @@
+"""The directory of the clips: their names, and the bounds on their number, age and the room that they leave."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import DasvddError
+from ..files import file_name
+from .tables import EvidenceTable
+
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_OWN = re.compile(rf"^(?P<stem>.+-\d{{8}}T\d{{6}}Z-(?P<id>{_ID}))\.(?:json|flac|npz)$")
+"""The names of clips. Nothing else in the directory is ever removed, but for what was left half written."""
+_LEFTOVER = re.compile(rf"^\..+-\d{{8}}T\d{{6}}Z-{_ID}\.(?:json\.[^.]+|(?:flac|npz)\.partial)$")
+
+
+class NoRoom(DasvddError):
+    """The bounds allow no clip, or not this one."""
+
+
+@dataclass
+class Kept:
+    """One clip in the directory."""
+
+    paths: list[Path] = field(default_factory=list)
+    size: int = 0
+    written_at: float = 0.0
+    """Seconds since the epoch."""
+
+
+def stem_of(source: str, alarm: str, raised_at: datetime) -> str:
+    """What the names of a clip's files begin with."""
+    return f"{file_name(source)}-{raised_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{alarm}"
+
+
+def sidecars(directory: Path) -> dict[str, Path]:
+    """The sidecars of the clips that are whole, by the ids of their alarms."""
+    if not directory.is_dir():
+        return {}
+    named = [(_OWN.match(path.name), path) for path in directory.glob("*.json")]
+    return {match["id"]: path for match, path in named if match is not None}
+
+
+class EvidenceFolder:
+    """Keeps the directory within the bounds of `[evidence]`: what is oldest goes first."""
+
+    def __init__(self, directory: Path, table: EvidenceTable, *, now: Callable[[], datetime]) -> None:
+        self.directory = directory
+        self._table = table
+        self._now = now
+
+    def remove_leftovers(self) -> None:
+        """What a monitor that was killed was writing. Only while none writes."""
+        for path in self.directory.iterdir():
+            if _LEFTOVER.match(path.name):
+                path.unlink(missing_ok=True)
+        for kept in self._kept():
+            if not any(path.suffix == ".json" for path in kept.paths):
+                _remove(kept)
+
+    def remove_old(self) -> None:
+        """Remove what is older than `max_days`."""
+        oldest_allowed = self._now().timestamp() - 86400 * self._table.max_days
+        for kept in self._kept():
+            if kept.written_at < oldest_allowed:
+                _remove(kept)
+
+    def make_room(self, size: int) -> None:
+        """Remove clips until one of `size` bytes, whose temporary file is there already, fits.
+
+        Raises NoRoom where it would not even if all were removed.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.remove_old()
+        if size > self._table.max_bytes:
+            raise NoRoom(f"the clip takes {size} bytes, and [evidence] max_bytes is {self._table.max_bytes}")
+        clips = sorted(self._kept(), key=lambda kept: kept.written_at)
+        total = size + sum(kept.size for kept in clips)
+        while clips and (total > self._table.max_bytes or self._free() < self._table.min_free_bytes):
+            oldest = clips.pop(0)
+            total -= oldest.size
+            _remove(oldest)
+        if (free := self._free()) < self._table.min_free_bytes:
+            raise NoRoom(
+                f"{free} bytes are free on the disk, and [evidence] min_free_bytes is {self._table.min_free_bytes}"
+            )
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self.directory).free
+
+    def _kept(self) -> list[Kept]:
+        """The clips in the directory."""
+        clips: defaultdict[str, Kept] = defaultdict(Kept)
+        for path in self.directory.iterdir():
+            match = _OWN.match(path.name)
+            if match is None or not path.is_file():
+                continue
+            status = path.stat()
+            kept = clips[match["stem"]]
+            kept.paths.append(path)
+            kept.size += status.st_size
+            kept.written_at = max(kept.written_at, status.st_mtime)
+        return list(clips.values())
+
+
+def _remove(kept: Kept) -> None:
+    """The sidecar first: what it does not list is not looked for."""
+    for path in sorted(kept.paths, key=lambda path: path.suffix != ".json"):
+        path.unlink(missing_ok=True)

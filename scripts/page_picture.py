@@ -1,0 +1,33 @@
+"""Draw docs/page.png: the monitor's page during an alarm, in a real Chromium.  python scripts/page_picture.py"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests" / "data"))
+
+import page_scenes as scenes  # noqa: E402  # it is beside the tests
+from chromium import Chromium  # noqa: E402
+
+
+def main() -> None:
+    """Write the picture."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise SystemExit("there is no chromium: sudo apt-get install chromium")
+    with tempfile.TemporaryDirectory() as folder:
+        alarms = [scenes.alarm("pump7", ago_seconds=180), scenes.alarm("gearbox 2", ago_seconds=500)]
+        with scenes.served(scenes.an_alarm, Path(folder), alarms=alarms) as scene, Chromium(program) as browser:
+            browser.show(scene.url, width=1280)
+            browser.wait_for("document.querySelector('canvas')?.getAttribute('aria-label')")
+            time.sleep(1)
+            browser.picture(ROOT / "docs" / "page.png")
+
+
+if __name__ == "__main__":
+    main()

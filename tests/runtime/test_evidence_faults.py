@@ -1,0 +1,140 @@
+"""Evidence where things go wrong: kills, full disks, and directories that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from evidence_parts import AUDIO, FAULT, RATE_HZ, REPLAY, STDIN, noise, whole
+from monitor_child import MONITOR, MonitorChild
+
+
+@pytest.mark.slow
+def test_kill_leaves_no_half_clip(tiny_model: Any, tmp_path: Path) -> None:
+    """Killed again and again while it writes: what is listed is whole, and the next start removes the rest."""
+    tiny_model(threshold=0.02)
+    soundfile.write(tmp_path / "a.wav", np.tile(FAULT[5 * RATE_HZ :], (40, 1)), RATE_HZ, "PCM_16")
+    (tmp_path / "monitor.toml").write_text(REPLAY + AUDIO)
+    random, clips = np.random.default_rng(0), tmp_path / "clips"
+    for _ in range(8):
+        monitor = MonitorChild(tmp_path / "monitor.toml")
+        monitor.wait_for("alarm_raised")
+        time.sleep(random.uniform(0, 0.5))
+        monitor.kill()
+        whole(clips)
+    begun = whole(clips)
+    subprocess.run([*MONITOR, "run", str(tmp_path / "monitor.toml")], check=True, capture_output=True)
+    assert whole(clips) == begun + 40
+    assert len(list(clips.iterdir())) == 2 * whole(clips) + 1
+
+
+def test_the_sidecar_of_a_kill_is_not_there(tiny_model: Any, tmp_path: Path) -> None:
+    """Killed in the post-roll: a temporary file is left, nothing is listed, and the next start tidies up."""
+    tiny_model(threshold=0.02)
+    (tmp_path / "monitor.toml").write_text(STDIN + AUDIO)
+    for _ in range(2):
+        monitor = MonitorChild(tmp_path / "monitor.toml")
+        monitor.wait_for("started")
+        assert [path.name for path in (tmp_path / "clips").iterdir()] == ["monitor.lock"]
+        monitor.feed(FAULT[: 19 * RATE_HZ] / 32767)
+        monitor.wait_for("alarm_cleared")
+        deadline = time.monotonic() + 10
+        while not (left := list((tmp_path / "clips").glob(".pump7*.flac.partial"))) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        monitor.kill()
+        assert len(left) == 1 and whole(tmp_path / "clips") == 0
+
+
+FULL_DISK = """
+import subprocess, sys
+from pathlib import Path
+done = subprocess.run(sys.argv[2:], capture_output=True, text=True)
+print(done.stdout, file=sys.stdout)
+print(done.stderr, file=sys.stderr)
+print("LEFT", sorted(path.suffix for path in Path(sys.argv[1]).iterdir()))
+sys.exit(done.returncode)
+"""
+
+
+def test_a_full_disk_costs_a_clip_and_nothing_else(tiny_model: Any, tmp_path: Path) -> None:
+    """On a tmpfs without room every window is scored, the loss is said once, and a clip that fits is kept again."""
+    mount = ["unshare", "--mount", "--map-root-user"]
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", clips]).returncode:
+        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
+    tiny_model(threshold=0.02)
+    long, short = noise(20, amplitude=0.5), noise(1, amplitude=0.5)
+    recording = np.concatenate([noise(3), long, noise(15), long, noise(15), short, noise(15)])
+    soundfile.write(tmp_path / "a.wav", recording, RATE_HZ, "PCM_16")
+    bounds = AUDIO.replace("seconds = 3", "seconds = 0").replace("seconds = 2", "seconds = 0") + "min_free_bytes = 0\n"
+    (tmp_path / "monitor.toml").write_text(REPLAY + bounds)
+    shell = 'mount -t tmpfs -o size=400k tmpfs "$1" && shift && exec "$@"'
+    monitor = [*MONITOR, "run", str(tmp_path / "monitor.toml")]
+    run = subprocess.run(
+        [*mount, "sh", "-c", shell, "sh", clips, sys.executable, "-c", FULL_DISK, clips, *monitor],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    events = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    kinds = [event["event"] for event in events]
+    assert (kinds.count("alarm_cleared"), kinds.count("evidence_lost"), kinds.count("evidence_kept")) == (3, 2, 1)
+    (summary,) = [event for event in events if event["event"] == "summary"]
+    assert summary["windows_scored"] == len(recording) // 800 - 1
+    for event in events:
+        if event["event"] == "alarm_cleared" and event["evidence"] is None:
+            assert "bytes are free" in event["evidence_reason"]
+    assert run.stderr.count("evidence of an alarm is lost") == 1
+    assert run.stderr.count("evidence is kept again") == 1
+    assert "LEFT ['.flac', '.json', '.lock']" in run.stdout
+
+
+def test_a_disk_that_is_full_at_the_start_costs_evidence_only(tiny_model: Any, tmp_path: Path) -> None:
+    """On a tmpfs without room for the directory itself: said, and everything is judged."""
+    mount = ["unshare", "--mount", "--map-root-user"]
+    full = tmp_path / "full"
+    full.mkdir()
+    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", full]).returncode:
+        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
+    tiny_model(threshold=0.02)
+    soundfile.write(tmp_path / "a.wav", FAULT, RATE_HZ, "PCM_16")
+    (tmp_path / "monitor.toml").write_text(REPLAY + AUDIO.replace('"clips"', '"full/clips"'))
+    shell = 'mount -t tmpfs -o nr_inodes=1 tmpfs "$1" && shift && exec "$@"'
+    monitor = [*MONITOR, "run", str(tmp_path / "monitor.toml")]
+    run = subprocess.run([*mount, "sh", "-c", shell, "sh", full, *monitor], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "no evidence is kept until the next start" in run.stderr
+    assert '"alarm_cleared"' in run.stdout
+
+
+def test_evidence_needs_a_place_of_its_own(tiny_model: Any, tmp_path: Path) -> None:
+    """Without a directory, with one that cannot be made, or with that of another monitor: exit code 78 and the key."""
+    tiny_model(threshold=0.02)
+    path = tmp_path / "monitor.toml"
+    (tmp_path / "file").touch()
+
+    def refused() -> str:
+        done = subprocess.run([*MONITOR, "run", str(path)], capture_output=True, text=True, check=False)
+        assert done.returncode == 78, done.stderr
+        return done.stderr
+
+    path.write_text(STDIN + '[evidence]\nmode = "audio"\n')
+    assert "[state] directory" in refused()
+    path.write_text(STDIN + '[evidence]\ndirectory = "file/clips"\n')
+    assert "[evidence] directory" in refused()
+    path.write_text(STDIN + AUDIO + "max_seconds = 2\n")
+    assert "pre_seconds" in refused()
+    path.write_text(STDIN + AUDIO)
+    monitor = MonitorChild(path)
+    monitor.wait_for("started")
+    assert "another monitor" in refused()
+    monitor.kill()

@@ -1,0 +1,217 @@
+"""The profiles of devices, and `dasvdd-monitor init`, which makes an installation of them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from click.testing import CliRunner, Result
+from dasvdd_runtime.cli import main
+from dasvdd_runtime.config import load_config
+from dasvdd_runtime.devices.installation import EVIDENCE_MODES, KINDS, UNIT
+from dasvdd_runtime.devices.profile import load_profile, profile_names, profiles_folder
+from dasvdd_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_USAGE
+from dasvdd_runtime.sources.tables import SourceTable
+
+ROOT = Path(__file__).parents[2]
+DEVICES = ["container", "jetson-orin", "raspberry-pi-4", "raspberry-pi-5", "x86-industrial-pc"]
+RULE = re.compile(r'[A-Z]+(\{[\w/]+\})?(==|!=|\+=|=)"[^"]*"(, [A-Z]+(\{[\w/]+\})?(==|!=|\+=|=)"[^"]*")*')
+
+
+def init(*words: str | Path, typed: str = "") -> Result:
+    """Run the command."""
+    return CliRunner().invoke(main, ["init", *map(str, words)], input=typed)
+
+
+def written(out: Path, *words: str | Path) -> set[str]:
+    """The names of the files that the command, asking nothing, writes into `out`."""
+    result = init(*words, "--yes", "--out", out)
+    assert result.exit_code == EXIT_OK, result.output
+    return {path.name for path in out.iterdir()}
+
+
+def verified(unit: Path, systemd_analyze: str) -> list[str]:
+    """What `systemd-analyze verify` says of `unit` and its drop-ins, once the program is there."""
+    unit.write_text(unit.read_text().replace("/opt/dasvdd/bin/dasvdd-monitor", sys.executable))
+    command = [systemd_analyze, "verify", "--man=no", "--recursive-errors=no", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return [line for line in done.stderr.splitlines() if unit.name in line or ".conf" in line]
+
+
+def test_every_device_has_a_profile_that_is_listed() -> None:
+    """The folder, `--list`, the README of the configurations and docs/install.md name the same devices."""
+    assert profile_names() == DEVICES
+    listed = init("--list").output.splitlines()[1:]
+    assert [line.split()[0] for line in listed] == DEVICES
+    for text in ((profiles_folder() / "README.md").read_text(), (ROOT / "docs" / "install.md").read_text()):
+        assert all(f"{name}`" in text for name in DEVICES)
+
+
+def test_every_kind_of_live_source_can_be_asked_for() -> None:
+    """All but recordings and standard input, which a service does not have."""
+    tables = get_args(get_args(SourceTable)[0])
+    kinds = {get_args(table.model_fields["kind"].annotation)[0] for table in tables}
+    assert set(KINDS) == kinds - {"file", "stdin"}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_loads(device: str, kind: str, tmp_path: Path, tiny_model: Any) -> None:
+    """For each device and source: a configuration that loads with its model, on the provider of the profile."""
+    names = written(tmp_path, "--device", device, "--source", kind, "--broker", "broker.example", "--broker-user", "m")
+    assert {"monitor.toml", "INSTALL.md"} <= names
+    config = load_config(tmp_path / "monitor.toml")
+    tiny_model()
+    assert config.models[0].path == tmp_path / "model.onnx"
+    assert config.models[0].path.exists()
+    assert config.models[0].provider == load_profile(device).provider
+    assert (config.sources[0].kind, config.sources[0].name) == (kind, "machine")
+    assert config.mqtt is not None
+    assert config.mqtt.uses_tls
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_instructions_name_every_file_and_leave_nothing_open(device: str, tmp_path: Path) -> None:
+    """INSTALL.md installs each file that was written, and no placeholder is left but those of a shell."""
+    names = written(tmp_path, "--device", device, "--source", "serial", "--usb-port", "1-1.2", "--broker", "b")
+    text = (tmp_path / "INSTALL.md").read_text()
+    assert all(name in text for name in names - {"INSTALL.md", "Dockerfile"})
+    assert set(re.findall(r"\$[\w{]+", text)) <= {"$PWD"}
+
+
+@pytest.mark.parametrize("device", [name for name in DEVICES if name != "container"])
+def test_the_unit_with_its_drop_ins_has_no_faults(
+    device: str, tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    """`systemd-analyze verify` finds nothing, for each drop-in that a source or device needs; and it can find."""
+    for kind in ("microphone", "serial", "iio", "mqtt"):
+        out = tmp_path / kind
+        names = written(out, "--device", device, "--source", kind)
+        (out / f"{UNIT}.d").mkdir()
+        for name in names:
+            if name.endswith(".conf"):
+                (out / name).rename(out / f"{UNIT}.d" / name)
+        assert verified(out / UNIT, require_program("systemd-analyze")) == []
+    (out / f"{UNIT}.d" / "broken.conf").write_text("[Service]\nRestrictAddressFamilies=AF_NONSENSE\n")
+    assert verified(out / UNIT, require_program("systemd-analyze")) != []
+
+
+@pytest.mark.parametrize("kind", ["microphone", "serial"])
+def test_the_udev_rule_is_about_the_port(kind: str, tmp_path: Path) -> None:
+    """Its lines have the form of rules (`udevadm verify` agrees, where it is there) and match the port."""
+    out = tmp_path / "out"
+    names = written(out, "--device", "raspberry-pi-5", "--source", kind, "--usb-port", "1-1.2", "--name", "Pump 7/b")
+    assert "80-dasvdd.rules" in names
+    rules = out / "80-dasvdd.rules"
+    lines = [line for line in rules.read_text().splitlines() if not line.startswith("#")]
+    assert lines
+    for line in lines:
+        assert RULE.fullmatch(line)
+        assert '"1-1.2"' in line
+    assert "Pump_7_b" in lines[-1]
+    knows = subprocess.run(["udevadm", "verify", "--help"], capture_output=True, check=False)  # from systemd 254 on
+    if knows.returncode == 0:
+        subprocess.run(["udevadm", "verify", str(rules)], check=True, timeout=60)
+
+
+def test_a_serial_adapter_is_opened_by_the_name_that_its_rule_gives(tmp_path: Path) -> None:
+    """The port of monitor.toml is the link of the udev rule."""
+    written(tmp_path, "--device", "raspberry-pi-4", "--source", "serial", "--usb-port", "1-1.2")
+    (source,) = tomllib.loads((tmp_path / "monitor.toml").read_text())["source"]
+    assert source["port"] == "/dev/dasvdd-machine"
+    assert 'SYMLINK+="dasvdd-machine"' in (tmp_path / "80-dasvdd.rules").read_text()
+
+
+@pytest.mark.parametrize("mode", EVIDENCE_MODES)
+def test_what_is_kept_of_an_alarm_is_chosen(mode: str, tmp_path: Path) -> None:
+    """Each mode of `[evidence]`; without the option a spectrogram, which holds no speech."""
+    written(tmp_path / "chosen", "--device", "raspberry-pi-5", "--evidence", mode)
+    assert load_config(tmp_path / "chosen" / "monitor.toml").evidence.mode == mode
+    written(tmp_path / "default", "--device", "raspberry-pi-5")
+    assert load_config(tmp_path / "default" / "monitor.toml").evidence.mode == "spectrogram"
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    """Where one of the files is there, none is written."""
+    (tmp_path / "monitor.toml").write_text("mine")
+    refused = init("--device", "raspberry-pi-5", "--yes", "--out", tmp_path)
+    assert refused.exit_code == EXIT_USAGE
+    assert "monitor.toml" in refused.output
+    assert [path.name for path in tmp_path.iterdir()] == ["monitor.toml"]
+    assert (tmp_path / "monitor.toml").read_text() == "mine"
+    written(tmp_path, "--device", "raspberry-pi-5", "--force")
+    assert load_config(tmp_path / "monitor.toml").sources
+
+
+def test_what_a_person_answers_in_a_terminal_is_written(tmp_path: Path) -> None:
+    """In a real terminal: each question once, an empty line takes the default."""
+    program = "from dasvdd_runtime.cli import main; main()"
+    command = [sys.executable, "-c", program, "init", "--device", "x86-industrial-pc", "--out", str(tmp_path)]
+    keyboard, terminal = pty.openpty()
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    answers = [
+        "serial",
+        "press 3",
+        "",
+        "/dev/ttyS0",
+        "runs/press/model.onnx",
+        "audio",
+        "",
+        "",
+    ]
+    os.write(keyboard, "".join(f"{answer}\n" for answer in answers).encode())
+    assert process.wait(30) == EXIT_OK
+    os.close(keyboard)
+    config = load_config(tmp_path / "monitor.toml")
+    source: Any = config.sources[0]
+    assert (source.kind, source.name, source.port) == ("serial", "press 3", "/dev/ttyS0")
+    assert config.models[0].path == tmp_path / "model.onnx"
+    assert config.evidence.mode == "audio"
+    assert config.mqtt is None
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "message"),
+    [
+        (["--device", "rasberry-pi-5"], EXIT_CONFIG, "Did you mean 'raspberry-pi-5'"),
+        (["--yes"], EXIT_USAGE, "jetson-orin"),
+        (["--device", "container", "--usb-port", "left one", "--yes"], EXIT_CONFIG, "usb_port"),
+        (["--device", "container", "--source", "mqtt", "--usb-port", "1-1"], EXIT_USAGE, "--usb-port means nothing"),
+        (["--device", "raspberry-pi-4", "--provider", "cuda", "--yes"], EXIT_USAGE, "has no CUDA"),
+    ],
+    ids=["unknown device", "no device", "no port", "unused option", "no CUDA"],
+)
+def test_what_cannot_be_is_refused(words: list[str], exit_code: int, message: str, tmp_path: Path) -> None:
+    """With the key or option in the message, and nothing written."""
+    refused = init(*words, "--out", tmp_path / "out")
+    assert refused.exit_code == exit_code, refused.output
+    assert message in refused.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_jetson_can_do_without_its_gpu(tmp_path: Path) -> None:
+    """`--provider cpu`: another package, no drop-in for CUDA, and a wheelhouse that says so."""
+    names = written(tmp_path, "--device", "jetson-orin", "--provider", "cpu")
+    assert "cuda.conf" not in names
+    assert load_config(tmp_path / "monitor.toml").models[0].provider == "cpu"
+    text = (tmp_path / "INSTALL.md").read_text()
+    assert "'dasvdd[cpu]'" in text
+    assert "--provider cpu" in text
+
+
+def test_the_image_runs_as_nobody_special() -> None:
+    """The Dockerfile's last user is not root, and nothing is fetched but the base image and its packages."""
+    lines = (profiles_folder() / "devices" / "container" / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users[-1].split(":")[0] not in ("root", "0")
+    assert any("--no-index" in line for line in lines)
+    assert not any(word in line for line in lines for word in ("curl", "wget", "http://deb", "ADD "))

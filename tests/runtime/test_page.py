@@ -1,0 +1,311 @@
+"""The page of a monitor in a real browser."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import page_scenes as scenes
+import pytest
+import soundfile
+from chromium import Chromium
+from dasvdd_runtime.alarm_book import AlarmState
+from dasvdd_runtime.state_store import StateStore
+from monitor_child import MonitorChild
+from mosquitto_broker import free_port
+
+pytestmark = pytest.mark.slow
+
+RATE_HZ = 16000
+CARDS = "document.querySelectorAll('.card').length"
+TITLE = "document.getElementById('verdict').textContent"
+
+CONTRASTS = """(() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => {
+    const [r, g, b] = channels(colour).map((value) => value / 255)
+      .map((value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      const [, , , alpha = 1] = channels(colour);
+      if (alpha === 1) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const found = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest(".unseen, .skip")) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(style.color), light(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    found.push([ratio, element.textContent.trim().slice(0, 40)]);
+  }
+  return found;
+})()"""
+
+
+@pytest.fixture
+def browser(require_program: Callable[[str], str]) -> Iterator[Chromium]:
+    """A browser of its own."""
+    with Chromium(require_program("chromium")) as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def monitor(tiny_model: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[MonitorChild, str]]]:
+    """Starts a real monitor of a machine that gets loud after four seconds; gives it with its URL."""
+    children: list[MonitorChild] = []
+
+    def start(http: str = "") -> tuple[MonitorChild, str]:
+        tiny_model(threshold=0.02)
+        samples = np.random.default_rng(0).uniform(-0.1, 0.1, 300 * RATE_HZ).astype(np.float32)
+        samples[4 * RATE_HZ :] *= 8
+        soundfile.write(tmp_path / "a.wav", samples, RATE_HZ)
+        port = free_port()
+        (tmp_path / "monitor.toml").write_text(
+            '[model]\npath = "model.onnx"\n'
+            '[[source]]\nname = "pump <7>"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
+            '[[source]]\nname = "fan"\nkind = "microphone"\ndevice = "no such microphone"\n'
+            f'[state]\ndirectory = "state"\n[http]\nlisten = "127.0.0.1:{port}"\n{http}\n'
+        )
+        children.append(MonitorChild(tmp_path / "monitor.toml"))
+        children[-1].wait_for("started")
+        return children[-1], f"http://127.0.0.1:{port}/"
+
+    yield start
+    for child in children:
+        child.kill()
+
+
+def press(browser: Chromium, key: str, code: int, text: str = "") -> None:
+    """A key, down and up."""
+    for kind in ("keyDown", "keyUp"):
+        more = {"text": text} if text and kind == "keyDown" else {}
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
+
+
+def tab_to(browser: Chromium, script: str) -> None:
+    """Press Tab until `script` is true."""
+    for _ in range(40):
+        press(browser, "Tab", 9)
+        if browser.evaluate(script):
+            return
+    raise AssertionError(f"the Tab key never leads to {script}")
+
+
+def test_an_alarm_comes_up_and_is_answered_by_keyboard_alone(
+    browser: Chromium, monitor: Callable[..., tuple[MonitorChild, str]], tmp_path: Path
+) -> None:
+    """The page of a real monitor shows the rise and says it; Tab, Space and Enter bring a verdict into state.db."""
+    child, url = monitor()
+    browser.show(url, width=390, height=844)
+    browser.wait_for(f"{CARDS} === 2")
+    assert "Not watched: fan" in browser.wait_for(f"{TITLE}.startsWith('Not') && {TITLE}")
+    assert "no such microphone" in browser.evaluate("document.getElementById('source-fan').innerText")
+    browser.evaluate(
+        "window.heard = []; new MutationObserver(() => heard.push(document.getElementById('news').textContent))"
+        ".observe(document.getElementById('news'), {childList: true, characterData: true, subtree: true})"
+    )
+    raised = child.wait_for("alarm_raised")
+    browser.wait_for(f"{TITLE} === 'Alarm: pump <7>'")
+    browser.wait_for("heard.includes('Alarm: pump <7>.')")
+    browser.wait_for("document.querySelectorAll('#open-alarms .alarm').length === 1")
+    link = "decodeURIComponent(document.querySelector('.to-card').hash.slice(1))"
+    assert "pump <7>" in browser.evaluate(f"document.getElementById({link}).innerText"), "the alarm leads to its curve"
+    tab_to(browser, "document.activeElement.value === 'real'")
+    press(browser, " ", 32, " ")
+    press(browser, "ArrowRight", 39)
+    tab_to(browser, "document.activeElement.name === 'note'")
+    browser.call("Input.insertText", text="forklift <b>passed</b>")
+    press(browser, "Enter", 13, "\r")
+    told = child.wait_for("alarm_acknowledged")
+    assert (told["alarm"], told["verdict"], told["note"]) == (raised["id"], "false", "forklift <b>passed</b>")
+    browser.wait_for("document.querySelectorAll('#old-alarms .alarm').length === 1")
+    assert browser.evaluate("document.activeElement.id") == "answered-title"
+    assert "forklift <b>passed</b>" in browser.evaluate("document.getElementById('old-alarms').innerText")
+    store = StateStore.open_existing(tmp_path / "state")
+    (alarm,) = store.alarms()
+    store.close()
+    assert (alarm.id, alarm.verdict, alarm.note) == (raised["id"], "false", "forklift <b>passed</b>")
+    curve = "performance.getEntriesByType('resource').some((one) => one.name.endsWith('/api/history'))"
+    assert browser.evaluate(curve)
+    assert browser.complaints == []
+    assert {urlsplit(request).netloc for request in browser.requests} == {urlsplit(url).netloc}
+    assert child.stop() == 0
+
+
+def test_a_mute_from_the_page_is_in_the_events_and_can_be_ended(
+    browser: Chromium, monitor: Callable[..., tuple[MonitorChild, str]]
+) -> None:
+    """The monitor tells of the mute and of its end, and the page shows until when."""
+    child, url = monitor()
+    browser.show(url)
+    browser.wait_for(f"{CARDS} === 2")
+    mute = "document.querySelector('#source-fan .mute')"
+    browser.evaluate(f"{mute}.querySelector('.mute-begin').open = true")
+    browser.evaluate(f"{mute}.querySelector('select').value = '28800'; {mute}.querySelector('form button').click()")
+    muted = child.wait_for("muted")
+    assert muted["source"] == "fan" and 28_700 < muted["seconds"] <= 28_800
+    browser.wait_for(f"{mute}.innerText.includes('Muted until')")
+    browser.wait_for("document.querySelector('#source-fan .pills').innerText.includes('Muted')")
+    browser.evaluate(f"{mute}.querySelector('.end-mute').click()")
+    assert child.wait_for("unmuted")["source"] == "fan"
+    assert browser.complaints == []
+
+
+def test_the_token_is_asked_for_kept_in_the_tab_and_never_in_the_address(
+    browser: Chromium, monitor: Callable[..., tuple[MonitorChild, str]], tmp_path: Path
+) -> None:
+    """Nothing is shown without it, a wrong one is said, a reload knows it, and it can be forgotten."""
+    (tmp_path / "token").write_text("secret-word")
+    _, url = monitor('token_file = "token"')
+    browser.show(url)
+    browser.wait_for("!document.getElementById('login').hidden && document.activeElement.id === 'token'")
+    assert browser.evaluate(CARDS) == 0 and browser.complaints == []
+    for word in ("wrong", "secret-wörd-\u4e00", "secret-word"):
+        browser.evaluate(f"document.getElementById('token').value = {json.dumps(word)}")
+        browser.evaluate("document.querySelector('#login button').click()")
+        if word != "secret-word":
+            browser.wait_for("document.querySelector('#login .said').textContent.includes('not the token')")
+    browser.wait_for(f"{CARDS} === 2")
+    browser.call("Page.reload")
+    browser.wait_for(f"document.readyState === 'complete' && {CARDS} === 2")
+    assert not any("secret" in request for request in browser.requests)
+    assert browser.evaluate("localStorage.length === 0 && document.cookie === ''")
+    browser.evaluate("document.getElementById('forget').click()")
+    browser.wait_for("document.getElementById('login')?.hidden === false")
+    assert browser.evaluate("sessionStorage.length") == 0
+
+
+def test_a_monitor_that_is_gone_is_said_and_found_again(browser: Chromium, tmp_path: Path) -> None:
+    """Old figures do not look like new ones; when it answers again, another run's curve begins anew."""
+    answers = "document.getElementById('link').textContent"
+    with scenes.served(scenes.all_well, None, seconds=50) as scene:
+        browser.show(scene.url)
+        browser.wait_for(f"{answers}.startsWith('live')")
+        assert "Alarms are not kept" in browser.evaluate("document.getElementById('notice').innerText")
+    browser.wait_for(f"{TITLE} === 'No answer from the monitor'")
+    assert browser.evaluate("document.body.classList.contains('stale')")
+    port = urlsplit(scene.url).port
+    assert port is not None
+    with scenes.served(scenes.all_well, None, seconds=5, port=port):
+        browser.wait_for(f"{TITLE} === 'All 3 sources are well'")
+        assert not browser.evaluate("document.body.classList.contains('stale')")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("scene", [scenes.an_alarm, scenes.a_missing_microphone, scenes.many], ids=lambda s: s.__name__)
+def test_everybody_can_read_it(browser: Chromium, tmp_path: Path, scene: scenes.Sources, dark: bool) -> None:
+    """Contrast of WCAG AA, a name for everything that can be used or seen, headings in order, no sideways scrolling."""
+    alarms = [
+        scenes.alarm("pump7", ago_seconds=60),
+        scenes.alarm("pump7", ago_seconds=9000, state=AlarmState.CLEARED, end_seconds=1042.0, verdict="real"),
+    ]
+    with scenes.served(scene, tmp_path, alarms=alarms, seconds=100) as served:
+        browser.show(served.url, width=390, height=844, dark=dark)
+        browser.wait_for(f"{CARDS} > 0 && document.querySelector('canvas')?.getAttribute('aria-label')")
+        browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        time.sleep(1.2)
+        low = [(ratio, text) for ratio, text in browser.evaluate(CONTRASTS) if ratio < 4.5]
+        assert low == []
+        assert browser.evaluate("document.scrollingElement.scrollWidth") == 390
+        nodes = [n for n in browser.call("Accessibility.getFullAXTree")["nodes"] if not n["ignored"]]
+    roles = {node["role"]["value"] for node in nodes}
+    assert {"banner", "main", "contentinfo", "region"} <= roles
+    used = ("button", "textbox", "radio", "combobox", "image", "img", "link", "group", "region", "DisclosureTriangle")
+    nameless = [n["role"]["value"] for n in nodes if n["role"]["value"] in used and not n.get("name", {}).get("value")]
+    assert [role for role in nameless if role != "group"] == []
+    assert "radiogroup" in roles or any(n.get("name", {}).get("value") == "What was it?" for n in nodes)
+    levels = [
+        prop["value"]["value"]
+        for node in nodes
+        if node["role"]["value"] == "heading"
+        for prop in node["properties"]
+        if prop["name"] == "level"
+    ]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    small = browser.evaluate(
+        "[...document.querySelectorAll('button, input:not([type=radio]), select, summary, .choice')]"
+        ".filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 40).map((one) => one.outerHTML)"
+    )
+    assert small == [], "a thumb needs room"
+
+
+def test_who_asked_for_less_motion_gets_a_picture_every_ten_seconds(browser: Chromium, tmp_path: Path) -> None:
+    """The figures still change every second, the curve does not."""
+    picture = "document.querySelector('.score').toDataURL()"
+    with scenes.served(scenes.an_alarm, tmp_path, seconds=500) as scene:
+        browser.show(scene.url, calm=True)
+        browser.wait_for(f"{CARDS} === 3")
+        browser.wait_for("document.querySelector('canvas')?.getAttribute('aria-label')")
+        before, said = browser.evaluate(picture), browser.evaluate("document.getElementById('link').textContent")
+        browser.wait_for(f"document.getElementById('link').textContent !== {json.dumps(said)}")
+        time.sleep(2)
+        assert browser.evaluate(picture) == before
+        browser.wait_for(f"{picture} !== {json.dumps(before)}", seconds=15)
+
+
+def test_a_page_that_is_open_for_hours_does_not_grow(browser: Chromium, tmp_path: Path) -> None:
+    """Hundreds of updates, alarms that come and go and sixteen curves leave the document and the heap as they were."""
+    hurry = "const slow = setTimeout; window.setTimeout = (work, ms) => slow(work, ms > 4000 ? ms : ms / 200)"
+    script = browser.call("Page.addScriptToEvaluateOnNewDocument", source=hurry)["identifier"]
+    stop = threading.Event()
+
+    def live(tick: Callable[[], None]) -> None:
+        store, number = StateStore.open_existing(tmp_path), 0
+        while not stop.wait(0.005):
+            for _ in range(5):
+                tick()
+            number += 1
+            if number % 10 == 0:
+                store.save(scenes.alarm("line 1 machine 3", ago_seconds=100_000 - number))
+        store.close()
+
+    def updates() -> int:
+        return sum("/api/status" in request for request in browser.requests)
+
+    def size() -> tuple[int, int]:
+        """Elements of the document, and bytes of its heap."""
+        browser.call("HeapProfiler.collectGarbage")
+        return browser.evaluate("document.querySelectorAll('*').length"), browser.call("Runtime.getHeapUsage")[
+            "usedSize"
+        ]
+
+    def after(more: int) -> tuple[int, int]:
+        begun = updates()
+        end = time.monotonic() + 120
+        while updates() < begun + more:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+            browser.evaluate("1")
+        return size()
+
+    try:
+        with scenes.served(scenes.many, tmp_path) as scene:
+            living = threading.Thread(target=live, args=(scene.tick,))
+            living.start()
+            browser.show(scene.url)
+            browser.wait_for(f"{CARDS} === 16")
+            first = after(100)
+            last = after(300)
+            stop.set()
+            living.join()
+            assert browser.complaints == []
+    finally:
+        stop.set()
+        browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    print(f"elements and heap after 100 updates: {first}, after 400: {last}")
+    assert abs(last[0] - first[0]) < 0.1 * first[0]
+    assert last[1] - first[1] < 1_000_000
