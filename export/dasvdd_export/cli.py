@@ -11,6 +11,7 @@ from dasvdd_runtime.cli.common import reports_errors
 from dasvdd_runtime.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
+    from .export import FileFormat
     from .variants import VariantName
 
 PATH = click.Path(path_type=Path)
@@ -56,6 +57,14 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="Provider that the variants' speed is measured on.",
 )
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["onnx", "ort"]),
+    default="onnx",
+    show_default=True,
+    help="ort: onnxruntime's own format, which builds without an ONNX parser read.",
+)
 @click.option("--sbom", is_flag=True, help="Also write a CycloneDX bill of materials beside it (dasvdd[sbom]).")
 @click.version_option(__version__, prog_name="dasvdd-export")
 @reports_errors
@@ -70,6 +79,7 @@ def main(
     max_drop: float,
     even_if_slower: bool,
     measure_on: Literal["cpu", "cuda"],
+    file_format: FileFormat,
     sbom: bool,
 ) -> None:
     """Fuse front end, networks, center and gamma of MODEL (a model.pt) into one ONNX file that emits the score.
@@ -109,9 +119,10 @@ def main(
     if variant == "fp32" and not all_variants:
         outcome = export(
             model,
-            out or model.with_suffix(".onnx"),
+            out or model.with_suffix(f".{file_format}"),
             calibration_data=calibration_data,
             false_alarms_per_day=false_alarms_per_day,
+            file_format=file_format,
         )
         show_outcome(outcome)
         written = [(outcome.path, outcome.metadata)]
@@ -119,8 +130,13 @@ def main(
     else:
         names = VARIANTS if all_variants else (variant,)
         rows = export_variants(
-            check(model, calibration_data=calibration_data, false_alarms_per_day=false_alarms_per_day),
-            {name: _path(model, out, name, alone=not all_variants) for name in names},
+            check(
+                model,
+                calibration_data=calibration_data,
+                false_alarms_per_day=false_alarms_per_day,
+                file_format=file_format,
+            ),
+            {name: _path(out, model.with_suffix(f".{file_format}"), name, alone=not all_variants) for name in names},
             max_drop=max_drop,
             even_if_slower=even_if_slower,
             provider=measure_on,
@@ -137,9 +153,7 @@ def main(
         raise SystemExit(EXIT_FAILURE)
 
 
-def _path(model: Path, out: Path | None, name: VariantName, *, alone: bool) -> Path:
-    """Where a variant goes: `out` where it is the only one, else beside that or the model: model.int8.onnx."""
-    if out and alone:
-        return out
-    base = out or model.with_suffix(".onnx")
-    return base if name == "fp32" else base.with_suffix(f".{name}{base.suffix}")
+def _path(out: Path | None, default: Path, name: VariantName, *, alone: bool) -> Path:
+    """Where a variant goes: `out` where it is the only one, else beside that or `default`: model.int8.onnx."""
+    base = out or default
+    return base if name == "fp32" or (out and alone) else base.with_suffix(f".{name}{base.suffix}")

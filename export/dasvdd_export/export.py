@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -24,6 +25,9 @@ from . import parity
 from .fused import export_graph
 from .held_out import read_held_out
 from .metadata import GOLDEN_TOLERANCE, build_metadata, choose_golden
+from .ort_format import to_ort
+
+FileFormat = Literal["onnx", "ort"]
 
 
 class ParityError(DasvddError):
@@ -44,6 +48,7 @@ class Checked:
     residual_baseline: Sequence[float]
     calibration: Calibration
     findings: list[parity.Finding]
+    file_format: FileFormat
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Finished:
     """A graph with its metadata, whose golden windows repeat."""
 
     content: bytes
+    """The file, in the format asked for."""
     metadata: ModelMetadata
 
 
@@ -72,18 +78,34 @@ class Outcome:
 
 
 def export(
-    model_path: Path, out: Path, *, calibration_data: Path | None, false_alarms_per_day: float | None
+    model_path: Path,
+    out: Path,
+    *,
+    calibration_data: Path | None,
+    false_alarms_per_day: float | None,
+    file_format: FileFormat = "onnx",
 ) -> Outcome:
     """Export `model_path` to `out`. Raises ParityError with the figures, or the errors of what it reads."""
     require_writable(out)
-    checked = check(model_path, calibration_data=calibration_data, false_alarms_per_day=false_alarms_per_day)
+    checked = check(
+        model_path,
+        calibration_data=calibration_data,
+        false_alarms_per_day=false_alarms_per_day,
+        file_format=file_format,
+    )
     finished = finish(checked, checked.graph, checked.calibration)
     torch_ms, onnxruntime_ms = parity.latency_milliseconds(checked.trained, checked.run)
     write_atomically(out, finished.content)
     return Outcome(out, len(finished.content), checked.findings, torch_ms, onnxruntime_ms, finished.metadata)
 
 
-def check(model_path: Path, *, calibration_data: Path | None, false_alarms_per_day: float | None) -> Checked:
+def check(
+    model_path: Path,
+    *,
+    calibration_data: Path | None,
+    false_alarms_per_day: float | None,
+    file_format: FileFormat = "onnx",
+) -> Checked:
     """The fp32 graph of `model_path`, compared with torch. Raises as `export`."""
     trained = load_model(model_path)
     holdout, residual_baseline = read_held_out(trained, model_path, calibration_data)
@@ -92,7 +114,7 @@ def check(model_path: Path, *, calibration_data: Path | None, false_alarms_per_d
     run = open_graph(graph)
     findings = parity.compare(trained, run, holdout.windows)
     _gate(trained, run, holdout.windows, findings, calibration)
-    return Checked(model_path, trained, graph, run, holdout, residual_baseline, calibration, findings)
+    return Checked(model_path, trained, graph, run, holdout, residual_baseline, calibration, findings, file_format)
 
 
 def open_graph(graph: onnx.ModelProto) -> parity.Run:
@@ -130,6 +152,8 @@ def finish(
     )
     onnx.helper.set_model_props(graph, encode(metadata))
     content = graph.SerializeToString()
+    if checked.file_format == "ort":
+        content = to_ort(content, whole_numbers=variant is not None and variant.name == "int8")
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "model.onnx"
         whole.write_bytes(content)
