@@ -42,6 +42,13 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--all", "all_variants", is_flag=True, help="fp32, int8, and fp16 where it is faster, with a table.")
 @click.option(
+    "--for",
+    "device",
+    metavar="DEVICE",
+    help="The variant, and the threads to measure with, that a device's profile names (firmware_configs/devices); fp32 "
+    "where the model does not bear that variant.",
+)
+@click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
     default=0.02,
@@ -76,6 +83,7 @@ def main(
     recenter: Path | None,
     variant: VariantName,
     all_variants: bool,
+    device: str | None,
     max_drop: float,
     even_if_slower: bool,
     measure_on: Literal["cpu", "cuda"],
@@ -92,6 +100,7 @@ def main(
       dasvdd-export runs/pump7/model.pt
       dasvdd-export runs/pump7/model.pt --sbom
       dasvdd-export runs/pump7/model.pt --variant int8
+      dasvdd-export runs/pump7/model.pt --for raspberry-pi-5
       dasvdd-export runs/pump7/model.pt --all --out pump7.onnx
       dasvdd-export runs/pump7/model.pt --false-alarms-per-day 0.2
       dasvdd-export runs/pump7/model.pt --recenter recordings/after_new_microphone
@@ -104,6 +113,12 @@ def main(
         require("--sbom", "sbom", ("cyclonedx", "packageurl", "packaging"))
     if recenter and calibration_data:
         raise click.UsageError("--recenter sets the threshold from its own recordings: leave out --calibration.")
+    if device and (all_variants or variant != "fp32"):
+        raise click.UsageError("--for takes the variant from the device's profile: leave out --variant and --all.")
+    from dasvdd_runtime.devices.profile import load_profile
+
+    profile = load_profile(device) if device else None
+    variant = profile.variant if profile else variant
     from .export import check, export
     from .export_variants import export_variants
     from .tables import show_outcome, show_recentring, show_variants
@@ -140,10 +155,12 @@ def main(
             max_drop=max_drop,
             even_if_slower=even_if_slower,
             provider=measure_on,
+            threads=profile.threads if profile else 1,
+            instead=_path(out, model.with_suffix(f".{file_format}"), "fp32", alone=True) if profile else None,
         )
         show_variants(rows)
         written = [(row.path, row.finished.metadata) for row in rows if row.path]
-        failed = any(row.failed or (row.name == variant and row.refusal) for row in rows)
+        failed = not profile and any(row.failed or (row.name == variant and row.refusal) for row in rows)
     if sbom:
         from .sbom import write_sbom
 

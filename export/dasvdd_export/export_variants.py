@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import tempfile
 from collections.abc import Mapping
@@ -53,14 +54,16 @@ def export_variants(
     max_drop: float,
     even_if_slower: bool,
     provider: Literal["cpu", "cuda"],
+    threads: int = 1,
+    instead: Path | None = None,
 ) -> list[Row]:
     """Measure fp32 and the variants of `outs`, and write each to its path unless it costs too much or gains nothing.
 
     A variant is not written where the share of windows that change sides, or 1 - rank correlation, is above
-    `max_drop`; nor fp16 where it is no faster on `provider`, unless `even_if_slower`. Raises ParityError where a graph
-    loses a NaN or contradicts itself.
+    `max_drop`; nor fp16 where it is no faster on `provider` with `threads`, unless `even_if_slower`. fp32 goes to
+    `instead` where none of `outs` was written. Raises ParityError where a graph loses a NaN or contradicts itself.
     """
-    for path in outs.values():
+    for path in [*outs.values(), *([instead] if instead else [])]:
         require_writable(path)
     fp32 = score_all(checked.run, checked.holdout, checked.trained.kind)
     made: dict[VariantName, tuple[Finished, Cost | None, Separation | None]] = {
@@ -73,8 +76,8 @@ def export_variants(
         files = {name: Path(folder) / f"{name}.onnx" for name in made}
         for name, path in files.items():
             path.write_bytes(made[name][0].content)
-        speed = speeds({str(name): path for name, path in files.items()}, provider=provider)
-    rows = []
+        speed = speeds({str(name): path for name, path in files.items()}, provider=provider, threads=threads)
+    rows = list[Row]()
     for name, (finished, price, separated) in made.items():
         beyond = price.excess(max_drop) if price else None
         slower = speed[name].p50_milliseconds >= speed["fp32"].p50_milliseconds
@@ -88,6 +91,10 @@ def export_variants(
         if target:
             write_atomically(target, finished.content)
         rows.append(Row(name, finished, speed[name], separated, price, target, refusal, beyond is not None))
+    if instead and not any(row.path for row in rows):
+        fp32_row = next(row for row in rows if row.name == "fp32")
+        write_atomically(instead, fp32_row.finished.content)
+        rows[rows.index(fp32_row)] = dataclasses.replace(fp32_row, path=instead)
     return rows
 
 

@@ -16,7 +16,8 @@ def to_ort(content: bytes, *, whole_numbers: bool) -> bytes:
     """The ONNX file `content`, with its metadata, in ORT format, at basic optimisation: the same on all processors.
 
     A file in ORT format is run as it is, so with `whole_numbers` the extended level joins the 8-bit products into nodes
-    of onnxruntime's CPU provider; all but the code's, which is also read as it is. Raises DasvddError where opset or IR are not kept.
+    of onnxruntime's CPU provider; all but the code's, which is also read as it is. Raises DasvddError where opset or IR
+    are not kept.
     """
     onnxruntime = import_onnxruntime()
     levels = onnxruntime.GraphOptimizationLevel

@@ -58,8 +58,8 @@ def show_variants(rows: Sequence[Row]) -> None:
     Console(width=120).print(table)
     compared = next(row.cost for row in rows if row.cost)
     click.echo(
-        f"against fp32 over {compared.windows} windows; time of one window on one thread, and resident memory, in a "
-        "process of its own"
+        f"against fp32 over {compared.windows} windows; time of one window, and resident memory, in a process of "
+        "its own"
     )
     for row in rows:
         if row.refusal:

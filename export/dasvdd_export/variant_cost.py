@@ -70,7 +70,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Speed:
-    """One window on one thread, in a process of its own."""
+    """One window, in a process of its own."""
 
     p50_milliseconds: float
     p99_milliseconds: float
@@ -113,16 +113,16 @@ def golden_tolerance(run: parity.Run, windows: NDArray[np.float32], least: float
     return max(least, TOLERANCE_MARGIN * parity.relative_difference(moved, scores))
 
 
-def speeds(models: dict[str, Path], *, provider: Literal["cpu", "cuda"]) -> dict[str, Speed]:
+def speeds(models: dict[str, Path], *, provider: Literal["cpu", "cuda"], threads: int) -> dict[str, Speed]:
     """Speed of each file by name: the best of rounds that take turns, since other programs only ever slow one down."""
-    rounds = [{name: _bench(path, provider) for name, path in models.items()} for _ in range(BENCH_ROUNDS)]
+    rounds = [{name: _bench(path, provider, threads) for name, path in models.items()} for _ in range(BENCH_ROUNDS)]
     return {name: min((found[name] for found in rounds), key=lambda speed: speed.p50_milliseconds) for name in models}
 
 
-def _bench(path: Path, provider: str) -> Speed:
+def _bench(path: Path, provider: str, threads: int) -> Speed:
     """`dasvdd-monitor bench` of the file at `path`."""
     program = [sys.executable, "-c", "from dasvdd_runtime.cli import main; main()", "bench", str(path)]
-    options = ["--provider", provider, "--threads", "1", "--seconds", str(BENCH_SECONDS), "--format", "json"]
+    options = ["--provider", provider, "--threads", str(threads), "--seconds", str(BENCH_SECONDS), "--format", "json"]
     done = subprocess.run([*program, *options], capture_output=True, text=True, check=False)
     if done.returncode:
         raise DasvddError(f"dasvdd-monitor bench of a variant on {provider} failed: {done.stderr.strip()}")

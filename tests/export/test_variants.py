@@ -282,3 +282,34 @@ def test_windows_of_other_scores_set_no_threshold() -> None:
     holdout = Holdout(np.zeros((2, 4, 1), np.float32), np.array([1.0, 2.0]), [np.array([1.0, 3.0])])
     with pytest.raises(DataError, match="no threshold can be set for a variant"):
         streams_of_variant(holdout, np.array([1.0, 2.0]))
+
+
+def test_model_that_does_not_bear_its_devices_variant_is_written_in_fp32(checked: Checked, tmp_path: Path) -> None:
+    """Beyond max_drop fp32 takes the place, where one is named."""
+    outs, instead = {"int8": tmp_path / "m.int8.onnx"}, tmp_path / "m.onnx"
+    found = export_variants(
+        checked,
+        outs,
+        max_drop=0.0,
+        even_if_slower=False,
+        provider="cpu",
+        instead=instead,  # type: ignore[arg-type]
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+    assert Scorer(instead, provider="cpu").metadata.variant is None
+    assert {row.name: row.path for row in found} == {"fp32": instead, "int8": None}
+
+
+def test_command_exports_for_a_device(run: Path, tmp_path: Path) -> None:
+    """A profile that names int8 gets int8; a device that is not known is a configuration error with the nearest."""
+    command = [sys.executable, "-c", "from dasvdd_export.cli import main; main()", str(run / "model.pt"), "--for"]
+    out = tmp_path / "m.onnx"
+    done = subprocess.run(
+        [*command, "raspberry-pi-5", "--max-drop", "1", "--out", str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    variant = Scorer(out, provider="cpu").metadata.variant
+    assert variant is not None and variant.name == "int8"
+    done = subprocess.run([*command, "raspberry-pi-6"], capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert "Did you mean 'raspberry-pi-" in done.stderr
