@@ -113,6 +113,8 @@ def main(
         require("--sbom", "sbom", ("cyclonedx", "packageurl", "packaging"))
     if recenter and calibration_data:
         raise click.UsageError("--recenter sets the threshold from its own recordings: leave out --calibration.")
+    if recenter and out and out.suffix in (".onnx", ".ort"):
+        raise click.UsageError(f"--out {out}: with --recenter it names a folder, for the new model.pt and model.onnx.")
     if device and (all_variants or variant != "fp32"):
         raise click.UsageError("--for takes the variant from the device's profile: leave out --variant and --all.")
     from dasvdd_runtime.devices.profile import load_profile

@@ -56,10 +56,15 @@ def read_held_out(
 
 
 def load_like(trained: TrainedModel, data: Path, *, role: Role = "holdout") -> Corpus:
-    """The normal recordings at `data` in `role`, at the model's rate. Raises DataError if they are of another kind."""
+    """The normal recordings at `data` at the model's rate, in `role` where a manifest does not hold them out.
+
+    Raises DataError if they are of another kind.
+    """
     settings = trained.config.data.model_copy(update={"sample_rate_hz": trained.sample_rate_hz, "strict": True})
     normal = [segment for segment in find_segments(data) if segment.role != "test_anomalous"]
-    segments = [dataclasses.replace(segment, role=role) for segment in normal]
+    segments = [
+        dataclasses.replace(segment, role="holdout" if segment.role == "holdout" else role) for segment in normal
+    ]
     corpus = load_corpus(segments, settings)
     same_channels = (
         len(corpus.channel_names) == trained.channels  # their names are numbers, which schema 1.0 counted from 1

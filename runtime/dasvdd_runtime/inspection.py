@@ -173,7 +173,7 @@ def facts(found: Inspection) -> dict[str, list[tuple[str, str]]]:
         "Graph": [
             ("opset", ", ".join(f"{d or 'ONNX'} {v}" for d, v in graph.opsets.items()) + f", IR {graph.ir_version}"),
             ("nodes", f"{sum(graph.nodes.values())}: " + ", ".join(f"{n} {op}" for op, n in graph.nodes.items())),
-            ("stored fp32 numbers", f"{graph.float_values:,} (weights and the front end's tables)"),
+            ("fp32 numbers", f"{graph.float_values:,} stored (weights and the front end's tables)"),
             ("inputs", ", ".join(f"{name} {kind}" for name, kind in found.inputs.items())),
             ("outputs", ", ".join(f"{name} {kind}" for name, kind in found.outputs.items())),
         ],

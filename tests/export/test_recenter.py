@@ -146,3 +146,17 @@ def test_command_recentres_and_exports(site: Path, tmp_path: Path) -> None:
     assert (tmp_path / "model.pt").read_bytes() == TRAINED.read_bytes()
     both = subprocess.run([*command, "--calibration", str(site)], capture_output=True, text=True, check=False)
     assert both.returncode == 2
+
+
+def test_manifest_may_hold_out_and_its_anomalous_part_is_left_out(site: Path, tmp_path: Path) -> None:
+    """What a manifest holds out sets the threshold alone; what it calls anomalous sets nothing."""
+    write_audio(tmp_path, files=1, seconds=60, tone_hz=480.0, seed=9)
+    rows = [
+        f"{site / 'loud' / 'normal_0.wav'},0,180,train",
+        f"{site / 'loud' / 'normal_0.wav'},180,220,holdout",
+        f"{tmp_path / 'normal_0.wav'},0,60,test_anomalous",
+    ]
+    manifest = tmp_path / "site.csv"
+    manifest.write_text("\n".join(["path,start_seconds,end_seconds,role", *rows]) + "\n")
+    report = recenter(TRAINED, manifest, tmp_path / "new")
+    assert (report.seconds, report.held_out_seconds) == (180, 40)
