@@ -46,7 +46,7 @@ def export_model(model: DasvddModel, shape: tuple[int, int]) -> onnx.ModelProto:
     graph = program.model_proto
     graph.ir_version = IR_VERSION
     _strip_notes(graph)
-    _check(graph)
+    check_graph(graph)
     return graph
 
 
@@ -56,7 +56,8 @@ def input_shape(trained: TrainedModel) -> tuple[int, int]:
     return sizes if trained.kind == "audio" else sizes[::-1]
 
 
-def _check(graph: onnx.ModelProto) -> None:
+def check_graph(graph: onnx.ModelProto) -> None:
+    """Raise DasvddError unless `graph` is valid, of the opset, IR and operators that devices run."""
     onnx.checker.check_model(graph, full_check=True)
     operators = {node.op_type for node in graph.graph.node}
     if operators & FORBIDDEN:
@@ -66,6 +67,8 @@ def _check(graph: onnx.ModelProto) -> None:
     opsets = {entry.domain: entry.version for entry in graph.opset_import}
     if opsets != {"": OPSET}:
         raise DasvddError(f"the exported graph has the operator sets {opsets}, expected only opset {OPSET}")
+    if graph.ir_version != IR_VERSION:
+        raise DasvddError(f"the exported graph has IR version {graph.ir_version}, expected {IR_VERSION}")
 
 
 def _strip_notes(graph: onnx.ModelProto) -> None:

@@ -12,7 +12,7 @@ import onnx
 import torch
 from dasvdd_runtime import __version__
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.contract import SCHEMA_MAJOR, SCHEMA_MINOR, GoldenWindows, ModelMetadata
+from dasvdd_runtime.contract import SCHEMA_MAJOR, SCHEMA_MINOR, GoldenWindows, ModelMetadata, Variant
 from dasvdd_train.front_ends import FrontEnd
 from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.model_file import TrainedModel
@@ -36,10 +36,13 @@ def build_metadata(
     residual_baseline: Sequence[float],
     golden_windows: NDArray[np.float32],
     golden_scores: NDArray[np.float64],
+    golden_tolerance: float,
     onnxruntime_version: str,
     model_path: Path,
+    graph: onnx.ModelProto,
+    variant: Variant | None,
 ) -> ModelMetadata:
-    """Metadata for the file; `golden_windows` are laid out as the graph's input."""
+    """Metadata for the file of `graph`; `golden_windows` are laid out as the graph's input."""
     front_end: FrontEnd = trained.model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     return ModelMetadata(
         schema_version=f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
@@ -59,13 +62,23 @@ def build_metadata(
         calibration=calibration,
         baseline=trained.baseline,
         training=trained.training,
-        golden=GoldenWindows.encode(golden_windows, golden_scores, relative_tolerance=GOLDEN_TOLERANCE),
+        golden=GoldenWindows.encode(golden_windows, golden_scores, relative_tolerance=golden_tolerance),
         versions={
             "dasvdd": __version__,
             "torch": torch.__version__,
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime_version,
         },
-        model_fingerprint=hashlib.sha256(model_path.read_bytes()).hexdigest(),
+        model_fingerprint=fingerprint_of(graph if variant else None, model_path),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        variant=variant,
+        recentred=trained.recentred,
     )
+
+
+def fingerprint_of(variant_graph: onnx.ModelProto | None, model_path: Path) -> str:
+    """SHA-256, hex, of the `model.pt`; of a variant, over that and its graph, which has other scores."""
+    trained = hashlib.sha256(model_path.read_bytes())
+    if variant_graph is not None:
+        trained.update(variant_graph.graph.SerializeToString(deterministic=True))
+    return trained.hexdigest()

@@ -55,7 +55,7 @@ def write_sbom(model: Path, metadata: ModelMetadata) -> Path:
         type=ComponentType.FILE,
         name="model.pt",
         bom_ref="model.pt",
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=metadata.model_fingerprint)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=metadata.trained_fingerprint)],
     )
     data = Component(
         type=ComponentType.DATA,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ LARGEST_NUMBER = 1e30
 """In size, of any number in the metadata."""
 UNIT_NOT_STATED = "unit not stated"
 """In `units`, where the training was not told."""
+OPTIONAL_FIELDS = ("variant", "recentred")
+"""Left out of a file where they are None, so that readers that do not know them need not."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
 
 
@@ -86,6 +88,48 @@ class TrainingSummary(BaseModel):
     """SHA-256 over the training samples, hex."""
 
 
+class Recentring(BaseModel):
+    """Recordings that standardisation, center and threshold were set from anew; the networks are `training`'s."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recordings: int
+    seconds: float
+    """Seconds that standardisation and center rest on, the held-out part not counted."""
+    data_fingerprint: str
+    """SHA-256 over those samples, hex."""
+    original_fingerprint: str
+    """SHA-256 of the `model.pt` whose networks these are, hex."""
+
+
+class Variant(BaseModel):
+    """A graph whose networks compute in fewer bits than those that were trained, and what that cost."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Literal["int8", "fp16"]
+    trained_fingerprint: str
+    """SHA-256 of the `model.pt`, hex; `model_fingerprint` is the variant's own."""
+    windows: int
+    """Held-out and labelled windows that were scored with the fp32 graph and with this one."""
+    score_shift_median: float
+    """Median of (score - fp32 score) / fp32 score."""
+    score_shift_worst: float
+    """The one furthest from 0."""
+    rank_correlation: float
+    """Spearman's, of the two scores."""
+    flipped_share: float
+    """Share of windows on the other side of this file's threshold than fp32 scores of the fp32 threshold."""
+    recalibrated_on: int
+    """Held-out windows scored with this graph for its threshold; the others' fp32 scores were shifted as these were."""
+    auc: float | None = None
+    """Of the labelled windows that the training kept; None without them."""
+    partial_auc: float | None = None
+    """The same up to a false-positive rate of 0.1."""
+    fp32_auc: float | None = None
+    fp32_partial_auc: float | None = None
+
+
 class ModelMetadata(BaseModel):
     """Everything that a device needs beside the graph. See the module's text for the rules of the schema."""
 
@@ -120,9 +164,19 @@ class ModelMetadata(BaseModel):
     versions: dict[str, str]
     """Versions of dasvdd, torch, onnx and onnxruntime that made the file."""
     model_fingerprint: str
-    """SHA-256 of the `model.pt` that was exported, hex."""
+    """SHA-256 of the `model.pt` that was exported, hex; of a variant, one that differs from it: thresholds that were
+    learned with one do not hold for the other."""
     created: str
     """UTC time of the export, ISO 8601."""
+    variant: Variant | None = None
+    """None: fp32 throughout, as trained."""
+    recentred: Recentring | None = None
+    """None: standardisation, center and threshold are those of the training."""
+
+    @property
+    def trained_fingerprint(self) -> str:
+        """SHA-256 of the `model.pt`, hex."""
+        return self.variant.trained_fingerprint if self.variant else self.model_fingerprint
 
     @property
     def used_channels(self) -> list[int]:
@@ -142,7 +196,8 @@ class ModelMetadata(BaseModel):
 
 def encode(metadata: ModelMetadata) -> dict[str, str]:
     """The key and value to write into the ONNX file's metadata properties."""
-    return {METADATA_KEY: metadata.model_dump_json()}
+    absent = {name for name in OPTIONAL_FIELDS if getattr(metadata, name) is None}
+    return {METADATA_KEY: metadata.model_dump_json(exclude=absent)}
 
 
 def decode(properties: Mapping[str, str]) -> tuple[ModelMetadata, list[str]]:

@@ -106,6 +106,27 @@ def why_this_threshold(metadata: ModelMetadata) -> str:
     return f"{calibration.threshold:.6g} on the smoothed score, {rests_on(calibration)}. {how}"
 
 
+def _recentred(metadata: ModelMetadata) -> list[tuple[str, str]]:
+    """What standardisation, center and threshold rest on where that is not the training data."""
+    later = metadata.recentred
+    if later is None:
+        return []
+    rests = f"on {count(later.recordings, 'recording')}, {duration(later.seconds)}"
+    return [("recentred", f"{rests}; networks of {later.original_fingerprint}")]
+
+
+def _networks(metadata: ModelMetadata) -> str:
+    """The networks' precision, and what it cost."""
+    cost = metadata.variant
+    if cost is None:
+        return "fp32, as trained"
+    return (
+        f"{cost.name}: scores shifted {cost.score_shift_median:+.2%} (median), {cost.score_shift_worst:+.2%} (worst), "
+        f"rank correlation {cost.rank_correlation:.4f}; {cost.flipped_share:.2%} of {count(cost.windows, 'window')} on "
+        "the other side of the threshold"
+    )
+
+
 def golden_in_words(found: Inspection) -> str:
     """The golden windows' result."""
     golden = found.metadata.golden
@@ -126,6 +147,7 @@ def facts(found: Inspection) -> dict[str, list[tuple[str, str]]]:
             ("name", m.name),
             ("kind", m.kind),
             ("exported", m.created),
+            ("networks", _networks(m)),
             ("made with", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
             ("schema", m.schema_version),
             *([("unknown fields", ", ".join(found.unknown_fields))] if found.unknown_fields else []),
@@ -146,18 +168,20 @@ def facts(found: Inspection) -> dict[str, list[tuple[str, str]]]:
         "Training data": [
             ("recordings", f"{m.training.recordings}, {duration(m.training.seconds)} of healthy running"),
             ("fingerprint", m.training.data_fingerprint),
+            *_recentred(m),
         ],
         "Graph": [
             ("opset", ", ".join(f"{d or 'ONNX'} {v}" for d, v in graph.opsets.items()) + f", IR {graph.ir_version}"),
             ("nodes", f"{sum(graph.nodes.values())}: " + ", ".join(f"{n} {op}" for op, n in graph.nodes.items())),
-            ("stored numbers", f"{graph.float_values:,} (weights and the front end's tables)"),
+            ("fp32 numbers", f"{graph.float_values:,} stored (weights and the front end's tables)"),
             ("inputs", ", ".join(f"{name} {kind}" for name, kind in found.inputs.items())),
             ("outputs", ", ".join(f"{name} {kind}" for name, kind in found.outputs.items())),
         ],
         "File": [
             ("size", f"{found.bytes:,} bytes"),
             ("SHA-256", found.file_sha256),
-            ("of its model.pt", m.model_fingerprint),
+            ("of its model.pt", m.trained_fingerprint),
+            *([("of this variant", m.model_fingerprint)] if m.variant else []),
             ("golden windows", golden_in_words(found)),
         ],
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .errors import InputMissing, ModelError, Unavailable
+from .onnx_graph import is_ort
 
 Provider = Literal["auto", "cpu", "cuda"]
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -137,6 +138,9 @@ def _open_on_cuda(onnxruntime: Any, path: Path, threads: int) -> Any:
 
 
 def _open(onnxruntime: Any, path: Path, options: Any, providers: list[Any]) -> Any:
+    with path.open("rb") as file:
+        if is_ort(file.read(8)):  # by itself onnxruntime goes by the name
+            options.add_session_config_entry("session.load_model_format", "ORT")
     # With its own fallback on, onnxruntime prints to standard output and tries again on the CPU.
     return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers, enable_fallback=0)
 

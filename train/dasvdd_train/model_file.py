@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.contract import TrainingSummary
+from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import DasvddError, InputMissing, ModelError
 from dasvdd_runtime.files import write_atomically
@@ -46,6 +46,8 @@ class TrainedModel:
     """None without held-out data."""
     baseline: Baseline
     training: TrainingSummary
+    recentred: Recentring | None = None
+    """Set where standardisation, center and threshold are not those of the training."""
 
     @property
     def kind(self) -> Kind:
@@ -91,6 +93,7 @@ def save_model(path: Path, trained: TrainedModel) -> None:
         "calibration": dataclasses.asdict(trained.calibration) if trained.calibration else None,
         "baseline": dataclasses.asdict(trained.baseline),
         "training": trained.training.model_dump(),
+        "recentred": trained.recentred.model_dump() if trained.recentred else None,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -144,6 +147,7 @@ def _restore(content: dict[str, Any]) -> TrainedModel:
         calibration=plain.calibration,
         baseline=plain.baseline,
         training=plain.training,
+        recentred=plain.recentred,
     )
 
 

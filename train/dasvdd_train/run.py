@@ -30,7 +30,7 @@ from .diagnosis import Doubt, latent_figures, refuse_diverged, training_doubts
 from .evaluation import Evaluation, ScoredStream, evaluate
 from .features import Geometry, feature_vectors, fit_standardisation, frame_table
 from .front_ends import FrontEnd
-from .holdout import MAX_BYTES, MAX_WINDOWS, Holdout
+from .holdout import MAX_BYTES, MAX_TEST_BYTES, MAX_TEST_WINDOWS, MAX_WINDOWS, Holdout, LabelledWindows
 from .inspection import Inspection, inspect
 from .metrics import EpochMetrics
 from .model import DasvddModel
@@ -161,14 +161,14 @@ def run(
         ),
     )
     warnings += new_warnings
-    held_windows = sample_windows(held_out, sizes, MAX_WINDOWS, MAX_BYTES)
+    kept = _kept(model, corpus, sizes, scored) if held_out else None
     files = write_outputs(
         out,
         trained,
         history=history,
         streams=scored.streams,
         residual_by_role=scored.residual_by_role,
-        holdout=Holdout(held_windows, score_windows(model, held_windows)[0], scored.held_out()) if held_out else None,
+        holdout=kept,
         evaluation=evaluation,
         warnings=warnings,
         notes=corpus.notes,
@@ -177,6 +177,17 @@ def run(
     )
     checkpoint.remove()
     return Result(trained, evaluation, inspection, files, warnings)
+
+
+def _kept(model: DasvddModel, corpus: Corpus, sizes: Geometry, scored: _Scored) -> Holdout:
+    """What the export needs of the held-out and the labelled recordings."""
+    held_out = sample_windows(corpus.with_role("holdout"), sizes, MAX_WINDOWS, MAX_BYTES)
+    normal, anomalous = (
+        sample_windows(corpus.with_role(role), sizes, MAX_TEST_WINDOWS, MAX_TEST_BYTES)
+        for role in ("test_normal", "test_anomalous")
+    )
+    labelled = LabelledWindows(normal, anomalous) if len(normal) and len(anomalous) else None
+    return Holdout(held_out, score_windows(model, held_out)[0], scored.held_out(), labelled)
 
 
 def _score(model: DasvddModel, corpus: Corpus, sizes: Geometry) -> _Scored:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import torch
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.contract import TrainingSummary
+from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.errors import ModelError
 from dasvdd_runtime.levels import Baseline
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -53,6 +53,7 @@ class Content(BaseModel):
     calibration: Calibration | None
     baseline: Baseline
     training: TrainingSummary
+    recentred: Recentring | None = None
 
 
 def plain_content(raw: dict[str, Any]) -> Content:

@@ -31,6 +31,8 @@ class DeviceProfile(StrictModel):
     provider: Literal["cpu", "cuda"]
     threads: int = Field(ge=1)
     """For one run of the model."""
+    variant: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Precision of the networks that an export for it takes, where the model bears it."""
     onnxruntime: Literal["onnxruntime", "onnxruntime-gpu"]
     """The package."""
     onnxruntime_from: str = ""

@@ -1,0 +1,102 @@
+"""What an export prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import click
+from dasvdd_runtime.calibration import Calibration
+from dasvdd_runtime.words import duration
+from rich.console import Console
+from rich.table import Table
+
+from .export import Outcome
+from .export_variants import Row
+from .recenter import Report
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """The comparison with torch, the threshold, and the file."""
+    table = Table("input", "windows", "largest relative difference", "allowed")
+    for finding in outcome.findings:
+        table.add_row(finding.name, str(finding.windows), f"{finding.difference:.1e}", f"{finding.limit:.0e}")
+    Console().print(table)
+    click.echo(
+        f"one window, one thread: torch {outcome.torch_milliseconds:.2f} ms, "
+        f"onnxruntime {outcome.onnxruntime_milliseconds:.2f} ms"
+    )
+    click.echo(_threshold(outcome.calibration))
+    click.echo(f"wrote {outcome.path} ({outcome.bytes_written / 1024:,.0f} KiB)")
+
+
+def show_variants(rows: Sequence[Row]) -> None:
+    """What each variant costs, and which were written with which threshold."""
+    table = Table(
+        "networks", "AUC", "pAUC", "shift: median", "worst", "rank", "flips", "KiB", "p50 ms", "p99 ms", "MB",
+    )  # fmt: skip
+    for row in rows:
+        separated, cost, speed = row.separation, row.cost, row.speed
+        table.add_row(
+            row.name,
+            *([f"{separated.auc:.4f}", f"{separated.partial_auc:.4f}"] if separated else ["-", "-"]),
+            *(
+                [
+                    f"{cost.shift_median:+.2%}",
+                    f"{cost.shift_worst:+.2%}",
+                    f"{cost.rank_correlation:.4f}",
+                    f"{cost.flipped_share:.2%}",
+                ]
+                if cost
+                else ["-"] * 4
+            ),
+            f"{len(row.finished.content) / 1024:,.0f}",
+            f"{speed.p50_milliseconds:.2f}",
+            f"{speed.p99_milliseconds:.2f}",
+            "-" if speed.resident_megabytes is None else f"{speed.resident_megabytes:.0f}",
+        )
+    Console(width=120).print(table)
+    compared = next(row.cost for row in rows if row.cost)
+    click.echo(
+        f"against fp32 over {compared.windows} windows; time of one window, and resident memory, in a process of "
+        "its own"
+    )
+    for row in rows:
+        if row.refusal:
+            click.echo(f"{row.name} was not written: {row.refusal}")
+        elif row.path:
+            calibration = row.finished.metadata.calibration
+            click.echo(f"wrote {row.path} ({row.name}): {_threshold(calibration)}")
+
+
+def show_recentring(report: Report) -> None:
+    """How far standardisation, center and scores moved."""
+    table = Table("new held-out recordings", "median score", "95 %", "above the threshold", "explained")
+    for name, scores in (("by the original model", report.before), ("recentred", report.after)):
+        above = f"{scores.above:.1%}" if math.isfinite(scores.above) else "-"
+        table.add_row(name, f"{scores.median:.5g}", f"{scores.high:.5g}", above, f"{scores.explained:.1%}")
+    Console(width=120).print(table)
+    click.echo(
+        f"set from {duration(report.seconds)}, judged on {duration(report.held_out_seconds)} held out; in training "
+        f"{report.trained_explained:.1%} of the features were explained"
+    )
+    if report.after.explained < report.trained_explained / 2:
+        click.echo("the networks explain less than half of what they did: training on this site would be better")
+    smallest, largest = report.std_ratios
+    click.echo(
+        f"means moved by {report.mean_shift_median:.2g} deviations in the median band, {report.mean_shift_worst:+.2g} "
+        f"in {report.worst_band}; deviations are now {smallest:.2g} to {largest:.2g} of the former, the center moved "
+        f"by {report.center_shift:.2g} of the codes' spread"
+    )
+    if report.constant_bands:
+        click.echo(f"without change here, their deviation kept: {', '.join(report.constant_bands)}")
+    old = "none" if report.old_threshold is None else f"{report.old_threshold:.6g}"
+    click.echo(f"threshold {old} -> {report.new_threshold:.6g}; wrote {report.model}")
+
+
+def _threshold(calibration: Calibration) -> str:
+    extrapolated = ", extrapolated" if calibration.extrapolates else ""
+    return (
+        f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day "
+        f"({duration(3600 * calibration.hours)} of normal running{extrapolated})"
+    )
