@@ -138,7 +138,10 @@ def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | No
         versions=versions(),
         thresholds=lambda: assembly.thresholds,
     )
-    endpoint = serve(table, observed, state_directory=assembly.config.state.directory)
+    config = assembly.config
+    endpoint = serve(
+        table, observed, state_directory=config.state.directory, evidence_directory=config.evidence.directory
+    )
     try:
         yield
     finally:
