@@ -24,7 +24,7 @@ def main() -> None:
         alarms = [scenes.alarm("pump7", ago_seconds=180), scenes.alarm("gearbox 2", ago_seconds=500)]
         with scenes.served(scenes.an_alarm, Path(folder), alarms=alarms) as scene, Chromium(program) as browser:
             browser.show(scene.url, width=1280)
-            browser.wait_for("document.querySelector('canvas')?.getAttribute('aria-label')")
+            browser.wait_for("document.querySelector('.card canvas')?.getAttribute('aria-label')")
             time.sleep(1)
             browser.picture(ROOT / "docs" / "page.png")
 

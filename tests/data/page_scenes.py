@@ -180,7 +180,10 @@ def served(
     port: int = 0,
     evidence: Path | None = None,
 ) -> Iterator[Scene]:
-    """The endpoint of a monitor with `sources`, so many `seconds` after its start; its state.db has `alarms`, whose clips lie in `evidence`."""
+    """The endpoint of a monitor with `sources`, so many `seconds` after its start.
+
+    Its state.db has `alarms`, whose clips lie in `evidence`.
+    """
     shift = [0.0]
 
     def clock() -> float:

@@ -242,7 +242,7 @@ export class AlarmEntry {
     if (this.verdict === alarm.verdict && this.note === alarm.note) return;
     [this.verdict, this.note] = [alarm.verdict, alarm.note];
     put(this.find(".answer-words"), alarm.verdict ? `It was ${VERDICTS[alarm.verdict]}${alarm.note ? `: ${alarm.note}` : "."}` : "");
-    show(this.find("summary"), alarm.verdict !== null);
+    show(this.find(".answer > summary"), alarm.verdict !== null);
     show(this.find(".to-card"), alarm.verdict === null);
     this.find(".answer").open = alarm.verdict === null;
     if (alarm.verdict) this.find(`input[value="${alarm.verdict}"]`).checked = true;

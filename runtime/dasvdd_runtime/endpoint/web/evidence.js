@@ -14,6 +14,8 @@ function seconds(value) {
   return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(0)} s`;
 }
 
+const short = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
+
 function put(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
@@ -140,7 +142,7 @@ export class Evidence {
       caption.className = "caption";
       const known = (values) => values.filter((value) => value !== null);
       const [low, high] = [Math.min(...known(line.low)), Math.max(...known(line.high))];
-      put(caption, known(line.low).length ? `${line.name}: ${low} to ${high}` : `${line.name}: no value`);
+      put(caption, known(line.low).length ? `${line.name}: ${short(low)} to ${short(high)}` : `${line.name}: no value`);
       canvas.setAttribute("aria-label", `${caption.textContent} over the clip`);
       figure.append(canvas, caption);
       return figure;

@@ -95,13 +95,13 @@ export function markBeginning(canvas, begin, colours, words) {
   context.setLineDash([]);
   if (!words) return;
   context.font = "11px system-ui, sans-serif";
-  context.textBaseline = "top";
+  context.textBaseline = "bottom";
   const right = x + 90 < canvas.clientWidth;
   context.textAlign = right ? "left" : "right";
   context.strokeStyle = colours.card;
   context.lineWidth = 3;
-  context.strokeText(words, x + (right ? 4 : -4), 2);
+  context.strokeText(words, x + (right ? 4 : -4), canvas.clientHeight - 3);
   context.fillStyle = colours.bad;
-  context.fillText(words, x + (right ? 4 : -4), 2);
+  context.fillText(words, x + (right ? 4 : -4), canvas.clientHeight - 3);
   context.textAlign = "left";
 }
