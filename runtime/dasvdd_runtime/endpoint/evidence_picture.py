@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ MOST_STEPS = 480
 MOST_CHANNELS = 16
 MOST_VALUES = 40_000_000
 """Samples through all channels of a clip of which a picture is made: 40 minutes of a 16 kHz microphone."""
-BLOCK_VALUES = 500_000
+BLOCK_VALUES = 100_000
 
 
 def picture(sidecar: Path) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def picture(sidecar: Path) -> dict[str, Any]:
             return {"spectrogram": _spectrogram(flac)}
         if (npz := sidecar.with_suffix(".npz")).is_file():
             return {"lines": _lines(npz)}
-    except (OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DasvddError(f"the clip cannot be read: {error}") from error
     raise DasvddError("no samples are kept of this alarm")
 
@@ -60,15 +61,32 @@ def _spectrogram(path: Path) -> dict[str, Any]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     with zipfile.ZipFile(path) as archive:
-        _require_few(archive.getinfo("samples.npy").file_size // 4)
-    with np.load(path, allow_pickle=False) as archive:
-        samples, names = archive["samples"], [str(name) for name in archive["channel_names"]]
-    if not len(samples):
-        return []
-    begins = np.unique(np.linspace(0, len(samples), min(MOST_STEPS, len(samples)), endpoint=False).astype(np.int64))
-    low, high = np.fmin.reduceat(samples, begins), np.fmax.reduceat(samples, begins)
+        with archive.open("channel_names.npy") as file:
+            names = [str(name) for name in np.lib.format.read_array(file, allow_pickle=False)]
+        with archive.open("samples.npy") as file:
+            low, high = _extremes(file)
     lines = zip(names[:MOST_CHANNELS], low.T, high.T, strict=False)
     return [{"name": name, "low": _short(lows), "high": _short(highs)} for name, lows, highs in lines]
+
+
+def _extremes(file: IO[bytes]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Least and greatest value of each step [steps, channels] of the float32 rows in the `.npy` stream `file`.
+
+    Reads a step at a time, so that a long clip takes no more memory. NaN where no value of a step is a number.
+    """
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("another version of NumPy's format than 1.0")
+    (rows, channels), by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    if by_columns or dtype != np.float32:
+        raise ValueError(f"{dtype} is not float32 in rows")
+    _require_few(rows * channels)
+    ends = np.linspace(0, rows, min(MOST_STEPS, rows) + 1).astype(np.int64)
+    low = np.empty((len(ends) - 1, channels), np.float32)
+    high = low.copy()
+    for step, count in enumerate(np.diff(ends).tolist()):
+        values = np.frombuffer(file.read(4 * count * channels), np.float32).reshape(count, channels)
+        low[step], high[step] = np.fmin.reduce(values), np.fmax.reduce(values)
+    return low, high
 
 
 def _short(values: NDArray[np.float32]) -> list[float | None]:

@@ -159,7 +159,7 @@ export class Evidence {
     const scores = sidecar.scores.smoothed_score.filter((score) => score !== null);
     const peak = scores.length ? `up to ${times(Math.max(...scores) / sidecar.threshold)} the threshold` : "not known";
     const tail = sidecar.tail_seconds > 0 ? ` The alarm lasted ${sidecar.tail_seconds.toFixed(0)} s longer than what was kept.` : "";
-    const before = `${begin.toFixed(0)} s before the alarm to ${(sidecar.seconds - begin).toFixed(0)} s after its beginning`;
+    const before = `${begin.toFixed(0)}\u00a0s before the alarm to ${(sidecar.seconds - begin).toFixed(0)}\u00a0s after its beginning`;
     put(this.find(".score-caption"), `Score against the threshold, ${before}.${tail}`);
     this.find(".score").setAttribute("aria-label", `Score from ${before}: ${peak}.`);
 
