@@ -11,6 +11,7 @@ import numpy as np
 from dasvdd_runtime.evidence.bands import BandLevels
 from dasvdd_runtime.evidence.clip_file import ClipFile, ClipFormat
 from dasvdd_runtime.evidence.folder import EvidenceFolder, stem_of
+from dasvdd_runtime.evidence.rows import Rows
 from dasvdd_runtime.evidence.tables import EvidenceTable
 from page_scenes import NAMES
 
@@ -28,6 +29,7 @@ def keep_clip(directory: Path, kind: Literal["audio", "spectrogram", "sensor"], 
     folder = EvidenceFolder(directory, EvidenceTable(), now=lambda: datetime.now(UTC))
     directory.mkdir(exist_ok=True)
     stem = stem_of(source, alarm, datetime.now(UTC))
+    rows: Rows
     if kind == "sensor":
         format, rows = ClipFormat(".npz", SENSOR_RATE_HZ, ("x", "y", "temperature")), _acceleration()
     elif kind == "audio":
@@ -79,7 +81,7 @@ def _described(alarm: str, source: str, format: ClipFormat) -> dict[str, Any]:
         "tail_seconds": 0.0,
         "residual": {
             "names": NAMES,
-            "peak": [0.13 if 70 <= i < 84 else 0.01 for i in range(128)],
+            "peak": [0.13 if 92 <= i < 98 else 0.01 for i in range(128)],
             "usual": [0.01] * 128,
         },
         "scores": {

@@ -220,7 +220,7 @@ def test_everybody_can_read_it(browser: Chromium, tmp_path: Path, scene: scenes.
         browser.show(served.url, width=390, height=844, dark=dark)
         browser.wait_for(f"{CARDS} > 0 && document.querySelector('.card canvas')?.getAttribute('aria-label')")
         browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        browser.wait_for("document.querySelector('audio')?.readyState > 0 && document.querySelector('.line')")
+        browser.wait_for("document.querySelector('audio')?.readyState > 0 && document.querySelector('.line') !== null")
         time.sleep(1.2)
         low = [(ratio, text) for ratio, text in browser.evaluate(CONTRASTS) if ratio < 4.5]
         assert low == []
