@@ -16,6 +16,7 @@ from dasvdd_runtime.alarm_book import Alarm, AlarmState
 from dasvdd_runtime.drift import DriftReport
 from dasvdd_runtime.endpoint.actions import make_actions
 from dasvdd_runtime.endpoint.alarm_board import AlarmBoard
+from dasvdd_runtime.endpoint.evidence_shelf import EvidenceShelf
 from dasvdd_runtime.endpoint.guard import Guard
 from dasvdd_runtime.endpoint.history import STEPS, History
 from dasvdd_runtime.endpoint.observed import Observed
@@ -177,8 +178,12 @@ def served(
     token: Path | None = None,
     seconds: int = STEPS,
     port: int = 0,
+    evidence: Path | None = None,
 ) -> Iterator[Scene]:
-    """The endpoint of a monitor with `sources`, so many `seconds` after its start; its state.db has `alarms`."""
+    """The endpoint of a monitor with `sources`, so many `seconds` after its start.
+
+    Its state.db has `alarms`, whose clips lie in `evidence`.
+    """
     shift = [0.0]
 
     def clock() -> float:
@@ -216,10 +221,13 @@ def served(
         versions={"dasvdd": "0.1.0"},
         thresholds=lambda: {source.name: threshold for source in now()},
     )
+    shelf = None if evidence is None else EvidenceShelf(evidence)
     guard = Guard(HttpTable(listen="127.0.0.1:9464", token_file=token).token)
     actions = make_actions(board, guard, lambda: [source.name for source in now()])
     server = Server(
-        ("127.0.0.1", port), make_people_pages(Status(observed, history, board, machine="pump-box"), guard), actions
+        ("127.0.0.1", port),
+        make_people_pages(Status(observed, history, board, machine="pump-box", shelf=shelf), guard, shelf),
+        actions,
     )
     history.start()
     server.start()

@@ -18,6 +18,7 @@ import soundfile
 from chromium import Chromium
 from dasvdd_runtime.alarm_book import AlarmState
 from dasvdd_runtime.state_store import StateStore
+from evidence_scenes import keep_clip
 from monitor_child import MonitorChild
 from mosquitto_broker import free_port
 
@@ -208,14 +209,18 @@ def test_a_monitor_that_is_gone_is_said_and_found_again(browser: Chromium, tmp_p
 @pytest.mark.parametrize("scene", [scenes.an_alarm, scenes.a_missing_microphone, scenes.many], ids=lambda s: s.__name__)
 def test_everybody_can_read_it(browser: Chromium, tmp_path: Path, scene: scenes.Sources, dark: bool) -> None:
     """Contrast of WCAG AA, a name for everything that can be used or seen, headings in order, no sideways scrolling."""
+    clips = tmp_path / "clips"
+    heard, sensed = keep_clip(clips, "audio", "pump7"), keep_clip(clips, "sensor", "pump7")
+    over = {"state": AlarmState.CLEARED, "end_seconds": 1042.0, "verdict": "real"}
     alarms = [
-        scenes.alarm("pump7", ago_seconds=60),
-        scenes.alarm("pump7", ago_seconds=9000, state=AlarmState.CLEARED, end_seconds=1042.0, verdict="real"),
+        scenes.alarm("pump7", ago_seconds=60, id=heard),
+        scenes.alarm("pump7", ago_seconds=9000, id=sensed, **over),
     ]
-    with scenes.served(scene, tmp_path, alarms=alarms, seconds=100) as served:
+    with scenes.served(scene, tmp_path, alarms=alarms, seconds=100, evidence=clips) as served:
         browser.show(served.url, width=390, height=844, dark=dark)
-        browser.wait_for(f"{CARDS} > 0 && document.querySelector('canvas')?.getAttribute('aria-label')")
+        browser.wait_for(f"{CARDS} > 0 && document.querySelector('.card canvas')?.getAttribute('aria-label')")
         browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        browser.wait_for("document.querySelector('audio')?.readyState > 0 && document.querySelector('.line') !== null")
         time.sleep(1.2)
         low = [(ratio, text) for ratio, text in browser.evaluate(CONTRASTS) if ratio < 4.5]
         assert low == []
@@ -249,7 +254,7 @@ def test_who_asked_for_less_motion_gets_a_picture_every_ten_seconds(browser: Chr
     with scenes.served(scenes.an_alarm, tmp_path, seconds=500) as scene:
         browser.show(scene.url, calm=True)
         browser.wait_for(f"{CARDS} === 3")
-        browser.wait_for("document.querySelector('canvas')?.getAttribute('aria-label')")
+        browser.wait_for("document.querySelector('.card canvas')?.getAttribute('aria-label')")
         before, said = browser.evaluate(picture), browser.evaluate("document.getElementById('link').textContent")
         browser.wait_for(f"document.getElementById('link').textContent !== {json.dumps(said)}")
         time.sleep(2)

@@ -163,7 +163,10 @@ def _endpoint(
         versions=versions(),
         thresholds=lambda: assembly.thresholds,
     )
-    endpoint = serve(table, observed, state_directory=assembly.config.state.directory)
+    config = assembly.config
+    endpoint = serve(
+        table, observed, state_directory=config.state.directory, evidence_directory=config.evidence.directory
+    )
     try:
         yield
     finally:

@@ -8,15 +8,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ..events import finite
+from .evidence_pages import make_evidence_pages
+from .evidence_shelf import EvidenceShelf
 from .guard import Guard, needs_token
 from .metrics import CONTENT_TYPE, Exposition
 from .observed import Observed
 from .probes import HUNG_SECONDS, faults, undelivered
 from .server import Answer, Page, Request
 from .status import Status
-from .web_files import SAFE, make_web_pages
-
-API_HEADERS = (*SAFE, ("Cache-Control", "no-store"))
+from .web_files import API_HEADERS, make_web_pages
 
 
 def make_probes(observed: Observed, guard: Guard, *, hung_seconds: float = HUNG_SECONDS) -> dict[str, Page]:
@@ -48,8 +48,8 @@ def make_probes(observed: Observed, guard: Guard, *, hung_seconds: float = HUNG_
     return {"/metrics": metrics, "/healthz": probe("healthy", health), "/readyz": probe("ready", readiness)}
 
 
-def make_people_pages(status: Status, guard: Guard) -> dict[str, Page]:
-    """The page for people and what it reads, by path."""
+def make_people_pages(status: Status, guard: Guard, shelf: EvidenceShelf | None = None) -> dict[str, Page]:
+    """The page for people and what it reads, by path. `shelf`: of the alarms' evidence, if any is kept."""
 
     def api(answer: Callable[[Request], dict[str, Any]]) -> Page:
         def page(request: Request) -> Answer:
@@ -65,7 +65,7 @@ def make_people_pages(status: Status, guard: Guard) -> dict[str, Page]:
         return status.now() | {"curves": status.curves(int(after))}
 
     pages = {"/api/status": api(now), "/api/history": api(lambda request: status.curves())}
-    return {**make_web_pages(needs_token=guard.needs_token), **pages}
+    return {**make_web_pages(needs_token=guard.needs_token), **pages, **make_evidence_pages(shelf, guard)}
 
 
 def _json(value: Any) -> bytes:

@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from .file_body import FileBody, ranged
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,8 @@ class Answer:
     """The status, and what stands below it."""
 
     status: int
-    body: bytes
+    body: bytes | FileBody
+    """A file is closed once it is sent; a GET gets the range of it that it asks for."""
     content_type: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -48,13 +51,18 @@ class Request:
     """What stands behind the `?`."""
     body: bytes = b""
     """Of a POST; at most BODY_BYTES."""
+    below: str = ""
+    """What stands in the path behind that of a page which ends with `/`."""
 
 
 Page = Callable[[Request], Answer]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `pages`, by path, to GET and HEAD, and `actions` to POST. Raises OSError where it cannot listen."""
+    """Serves `pages`, by path, to GET and HEAD, and `actions` to POST. Raises OSError where it cannot listen.
+
+    A page whose path ends with `/` answers for everything below it, but `/` itself.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -205,6 +213,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         answer = self._answer_to()
+        if isinstance(answer.body, FileBody):
+            with answer.body.file:
+                self._send(self._part(answer, answer.body))
+        else:
+            self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
         self._heard()
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
@@ -213,26 +228,43 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers:
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        if isinstance(answer.body, FileBody):
+            answer.body.send(self.connection, patience_seconds=REQUEST_SECONDS)
+        else:
             self.wfile.write(answer.body)
+
+    def _part(self, answer: Answer, body: FileBody) -> Answer:
+        """`answer` with what was asked for of its file `body`."""
+        headers = (*answer.headers, ("Accept-Ranges", "bytes"))
+        asked_for = self.command == "GET" and "If-Range" not in self.headers
+        try:
+            part = ranged(body, self.headers.get("Range", "")) if asked_for else None
+        except ValueError as error:
+            return Answer(416, b"nothing of the file lies there\n", headers=(*headers, ("Content-Range", str(error))))
+        if part is None:
+            return replace(answer, headers=headers)
+        return replace(answer, status=206, body=part[0], headers=(*headers, ("Content-Range", part[1])))
 
     def _answer_to(self) -> Answer:
         path, _, query = self.path.partition("?")
         pages, actions = self.server.pages, self.server.actions
         known = {"GET": pages, "HEAD": pages, "POST": actions}.get(self.command, {})
-        if path not in known and (path in pages or path in actions or not known):
+        place = _place(known, path)
+        if place is None and (_place(pages, path) or path in actions or not known):
             allowed = "POST" if path in actions else "GET, HEAD"
             return Answer(405, f"only {allowed}\n".encode(), headers=(("Allow", allowed),))
-        if path not in known:
+        if place is None:
             return Answer(404, f"there are {', '.join(pages)}\n".encode())
         body = self._read_body() if self.command == "POST" else b""
         if isinstance(body, Answer):
             return body
         self._heard()
         try:
-            return known[path](Request(self.headers, query, body))
+            return known[place](Request(self.headers, query, body, path[len(place) :]))
         except Exception:  # a fault of a page must not look like a connection that broke
-            log.exception("http: %s", path)
+            log.exception("http: %s", place)
             return Answer(500, b"see the monitor's log\n")
 
     def _linger(self) -> None:
@@ -246,3 +278,10 @@ class Handler(BaseHTTPRequestHandler):
             if not part:
                 return
             read += len(part)
+
+
+def _place(known: Mapping[str, Page], path: str) -> str | None:
+    """The path in `known` that answers for `path`."""
+    if path in known:
+        return path
+    return next((place for place in known if place != "/" and place[-1] == "/" and path.startswith(place)), None)

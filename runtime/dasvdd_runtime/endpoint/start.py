@@ -41,13 +41,20 @@ def require_client() -> None:
     require("[http]", "metrics", ("prometheus_client",))
 
 
-def serve(table: HttpTable, observed: Observed, *, state_directory: Path | None = None) -> Endpoint:
-    """Serve what is `observed`, and the alarms in `state_directory`, until the endpoint that is returned is closed.
+def serve(
+    table: HttpTable,
+    observed: Observed,
+    *,
+    state_directory: Path | None = None,
+    evidence_directory: Path | None = None,
+) -> Endpoint:
+    """Serve what is `observed`, alarms and their evidence until the endpoint that is returned is closed.
 
     Raises Unavailable without prometheus-client or where it cannot listen, ConfigError for a token that cannot be read.
     """
     require_client()
     from .actions import make_actions
+    from .evidence_shelf import EvidenceShelf
     from .guard import Guard
     from .history import History
     from .pages import make_people_pages, make_probes
@@ -59,8 +66,9 @@ def serve(table: HttpTable, observed: Observed, *, state_directory: Path | None 
         from .alarm_board import AlarmBoard
 
         board = AlarmBoard(state_directory)
-    status = Status(observed, history, board, machine=platform.node())
-    pages = {**make_people_pages(status, guard), **make_probes(observed, guard)}
+    shelf = None if evidence_directory is None else EvidenceShelf(evidence_directory)
+    status = Status(observed, history, board, machine=platform.node(), shelf=shelf)
+    pages = {**make_people_pages(status, guard, shelf), **make_probes(observed, guard)}
     actions = make_actions(board, guard, lambda: [source.name for source in observed.sources()])
     try:
         server = Server(table.address, pages, actions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Set
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from .state_words import words_for
 
 if TYPE_CHECKING:
     from .alarm_board import AlarmBoard
+    from .evidence_shelf import EvidenceShelf
 
 
 class Status:
@@ -32,13 +34,15 @@ class Status:
         board: AlarmBoard | None,
         *,
         machine: str,
+        shelf: EvidenceShelf | None = None,
         hung_seconds: float = HUNG_SECONDS,
     ) -> None:
-        """`board`: None where alarms are not kept; `machine`: the name of this one."""
+        """`board`: None where alarms are not kept; `machine`: the name of this one; `shelf`: of their evidence."""
         self._observed = observed
         self._history = history
         self._board = board
         self._machine = machine
+        self._shelf = shelf
         self._hung_seconds = hung_seconds
         self._run = str(uuid.uuid4())
 
@@ -52,6 +56,7 @@ class Status:
         thresholds = self._observed.thresholds()
         alarms, mutes, trouble = self._alarms_and_mutes()
         ends = {mute.source: mute for mute in mutes}
+        kept: Set[str] = self._shelf.alarms() if self._shelf is not None and alarms else frozenset()
         since_beat_seconds = self._observed.since_beat_seconds()
         return {
             "run": self._run,
@@ -63,7 +68,7 @@ class Status:
             "state_trouble": trouble,
             "all_muted": _mute(ends.get(ALL)),
             "sources": [self._source(s, thresholds.get(s.name), ends.get(s.name)) for s in sources],
-            "alarms": [_alarm(alarm) for alarm in alarms],
+            "alarms": [_alarm(alarm, has_evidence=alarm.id in kept) for alarm in alarms],
         }
 
     def _alarms_and_mutes(self) -> tuple[list[Alarm], list[Mute], str]:
@@ -126,7 +131,7 @@ def _mute(mute: Mute | None) -> dict[str, Any] | None:
     return None if mute is None else {"until": mute.until, "note": mute.note}
 
 
-def _alarm(alarm: Alarm) -> dict[str, Any]:
+def _alarm(alarm: Alarm, *, has_evidence: bool) -> dict[str, Any]:
     return {
         "id": alarm.id,
         "source": alarm.source,
@@ -138,4 +143,5 @@ def _alarm(alarm: Alarm) -> dict[str, Any]:
         "recording": alarm.recording,
         "verdict": alarm.verdict,
         "note": alarm.note,
+        "has_evidence": has_evidence,
     }

@@ -15,6 +15,7 @@ from ..files import file_name
 from .tables import EvidenceTable
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+ALARM_ID = re.compile(_ID)
 _OWN = re.compile(rf"^(?P<stem>.+-\d{{8}}T\d{{6}}Z-(?P<id>{_ID}))\.(?:json|flac|npz)$")
 """The names of clips. Nothing else in the directory is ever removed, but for what was left half written."""
 _LEFTOVER = re.compile(rf"^\..+-\d{{8}}T\d{{6}}Z-{_ID}\.(?:json\.[^.]+|(?:flac|npz)\.partial)$")

@@ -1,6 +1,7 @@
 // One card a source, one entry an alarm: made once, then only changed where something is new.
 
 import { drawScore, drawStrip, inWords, times } from "./charts.js";
+import { Evidence } from "./evidence.js";
 
 const SIGNS = { good: "✓", quiet: "–", warning: "!", bad: "!", alarm: "▲", muted: "∅" };
 const ALARM_ADVICE = "Look at the machine, then answer the alarm.";
@@ -209,10 +210,10 @@ export class Card {
 }
 
 export class AlarmEntry {
-  constructor(alarm, act) {
+  constructor(alarm, act, request) {
     this.element = copy("alarm-template");
     this.find = (selector) => this.element.querySelector(selector);
-    this.find(".evidence").dataset.alarm = alarm.id;
+    this.evidence = new Evidence(alarm.id, this.find(".evidence"), request);
     put(this.find("h3"), alarm.source);
     this.find(".to-card").href = `#${encodeURIComponent(cardId(alarm.source))}`;
     onSubmit(this.find("form"), this.find(".said"), (data) => act(
@@ -220,7 +221,13 @@ export class AlarmEntry {
     ));
   }
 
+  remove() {
+    this.evidence.clear();
+    this.element.remove();
+  }
+
   update(alarm, time) {
+    this.evidence.offer(alarm.has_evidence);
     const active = alarm.state === "active";
     const state = { active: "Goes on", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
     const pills = [[active ? "alarm" : alarm.state === "latched" ? "warning" : "quiet", state[alarm.state]]];
@@ -235,7 +242,7 @@ export class AlarmEntry {
     if (this.verdict === alarm.verdict && this.note === alarm.note) return;
     [this.verdict, this.note] = [alarm.verdict, alarm.note];
     put(this.find(".answer-words"), alarm.verdict ? `It was ${VERDICTS[alarm.verdict]}${alarm.note ? `: ${alarm.note}` : "."}` : "");
-    show(this.find("summary"), alarm.verdict !== null);
+    show(this.find(".answer > summary"), alarm.verdict !== null);
     show(this.find(".to-card"), alarm.verdict === null);
     this.find(".answer").open = alarm.verdict === null;
     if (alarm.verdict) this.find(`input[value="${alarm.verdict}"]`).checked = true;

@@ -68,7 +68,7 @@ export function readColours() {
   };
 }
 
-function prepared(canvas) {
+export function prepared(canvas) {
   const density = window.devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * density);
   const height = Math.round(canvas.clientHeight * density);
@@ -96,11 +96,11 @@ function scaleFor(ratios, height) {
 }
 
 // Contiguous stretches of points that `wanted` accepts, as pairs of indices.
-function stretches(steps, wanted) {
+function stretches(steps, wanted, mostGap) {
   const found = [];
   let start = -1;
   for (let i = 0; i <= steps.length; i += 1) {
-    const on = i < steps.length && wanted(i) && (start < 0 || steps[i] - steps[i - 1] <= 5);
+    const on = i < steps.length && wanted(i) && (start < 0 || steps[i] - steps[i - 1] <= mostGap);
     if (on && start < 0) start = i;
     if (!on && start >= 0) {
       found.push([start, i - 1]);
@@ -110,15 +110,15 @@ function stretches(steps, wanted) {
   return found;
 }
 
-export function drawScore(canvas, steps, curve, keep, colours) {
+// The last `keep` seconds up to `newest`; points further apart than `mostGap` are not joined.
+export function drawScore(canvas, steps, curve, keep, colours, { newest = steps[steps.length - 1], mostGap = 5 } = {}) {
   const context = prepared(canvas);
   const width = canvas.clientWidth, height = canvas.clientHeight;
-  const newest = steps[steps.length - 1];
   const x = (i) => width - ((newest - steps[i]) / keep) * width;
   const scale = scaleFor(curve.ratio, height);
   const shade = (wanted, colour) => {
     context.fillStyle = colour;
-    for (const [a, b] of stretches(steps, wanted)) context.fillRect(x(a) - 1, 0, x(b) - x(a) + 2, height);
+    for (const [a, b] of stretches(steps, wanted, mostGap)) context.fillRect(x(a) - 1, 0, x(b) - x(a) + 2, height);
   };
   shade((i) => curve.ratio[i] === null, colours.blank);
   shade((i) => curve.alarm[i], colours.alarm);
@@ -150,7 +150,7 @@ export function drawScore(canvas, steps, curve, keep, colours) {
     context.clip();
     context.strokeStyle = colour;
     context.beginPath();
-    for (const [a, b] of stretches(steps, (i) => curve.ratio[i] !== null)) {
+    for (const [a, b] of stretches(steps, (i) => curve.ratio[i] !== null, mostGap)) {
       context.moveTo(x(a), scale.y(curve.ratio[a]));
       for (let i = a; i <= b; i += 1) context.lineTo(x(i), scale.y(curve.ratio[i]));
       if (a === b) context.lineTo(x(a) + 1.5, scale.y(curve.ratio[a]));

@@ -26,21 +26,24 @@ let timer = 0;
 
 class Refused extends Error {}
 
-async function ask(path, body) {
+// Throws what the monitor says against it, and Refused without the token.
+async function request(path, { body, signal, seconds = TIMEOUT_SECONDS } = {}) {
   const headers = { "X-Dasvdd-Page": "1" };
   const token = sessionStorage.getItem(TOKEN);
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, {
     method: body ? "POST" : "GET", body: body && JSON.stringify(body), headers, cache: "no-store",
-    credentials: "omit", redirect: "error", signal: AbortSignal.timeout(1000 * TIMEOUT_SECONDS),
+    credentials: "omit", redirect: "error",
+    signal: AbortSignal.any([AbortSignal.timeout(1000 * seconds), ...(signal ? [signal] : [])]),
   });
   if (answer.status === 401) throw new Refused("This is not the token.");
+  if (answer.ok) return answer;
   const isJson = answer.headers.get("Content-Type") === "application/json";
-  const said = isJson ? await answer.json() : { said: await answer.text() };
-  if (!answer.ok) throw new Error(said.said);
-  return said;
+  throw new Error(isJson ? (await answer.json()).said : await answer.text());
 }
+
+const ask = async (path, body) => (await request(path, { body })).json();
 
 async function act(what, wanted) {
   try {
@@ -216,8 +219,13 @@ function draw() {
   }
 }
 
+function drawAll() {
+  draw();
+  for (const entry of entries.values()) entry.evidence.draw();
+}
+
 function renderAlarms(status) {
-  reconcile(entries, status.alarms, (alarm) => alarm.id, (alarm) => new AlarmEntry(alarm, act), (entry) => entry.element.remove());
+  reconcile(entries, status.alarms, (alarm) => alarm.id, (alarm) => new AlarmEntry(alarm, act, request), (entry) => entry.remove());
   for (const [list, section, answered] of [["open-alarms", "to-answer", false], ["old-alarms", "answered", true]]) {
     const chosen = status.alarms.filter((alarm) => (alarm.verdict !== null) === answered);
     show(at(section), chosen.length > 0);
@@ -239,10 +247,10 @@ at("forget").addEventListener("click", () => {
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) poll();
 });
-addEventListener("resize", draw);
+addEventListener("resize", drawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   colours = readColours();
-  draw();
+  drawAll();
 });
 
 if (document.documentElement.dataset.token === "needed" && !sessionStorage.getItem(TOKEN)) askForToken("");
