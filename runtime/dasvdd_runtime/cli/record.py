@@ -10,7 +10,7 @@ from types import FrameType
 
 import click
 
-from ..capture import Capture
+from ..capture import QUEUE_SECONDS, Capture
 from ..config import MonitorConfig, load_config
 from ..contract import ModelMetadata
 from ..logs import log_to_stderr
@@ -22,6 +22,8 @@ from .record_session import RecordSession
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+QUEUE_SAMPLES = 1_000_000
+"""That may wait, for instance while a program that was away writes all its rows at once."""
 
 
 @click.command(
@@ -75,7 +77,13 @@ def record(
         table = MicrophoneTable(name=name or "recording", kind="microphone", device=device)
     wanted = choose(table, model, rate_hz=rate, channels=channels)
     wake = threading.Event()
-    capture = Capture(wanted.source(), name=table.name, stall_seconds=table.stall_seconds, wake=wake)
+    capture = Capture(
+        wanted.source(),
+        name=table.name,
+        stall_seconds=table.stall_seconds,
+        wake=wake,
+        queue_seconds=max(QUEUE_SECONDS, QUEUE_SAMPLES / wanted.sample_rate_hz),
+    )
     session = RecordSession(wanted, out, seconds=60 * minutes, file_seconds=60 * file_minutes)
     with _StopSignal() as stop:
         try:
