@@ -15,8 +15,8 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner, Result
 from dasvdd_runtime.cli import main
-from dasvdd_runtime.config import MonitorConfig, load_config
-from dasvdd_runtime.devices.installation import KINDS, UNIT
+from dasvdd_runtime.config import load_config
+from dasvdd_runtime.devices.installation import EVIDENCE_MODES, KINDS, UNIT
 from dasvdd_runtime.devices.profile import load_profile, profile_names, profiles_folder
 from dasvdd_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_USAGE
 from dasvdd_runtime.sources.tables import SourceTable
@@ -130,6 +130,15 @@ def test_a_serial_adapter_is_opened_by_the_name_that_its_rule_gives(tmp_path: Pa
     assert 'SYMLINK+="dasvdd-machine"' in (tmp_path / "80-dasvdd.rules").read_text()
 
 
+@pytest.mark.parametrize("mode", EVIDENCE_MODES)
+def test_what_is_kept_of_an_alarm_is_chosen(mode: str, tmp_path: Path) -> None:
+    """Each mode of `[evidence]`; without the option a spectrogram, which holds no speech."""
+    written(tmp_path / "chosen", "--device", "raspberry-pi-5", "--evidence", mode)
+    assert load_config(tmp_path / "chosen" / "monitor.toml").evidence.mode == mode
+    written(tmp_path / "default", "--device", "raspberry-pi-5")
+    assert load_config(tmp_path / "default" / "monitor.toml").evidence.mode == "spectrogram"
+
+
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     """Where one of the files is there, none is written."""
     (tmp_path / "monitor.toml").write_text("mine")
@@ -155,7 +164,7 @@ def test_what_a_person_answers_in_a_terminal_is_written(tmp_path: Path) -> None:
         "",
         "/dev/ttyS0",
         "runs/press/model.onnx",
-        *["none"] * ("evidence" in MonitorConfig.model_fields),
+        "audio",
         "",
         "",
     ]
@@ -166,6 +175,7 @@ def test_what_a_person_answers_in_a_terminal_is_written(tmp_path: Path) -> None:
     source: Any = config.sources[0]
     assert (source.kind, source.name, source.port) == ("serial", "press 3", "/dev/ttyS0")
     assert config.models[0].path == tmp_path / "model.onnx"
+    assert config.evidence.mode == "audio"
     assert config.mqtt is None
 
 

@@ -7,14 +7,12 @@ from typing import Any
 
 import click
 
-from ..config import MonitorConfig
-from ..devices.installation import KINDS, Answers, Kind, installation
+from ..devices.installation import EVIDENCE_MODES, KINDS, Answers, Kind, installation
 from ..devices.profile import DeviceProfile, load_profile, profile_names
 from ..errors import Unavailable
 from ..files import write_atomically
 from .common import examples, reports_errors
 
-EVIDENCE_MODES = ("audio", "spectrogram", "none")
 SERIAL_LINKS = Path("/dev/serial/by-id")
 
 
@@ -107,24 +105,18 @@ def _answers(given: dict[str, Any], *, ask: bool) -> Answers:
         usb_port = "" if given["port"] and not ask else answer("usb_port", "USB port of the adapter (empty: any)")
         port = given["port"] or ("" if usb_port else answer("port", "Serial port", _first_serial_port()))
     model = Path(answer("model", "Model file", "model.onnx")).name
-    evidence = answer("evidence", "Kept of an alarm", "spectrogram", EVIDENCE_MODES) if _keeps_evidence() else None
+    evidence = answer("evidence", "Kept of an alarm", "spectrogram", EVIDENCE_MODES)
     broker = answer("broker", "MQTT broker for events (host; empty: none)")
     user = answer("broker_user", "User at the broker (empty: none)") if broker else ""
     return Answers(kind, name, microphone, usb_port, port, model, broker, user, given["broker_tls"], evidence)
 
 
 def _refuse_unused(kind: Kind, given: dict[str, Any]) -> None:
-    """Raise UsageError for an option that means nothing with this source or this monitor."""
+    """Raise UsageError for an option that means nothing with this source."""
     used_by = {"microphone": ("microphone",), "usb_port": ("microphone", "serial"), "port": ("serial",)}
     for key, kinds in used_by.items():
         if given[key] is not None and kind not in kinds:
             raise click.UsageError(f"--{key.replace('_', '-')} means nothing with --source {kind}: leave it out")
-    if given["evidence"] is not None and not _keeps_evidence():
-        raise click.UsageError("--evidence: this monitor keeps none")
-
-
-def _keeps_evidence() -> bool:
-    return "evidence" in MonitorConfig.model_fields
 
 
 def _show_microphones() -> None:

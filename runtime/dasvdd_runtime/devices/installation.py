@@ -10,12 +10,14 @@ from string import Template
 from typing import Literal, get_args
 
 from ..config import MonitorConfig
+from ..evidence.tables import Mode
 from ..strict_config import validate
 from .profile import DeviceProfile, load_profile, profiles_folder, template
 
 Kind = Literal["microphone", "serial", "mqtt", "modbus", "opcua", "iio", "csv_tail", "command", "rtsp"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The kinds of source that a device watches for good."""
+EVIDENCE_MODES: tuple[str, ...] = get_args(Mode)
 
 NETWORK_KINDS = ("mqtt", "modbus", "opcua", "rtsp")
 EXTRAS = {"serial": "serial", "mqtt": "mqtt", "modbus": "modbus", "opcua": "opcua"}
@@ -47,8 +49,8 @@ class Answers:
     """Host of the MQTT broker for events; empty for none."""
     broker_user: str = ""
     broker_tls: bool = True
-    evidence: str | None = None
-    """What is kept of an alarm; None leaves it to the monitor."""
+    evidence: str = "spectrogram"
+    """What is kept of an alarm: one of EVIDENCE_MODES."""
 
     @property
     def short_name(self) -> str:
@@ -93,9 +95,7 @@ def dropins(profile: DeviceProfile, answers: Answers) -> list[str]:
 
 
 def _monitor_toml(device: str, profile: DeviceProfile, answers: Answers) -> str:
-    tables = []
-    if answers.evidence is not None:
-        tables.append(f"[evidence]\nmode = {_text(answers.evidence)}\n")
+    tables = [f"[evidence]\nmode = {_text(answers.evidence)}\n"]
     if answers.broker:
         tables.append(_broker_tables(profile, answers))
     if "metrics" in profile.extras:
@@ -184,7 +184,7 @@ def _secret_step(profile: DeviceProfile, answers: Answers) -> str:
     return (
         "The broker's password, on one line, and readable by root alone:\n\n"
         "```sh\nsudo install -m 600 /dev/null /etc/dasvdd/mqtt-password\nsudoedit /etc/dasvdd/mqtt-password\n```\n\n"
-        "systemd hands it to the service, so `check` can read it only while the service runs.\n\n"
+        "systemd hands it to the service: before that runs, `check` says FAIL for mqtt, since it cannot read it.\n\n"
     )
 
 
