@@ -26,6 +26,7 @@ from .service import Channel, ReloadPlan
 from .sources import make_source
 from .sources.base import Source
 from .sources.base_tables import RunningTable
+from .sources.channel_choice import channels_to_open
 from .sources.tables import FileTable, SourceTable
 from .thresholds import ThresholdInForce
 
@@ -209,16 +210,7 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
     everything = wanted if signal is None else [*wanted, signal]
     if table.channels is None and isinstance(signal, str):
         everything = [*metadata.channel_names, signal]
-    if all(isinstance(channel, str) for channel in everything):
-        names = list(dict.fromkeys(str(channel) for channel in everything))
-        places = [names.index(str(channel)) for channel in everything]
-    elif all(isinstance(channel, int) for channel in everything):
-        places = [int(channel) for channel in everything]
-        word = "channel" if metadata.kind == "audio" else "column"
-        first = 0 if metadata.kind == "audio" else 1
-        names = [f"{word} {first + i}" for i in range(max(places) + 1)]
-    else:
-        raise ConfigError(f"source '{table.name}': give all channels and the signal_channel by number, or all by name")
+    names, places = channels_to_open(everything, kind=metadata.kind, source=table.name)
     wider = metadata.model_copy(
         update={"channels": len(names), "channel_names": names, "units": [metadata.units[0]] * len(names)}
     )

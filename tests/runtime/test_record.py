@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.errors import DasvddError
-from dasvdd_runtime.recorder import Gap, Recorder
+from dasvdd_runtime.recorders.base import Gap
+from dasvdd_runtime.recorders.wav import WavRecorder
 from numpy.typing import NDArray
 
 RATE_HZ = 8000
@@ -26,10 +27,10 @@ def pcm_noise(samples: int, channels: int = 1) -> NDArray[np.int16]:
     return np.random.default_rng(5).integers(-20000, 20000, (samples, channels), dtype=np.int16)
 
 
-def recorder(folder: Path, *, channels: int = 1, file_seconds: float = 600.0) -> Recorder:
+def recorder(folder: Path, *, channels: int = 1, file_seconds: float = 600.0) -> WavRecorder:
     """A recorder whose clock ticks a second whenever it is asked."""
     seconds = iter(range(1, 1000))
-    return Recorder(
+    return WavRecorder(
         folder,
         name="pump7",
         sample_rate_hz=RATE_HZ,
@@ -82,7 +83,6 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     tape.write(np.full((RATE_HZ, 1), 0.5, np.float32))
     (partial,) = tmp_path.iterdir()
     assert partial.suffix == ".partial"
-    tape._wave._file.flush()  # type: ignore[union-attr]
     with partial.open("rb") as file:
         samples, _ = soundfile.read(file, dtype="int16")
     assert len(samples) == RATE_HZ
@@ -168,12 +168,15 @@ def test_nothing_recorded_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "code", "says"), [("rows", 78, b"CSV"), ("pum", 78, b"'pump7'")])
+@pytest.mark.parametrize(
+    ("name", "code", "says"), [("replay", 78, b"a recording already"), ("pum", 78, b"'pump7'"), ("rows", 2, b"x,y,z")]
+)
 def test_a_source_of_a_configuration_is_chosen_by_name(tmp_path: Path, name: str, code: int, says: bytes) -> None:
-    """Sources that are no sound, and names that do not exist, are refused with what there is."""
+    """A replay, a name that does not exist and rows without names are refused with what to do; no folder is left."""
     (tmp_path / "monitor.toml").write_text(
         '[model]\npath = "m"\n[[source]]\nname = "rows"\nkind = "stdin"\nformat = "csv"\n'
         '[[source]]\nname = "pump7"\nkind = "microphone"\n'
+        '[[source]]\nname = "replay"\nkind = "file"\npath = "x.wav"\n'
     )
     process = subprocess.run(
         [*RECORD, "--config", str(tmp_path / "monitor.toml"), "--name", name, "--out", str(tmp_path / "out")],
@@ -184,3 +187,4 @@ def test_a_source_of_a_configuration_is_chosen_by_name(tmp_path: Path, name: str
     )
     assert process.returncode == code
     assert says in process.stderr
+    assert not (tmp_path / "out").exists()

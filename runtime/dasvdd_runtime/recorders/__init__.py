@@ -1,0 +1,1 @@
+"""A captured stream -> files for training: sound as WAV, rows as CSV."""
