@@ -185,7 +185,8 @@ def _gate(
         for finding in findings
         if not finding.agrees
     ]
-    flips = parity.decision_flips(trained, run, windows, calibration.threshold)
+    held_out = findings[0]
+    flips = parity.decision_flips(trained, run, windows, calibration.threshold, held_out.limit)
     if flips:
         faults.append(f"{flips} of {len(windows)} held-out windows change sides of the threshold")
     faults += graph_faults(trained, run, windows)

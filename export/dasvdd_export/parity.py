@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from dasvdd_runtime.contract import OUTPUT_NAMES
 from dasvdd_train.features import as_input
+from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel
 from numpy.typing import NDArray
 
@@ -21,6 +24,9 @@ ROUNDING = 8.0
 """fp32 rounding errors of a reconstructed feature, in units of 2**-23: six matrix products in two programs. Against
 float64, torch and onnxruntime were each seen to be off by up to 5. It matters only where the reconstruction is so good
 that the score is the square of little else, as on a sensor that stands still."""
+AS_FAR_FROM_FLOAT64 = 4.0
+"""The graph may be this much further from float64 than torch's float32 is. For usual sounds that lies far below STRICT;
+it counts where noise lies 60 dB and more below a steady tone, a transformer's hum say, whose rounding it drowns in."""
 BATCHES = (1, 3, 64)
 
 Run = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float64]]]
@@ -48,14 +54,17 @@ def compare(trained: TrainedModel, run: Run, held_out: NDArray[np.float32]) -> l
     """Compare torch and `run` on `held_out` [windows, samples, channels] and on synthetic windows.
 
     Silence, noise and real windows must agree to 1e-5 relative, tones, squares and clipped input to 1e-4; a score so
-    small that rounding shows must agree to `rounding_limit`.
+    small that rounding shows must agree to `rounding_limit`; and input of which float32 itself knows less, as torch's
+    own distance from float64 shows, to AS_FAR_FROM_FLOAT64 times that distance.
     """
     findings = []
     features = trained.model.bands * trained.model.stacked_frames
+    exact = copy.deepcopy(trained.model).double()
     for name, windows, limit in _cases(trained, held_out):
         batch = as_input(windows, trained.kind).numpy()
-        expected = _torch_scores(trained, batch)
-        limits = np.maximum(limit, rounding_limit(expected, features))
+        expected = _torch_scores(trained.model, batch)
+        own = relative_difference(expected, _torch_scores(exact, batch.astype(np.float64)))
+        limits = np.maximum(max(limit, AS_FAR_FROM_FLOAT64 * own), rounding_limit(expected, features))
         differences = np.concatenate(
             [relative_differences(_in_batches(run, batch, size), expected)[None] for size in BATCHES]
         ).max(axis=0)
@@ -97,12 +106,14 @@ def nan_findings(trained: TrainedModel, run: Run, held_out: NDArray[np.float32])
     return faults
 
 
-def decision_flips(trained: TrainedModel, run: Run, held_out: NDArray[np.float32], threshold: float) -> int:
-    """Held-out windows on different sides of `threshold` in torch and in the graph, beyond the strict tolerance."""
+def decision_flips(
+    trained: TrainedModel, run: Run, held_out: NDArray[np.float32], threshold: float, tolerance: float = STRICT
+) -> int:
+    """Held-out windows further than `tolerance`, relative, from `threshold` that lie on its other side in the graph."""
     batch = as_input(held_out, trained.kind).numpy()
-    expected = _torch_scores(trained, batch)
+    expected = _torch_scores(trained.model, batch)
     found = np.concatenate([run(batch[start : start + 64])["score"] for start in range(0, len(batch), 64)])
-    apart = np.abs(expected - threshold) > STRICT * abs(threshold)
+    apart = np.abs(expected - threshold) > tolerance * abs(threshold)
     return int(((found > threshold) != (expected > threshold))[apart].sum())
 
 
@@ -166,11 +177,9 @@ def relative_differences(found: NDArray[np.float64], expected: NDArray[np.float6
         return np.nan_to_num(np.abs(found - expected) / scale, nan=np.inf, posinf=np.inf)
 
 
-def _torch_scores(trained: TrainedModel, batch: NDArray[np.float32]) -> NDArray[np.float64]:
+def _torch_scores(model: DasvddModel, batch: NDArray[Any]) -> NDArray[np.float64]:
     with torch.no_grad():
-        return np.concatenate(
-            [trained.model(part)[0].double().numpy() for part in torch.split(torch.from_numpy(batch), 64)]
-        )
+        return np.concatenate([model(part)[0].double().numpy() for part in torch.split(torch.from_numpy(batch), 64)])
 
 
 def _in_batches(run: Run, batch: NDArray[np.float32], size: int) -> NDArray[np.float64]:

@@ -284,3 +284,41 @@ def test_rounding_limit_bounds_fp32_against_fp64_and_leaves_usual_scores_alone()
         error = np.abs(((x + residual - x) ** 2).sum(axis=1) - exact) / exact
         assert (error <= parity.rounding_limit(exact, 3)).all()
     assert parity.rounding_limit(np.array([600.0]), 640)[0] < parity.STRICT
+
+
+def hum(noise: float) -> np.ndarray:
+    """Ten windows of a transformer: steady lines, and noise far below them, [windows, samples, 1]."""
+    time_axis = np.arange(10 * 30 * 512) / 16000
+    lines = 0.3 * np.sin(2 * np.pi * 997 * time_axis) + 0.1 * np.sin(2 * np.pi * 120 * time_axis)
+    samples = lines + noise * np.random.default_rng(0).standard_normal(len(time_axis))
+    return samples.astype(np.float32).reshape(10, 30 * 512, 1)
+
+
+def steady(tmp_path: Path, noise: float) -> tuple[TrainedModel, parity.Run]:
+    """A model standardised on `hum`, so that what varies by little counts for much, and its graph."""
+    trained = untrained(LogMel(sample_rate_hz=16000.0, channels=1), 5)
+    frames = trained.model.front_end(as_input(hum(noise), "audio")).flatten(0, 1)
+    trained.model.mean.copy_(frames.mean(dim=0))
+    trained.model.std.copy_(frames.std(dim=0).clamp_min(0.1))
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(fused.export_graph(trained).SerializeToString())
+    return trained, parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+
+
+def test_noise_that_float32_drowns_is_allowed_what_float32_loses(tmp_path: Path) -> None:
+    """80 dB below a tone more is allowed than at 30 dB, where the strict limit holds."""
+    for noise, strict in ((1e-2, True), (1e-5, False)):
+        trained, run = steady(tmp_path, noise)
+        held_out = parity.compare(trained, run, hum(noise))[0]
+        assert held_out.agrees
+        assert (held_out.limit == parity.STRICT) == strict
+
+
+def test_a_wrong_graph_of_a_steady_tone_is_still_found(tmp_path: Path) -> None:
+    """A thousandth is a fault there, too."""
+    trained, run = steady(tmp_path, 1e-4)
+
+    def wrong(windows: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: 1.001 * out for name, out in run(windows).items()}
+
+    assert not parity.compare(trained, wrong, hum(1e-4))[0].agrees

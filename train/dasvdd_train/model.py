@@ -49,7 +49,7 @@ class DasvddModel(nn.Module):
         large levels.
         """
         frames: Tensor = self.front_end(window)
-        return ((frames - self.mean) / self.std).float()
+        return ((frames - self.mean) / self.std).to(self.mean.dtype)
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score, reconstruction_error and center_distance, each [batch], and residual [batch, bands].

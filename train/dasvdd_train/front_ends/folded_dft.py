@@ -58,7 +58,11 @@ class FoldedDft(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Power [n, frames, bins] of `samples` [n, samples]."""
-        pieces = overlapping_pieces(samples.to(self.dtype), self.part_samples, gcd(self.part_samples, self.hop_samples))
+        pieces = overlapping_pieces(
+            samples.to(torch.promote_types(samples.dtype, self.dtype)),
+            self.part_samples,
+            gcd(self.part_samples, self.hop_samples),
+        )
         first = self._weighted(pieces[:, :, :1], "first_weights")
         near = self._weighted(pieces[:, :, 1 : self.pairs + 1], "near_weights")
         far = self._weighted(pieces[:, :, self.part_samples - self.pairs :].flip(2), "far_weights")
