@@ -134,14 +134,17 @@ def join(parts: Sequence[FeatureVectors]) -> tuple[FeatureVectors, list[int]]:
 
 
 def fit_standardisation(model: DasvddModel, table: FrameTable) -> list[str]:
-    """Set the model's mean and std per band from the training frames alone; returns the names of constant bands."""
+    """Set the model's mean and std per band from the training frames alone; returns the names of constant bands.
+
+    A band that is not constant has at least the front end's `least_deviation`.
+    """
     parts = torch.split(table.frames, FRAMES_AT_ONCE)
     mean = torch.stack([part.sum(dim=0, dtype=torch.float64) for part in parts]).sum(dim=0) / len(table.frames)
     squares = torch.stack([(part.double() - mean).square().sum(dim=0) for part in parts]).sum(dim=0)
     std = (squares / len(table.frames)).sqrt()
     constant = std <= 1e-6 * mean.abs().clamp_min(1e-6)
     model.mean.copy_(mean)
-    model.std.copy_(torch.where(constant, torch.ones_like(std), std))
+    model.std.copy_(torch.where(constant, torch.ones_like(std), std.clamp_min(model.least_deviation)))
     return [name for name, flat in zip(model.residual_names, constant.tolist(), strict=True) if flat]
 
 

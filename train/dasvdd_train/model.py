@@ -30,6 +30,7 @@ class DasvddModel(nn.Module):
         self.kind: Kind = front_end.kind
         self.residual_names = front_end.band_names
         self.bands = front_end.bands
+        self.least_deviation = front_end.least_deviation
         self.stacked_frames = stacked_frames
         self.widths = widths
         self.latent = latent
@@ -42,9 +43,13 @@ class DasvddModel(nn.Module):
         self.register_buffer("gamma", torch.zeros(()))
 
     def frames(self, window: Tensor) -> Tensor:
-        """Standardised frames [batch, frames, bands] of `window`, laid out as the front end's input."""
+        """Standardised frames [batch, frames, bands] of `window`, laid out as the front end's input.
+
+        A front end that computes in float64 is standardised so: a line that hardly varies is a small difference of
+        large levels.
+        """
         frames: Tensor = self.front_end(window)
-        return (frames - self.mean) / self.std
+        return ((frames - self.mean) / self.std).float()
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score, reconstruction_error and center_distance, each [batch], and residual [batch, bands].

@@ -57,6 +57,10 @@ def check_mqtt(table: MqttTable, report: Report) -> None:
     from ..sinks.mqtt import MqttPublisher
 
     try:
+        if table.sparkplug is not None:
+            from ..integrations.sparkplug_payload import Codec
+
+            Codec()
         publisher = MqttPublisher(table)
         publisher.try_connection()
     except DasvddError as error:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -72,7 +72,7 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         heartbeat=beat,
         reload=assembly.reload,
     )
-    with _endpoint(assembly, service, outbox, pulse):
+    with _links(assembly, service) as commands, _endpoint(assembly, service, outbox, pulse, commands):
         _obey_signals(service)
         manager.ready()
         all_joined = service.run(assembly.started(), *assembly.notices(), max_seconds=max_seconds)
@@ -120,7 +120,31 @@ def _make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
 
 
 @contextmanager
-def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | None, pulse: Pulse) -> Iterator[None]:
+def _links(assembly: Assembly, service: Service) -> Iterator[Callable[[], Mapping[str, int]]]:
+    """Be part of what [mqtt] names meanwhile; gives how many of its commands were taken and refused."""
+    table = assembly.config.mqtt
+    if table is None or not table.tells_what_is_now:
+        yield dict
+        return
+    from ..integrations.commands import Commands
+    from ..integrations.start import start_links, stop_links
+
+    commands = Commands(assembly.config.state.directory)
+    links = start_links(table, service.snapshot, commands)
+    try:
+        yield commands.counts.copy
+    finally:
+        stop_links(links)
+
+
+@contextmanager
+def _endpoint(
+    assembly: Assembly,
+    service: Service,
+    outbox: DeliveredOutbox | None,
+    pulse: Pulse,
+    commands: Callable[[], Mapping[str, int]],
+) -> Iterator[None]:
     """Serve the page, metrics and probes meanwhile, if the configuration says so."""
     table = assembly.config.http
     if table is None:
@@ -135,6 +159,7 @@ def _endpoint(assembly: Assembly, service: Service, outbox: DeliveredOutbox | No
         scorers=assembly.scorers,
         receivers=dict if outbox is None else outbox.standings,
         since_beat_seconds=pulse.since_beat_seconds,
+        commands=commands,
         versions=versions(),
         thresholds=lambda: assembly.thresholds,
     )

@@ -85,6 +85,8 @@ def metrics(observed: Observed) -> Iterator[Metric]:
     yield from _of_models(sources, observed.scorers())
     yield from _of_receivers(observed.receivers())
     yield _counter("events", "Events written, by kind.", ["kind"], [([k], n) for k, n in observed.events().items()])
+    commands = [([outcome], count) for outcome, count in observed.commands().items()]
+    yield _counter("commands", "Commands that came through the broker, by outcome.", ["outcome"], commands)
     beaten = [((), observed.since_beat_seconds())]
     yield _gauge("heartbeat_age_seconds", "Time since scoring and all live sources last went on.", [], beaten)
     versions = observed.versions

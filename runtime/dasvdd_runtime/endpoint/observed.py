@@ -21,5 +21,7 @@ class Observed:
     receivers: Callable[[], Mapping[str, Standing]]
     since_beat_seconds: Callable[[], float]
     versions: Mapping[str, str]
+    commands: Callable[[], Mapping[str, int]] = dict
+    """Commands that came through the broker, by outcome; none where none are let in."""
     thresholds: Callable[[], Mapping[str, ThresholdInForce]] = dict
     """By source: what judges it, and why."""

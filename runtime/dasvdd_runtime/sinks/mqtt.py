@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..broker import new_client
+from ..broker import BrokerTable, new_client
 from ..errors import ConfigError
 from .delivery import DeliveryFailed
 from .outbox_store import Row
@@ -55,6 +55,20 @@ def topic_level(name: str) -> str:
     return "".join(f"%{ord(c):02X}" if c in "/+#%" or not c.isprintable() else c for c in name)
 
 
+def prefix_of(table: MqttTable) -> str:
+    """What topics begin with: `prefix`, or dasvdd/ and the name of this machine."""
+    return table.prefix or f"dasvdd/{_machine()}"
+
+
+def client_id_of(table: MqttTable) -> str:
+    """`client_id`, or one made of this machine's name and the prefix."""
+    return table.client_id or f"dasvdd-{_machine()}-{prefix_of(table).replace('/', '-')}"
+
+
+def _machine() -> str:
+    return topic_level(socket.gethostname())
+
+
 class MqttPublisher:
     """A connection to a broker, with a birth message, a last will, and a new client for every attempt."""
 
@@ -63,10 +77,9 @@ class MqttPublisher:
 
     def __init__(self, table: MqttTable) -> None:
         """Raises Unavailable without paho-mqtt, ConfigError for a password or certificate that cannot be read."""
-        machine = topic_level(socket.gethostname())
         self._table = table
-        self._prefix = table.prefix or f"dasvdd/{machine}"
-        self._client_id = table.client_id or f"dasvdd-{machine}-{self._prefix.replace('/', '-')}"
+        self._prefix = prefix_of(table)
+        self._client_id = client_id_of(table)
         self._client: Client | None = None
         self._lost = threading.Event()
         self._make_client(self._client_id)
@@ -90,7 +103,7 @@ class MqttPublisher:
         client.on_disconnect = lambda *_: self._lost.set()
         self._client = client
         try:
-            _open(client, self._table, self.address)
+            open_connection(client, self._table, self.address)
             self._await([client.publish(f"{self._prefix}/status", "online", qos=1, retain=True)])
         except BaseException:
             self._drop()
@@ -100,7 +113,7 @@ class MqttPublisher:
         """Connect under another client id and leave again, without a message. Raises DeliveryFailed or ConfigError."""
         client = self._make_client(f"{self._client_id}-check")
         try:
-            _open(client, self._table, self.address)
+            open_connection(client, self._table, self.address)
         finally:
             client.disconnect()
             client.loop_stop()
@@ -149,7 +162,7 @@ class MqttPublisher:
         client, self._client = self._client, None
         if client is not None:
             client.on_disconnect = None
-            _cut(client)
+            cut_connection(client)
 
     def _make_client(self, client_id: str) -> Client:
         client = new_client(self._table, client_id)
@@ -158,7 +171,7 @@ class MqttPublisher:
         return client
 
 
-def _open(client: Client, table: MqttTable, address: str) -> None:
+def open_connection(client: Client, table: BrokerTable, address: str) -> None:
     """Connect `client` and wait for the broker's word. Raises DeliveryFailed."""
     answers: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
     client.on_connect = lambda _client, _data, _flags, code, _properties: answers.put((code.is_failure, str(code)))
@@ -175,7 +188,7 @@ def _open(client: Client, table: MqttTable, address: str) -> None:
         raise DeliveryFailed(f"{address} refuses the connection: {reason}. Are username and password right?")
 
 
-def _cut(client: Client) -> None:
+def cut_connection(client: Client) -> None:
     """Close the connection without taking leave, so that the broker sends the last will."""
     connection: Any = client.socket()
     if connection is not None:

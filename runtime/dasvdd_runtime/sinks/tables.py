@@ -23,6 +23,20 @@ class OutboxTable(StrictModel):
     max_bytes: int = Field(default=50_000_000, ge=100_000)
 
 
+class SparkplugTable(StrictModel):
+    """`[mqtt] sparkplug`: what the monitor is called by Sparkplug host applications."""
+
+    group: str = Field(min_length=1)
+    node: str = Field(min_length=1)
+    """Each edge node of a group has a name of its own."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        if any(character in self.group + self.node for character in "+#/\0"):
+            raise ValueError("group and node are one level of a topic each: without /, + and #")
+        return self
+
+
 class MqttTable(BrokerTable):
     """`[mqtt]`: the broker that events are published to, with QoS 1.
 
@@ -34,6 +48,26 @@ class MqttTable(BrokerTable):
     """Topics begin with it. Default: dasvdd/ and the name of this machine."""
     telemetry: bool = False
     """Also scores; `[events] scores = true` makes them."""
+    home_assistant: bool = False
+    """Announce each source to Home Assistant, and obey its commands where there is a state directory."""
+    home_assistant_prefix: str = "homeassistant"
+    """The discovery prefix that Home Assistant was given."""
+    sparkplug: SparkplugTable | None = None
+    """Be an edge node of Sparkplug B."""
+
+    @property
+    def tells_what_is_now(self) -> bool:
+        """Beside events, the newest values are told."""
+        return self.home_assistant or self.sparkplug is not None
+
+    @model_validator(mode="after")
+    def _discovery_prefix_fits(self) -> Self:
+        prefix = self.home_assistant_prefix
+        if not prefix or any(c in prefix for c in "+#\0") or prefix.startswith(("/", "$")) or prefix.endswith("/"):
+            raise ValueError("home_assistant_prefix is the beginning of a topic: without + and #, $ or / at its ends")
+        if prefix != "homeassistant" and not self.home_assistant:
+            raise ValueError("home_assistant_prefix announces nothing without home_assistant = true")
+        return self
 
     @model_validator(mode="after")
     def _prefix_fits(self) -> Self:

@@ -21,6 +21,10 @@ from torch import Tensor, nn
 POWER_FLOOR = 1e-12
 """Lowest power of audio before the logarithm, relative to a full-scale sine: -120 dB."""
 
+LEAST_LEVEL_DEVIATION_DB = 0.1
+"""Levels that vary by less count as if they varied by this much: the sensitivity of microphones and accelerometers
+wanders more than that with the temperature, so nothing is known of smaller changes."""
+
 MOST_BANDS = 2**16
 """Features of one frame, over all channels."""
 
@@ -33,6 +37,8 @@ class FrontEnd(Protocol):
     band_names: list[str]
     frame_hop_samples: int
     frame_samples: int
+    least_deviation: float
+    """Features that vary by less, in their own unit, are standardised as if they varied by this much."""
 
     def settings(self) -> dict[str, Any]:
         """The arguments that build this front end again, as plain data, with its `type`."""
@@ -77,6 +83,7 @@ class FramedFrontEnd(nn.Module):
 
     length_key = "frame_samples"
     """The setting that gives the frame's length, for messages."""
+    least_deviation = LEAST_LEVEL_DEVIATION_DB
 
     def __init__(
         self,

@@ -24,6 +24,8 @@ class FoldedDft(nn.Module):
     samples. `bins` [bins] are those wanted, each multiplied in amplitude by its `scale` [bins]; the result has them in
     the order of the attribute `bins`: for an even n_fft the odd ones first. A NaN in a sample makes every bin of its
     frames NaN; an infinite one leaves none finite.
+
+    The sums are made in `dtype`, whose rounding of the strongest line is what the weakest bins can be told from.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class FoldedDft(nn.Module):
         hop_samples: int,
         bins: NDArray[np.int64],
         scale: NDArray[np.float64],
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         n_fft = len(window)
+        self.dtype = dtype
         self.n_fft, self.hop_samples = n_fft, hop_samples
         # Two halves of a frame are folded onto each other, then what is left about its middle; an odd one only so.
         self.parts = 1 if n_fft % 2 else 2
@@ -54,7 +58,7 @@ class FoldedDft(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Power [n, frames, bins] of `samples` [n, samples]."""
-        pieces = overlapping_pieces(samples, self.part_samples, gcd(self.part_samples, self.hop_samples))
+        pieces = overlapping_pieces(samples.to(self.dtype), self.part_samples, gcd(self.part_samples, self.hop_samples))
         first = self._weighted(pieces[:, :, :1], "first_weights")
         near = self._weighted(pieces[:, :, 1 : self.pairs + 1], "near_weights")
         far = self._weighted(pieces[:, :, self.part_samples - self.pairs :].flip(2), "far_weights")
@@ -67,7 +71,7 @@ class FoldedDft(nn.Module):
 
     def _keep(self, name: str, values: NDArray[np.float64]) -> None:
         # Constants of the settings: rebuilt when a model is loaded, so they are not stored with it.
-        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values, np.float32)), persistent=False)
+        self.register_buffer(name, torch.from_numpy(values.copy()).to(self.dtype), persistent=False)
 
     def _basis(self, bins: NDArray[np.int64], scale: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         """Cosines [1 + pairs, bins] and sines [pairs, bins] at the first sample and at the near one of each pair."""

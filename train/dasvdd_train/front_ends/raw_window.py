@@ -17,6 +17,8 @@ class RawWindow(FramedFrontEnd):
     angle does not count. Raises ConfigError if `frame_samples` is no multiple of `frame_hop_samples`.
     """
 
+    least_deviation = 0.0
+
     def __init__(
         self,
         *,

@@ -21,6 +21,8 @@ class Rows(nn.Module):
     frame_hop_samples = 1
     frame_samples = 1
 
+    least_deviation = 0.0
+
     def __init__(self, *, channels: int, channel_names: list[str], channel: str = "all") -> None:
         super().__init__()
         mix = channel_mix(channel, channels)

@@ -1,0 +1,1 @@
+"""What makes the monitor part of a larger system: Home Assistant, Sparkplug B."""
