@@ -82,6 +82,9 @@ def _describe(settings: type[BaseModel], raw: dict[str, Any], fault: dict[str, A
         return f"unknown key '{name}'.{nearest(str(location[-1]), known)} Known here: {', '.join(known)}"
     if fault["type"] == "missing":
         return f"the key '{name}' is missing"
+    if fault["type"] == "union_tag_invalid":
+        tag, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{name}: there is no kind '{tag}'.{nearest(tag, known)} Kinds: {', '.join(known)}"
     message = fault["msg"].removeprefix("Value error, ")
     given = fault.get("input")
     shown = "" if isinstance(given, dict) else f" (given: {given!r})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,15 @@ def test_a_program_as_source_is_listened_to(site: Path) -> None:
     result = check(site)
     assert result.exit_code == 69
     assert "exit code 2; its last words: no card" in result.stdout
+
+
+def test_a_state_directory_that_cannot_be_and_a_port_in_use_are_told(site: Path) -> None:
+    """What would keep run from starting is said before."""
+    (site / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        http = f'[http]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"\n'
+        configure(site, f'[state]\ndirectory = "file/state"\n{http}')
+        result = check(site)
+    assert result.exit_code == 78
+    assert verdicts(result)["state"] == "FAIL"
+    assert verdicts(result)["http"] == "warning"

@@ -62,7 +62,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ('device = "USB mic"', 'devise = "USB mic"', "'device'"),
         ("[decision]", "[decisions]", "'decision'"),
         ("k = 4", "smoothing_second = 4", "'smoothing_seconds'"),
-        ('kind = "microphone"', 'kind = "microfone"', "microphone"),
+        ('kind = "microphone"', 'kind = "microfone"', "there is no kind 'microfone'. Did you mean 'microphone'"),
         ('pace = "real-time"', 'pace = "realtime"', "real-time"),
         ('name = "replay"', 'name = "pump7"', "pump7"),
         ('name = "replay"\n', "", "name"),

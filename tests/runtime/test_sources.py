@@ -56,6 +56,14 @@ def test_a_file_is_replayed_sample_by_sample(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(source), samples)
 
 
+def test_a_replay_says_that_it_is_resampled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At half the model's rate half of the spectrum is missing: that is no fault of the machine."""
+    soundfile.write(tmp_path / "a.wav", noise(8000), 8000)
+    source = FileSource(tmp_path / "a.wav", sample_rate_hz=RATE_HZ, channel_names=["channel 0"])
+    assert len(read_all(source)) == 16000
+    assert "resampled from 8000 Hz to the model's 16000 Hz: nothing above 4000 Hz is in it" in caplog.text
+
+
 def test_real_time_takes_as_long_as_the_recording(tmp_path: Path) -> None:
     """Half a second of sound takes half a second to replay, and the last sample does not come early."""
     soundfile.write(tmp_path / "a.wav", noise(8000), 16000)

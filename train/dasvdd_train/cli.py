@@ -33,7 +33,9 @@ EXISTING = click.Path(exists=True, path_type=Path)
     help="Held-out data for the threshold: the last 20 % of every recording (default), whole recordings, or none.",
 )
 @click.option("--strict", is_flag=True, help="A recording that cannot be used is fatal instead of left out.")
-@click.option("--rate", "sample_rate_hz", type=float, help="Sample rate of the model in Hz; a CSV needs it.")
+@click.option(
+    "--rate", "sample_rate_hz", type=float, help="Sample rate of the model in Hz; a table without times needs it."
+)
 @click.option("--channel", help="A channel's number from 0, 'mean' or 'all'; default 0 for audio, all for sensors.")
 @click.option("--columns", help="Columns of a CSV, by name or position from 1, separated by commas.")
 @click.option("--units", help="Unit per column, separated by commas, for instance g,g,g.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import EXIT_CONFIG, EXIT_UNAVAILABLE, DasvddError
@@ -10,17 +12,19 @@ from ..errors import EXIT_CONFIG, EXIT_UNAVAILABLE, DasvddError
 if TYPE_CHECKING:
     from ..config import MonitorConfig
     from ..endpoint.tables import HttpTable
-    from ..sinks.tables import MqttTable, OutboxTable, WebhookTable
+    from ..sinks.tables import MqttTable, WebhookTable
     from .check import Report
 
 
 def check_receivers(config: MonitorConfig, report: Report) -> None:
-    """Report on [http], the outbox, the broker and every webhook. Nothing is published and nothing posted."""
+    """Report on [state], [http], the outbox, the broker and every webhook. Nothing is published or posted."""
+    if config.state.directory is not None:
+        check_folder("state", config.state.directory, report)
     if config.http is not None:
         check_http(config.http, report)
     if config.mqtt is None and not config.webhook:
         return
-    check_outbox(config.outbox, report)
+    check_folder("outbox", config.outbox.folder, report)
     if config.mqtt is not None:
         check_mqtt(config.mqtt, report)
     for table in config.webhook:
@@ -28,7 +32,7 @@ def check_receivers(config: MonitorConfig, report: Report) -> None:
 
 
 def check_http(table: HttpTable, report: Report) -> None:
-    """Report on whether metrics can be made and the token can be read. It does not listen: a monitor may do so."""
+    """Report on whether metrics can be made, the token can be read, and nobody else listens there."""
     from ..endpoint.start import require_client
 
     try:
@@ -36,19 +40,32 @@ def check_http(table: HttpTable, report: Report) -> None:
         table.token.read()
     except DasvddError as error:
         report.fail("http", error)
+        return
+    if listens(table.address):
+        text = f"something listens on {table.listen}: the monitor, if it runs, or another program that keeps it from it"
+        report.add("warning", "http", text)
     else:
         report.add("ok", "http", f"metrics and probes on http://{table.listen}")
 
 
-def check_outbox(table: OutboxTable, report: Report) -> None:
-    """Report on whether events could be kept in the outbox's folder."""
-    folder = table.folder.absolute()
+def listens(address: tuple[str, int]) -> bool:
+    """Whether something takes a connection there."""
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def check_folder(subject: str, wanted: Path, report: Report) -> None:
+    """Report on whether something could be kept in the folder `wanted`."""
+    folder = wanted.absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK):
-        report.add("ok", "outbox", f"{table.folder} can be written")
+        report.add("ok", subject, f"{wanted} can be written")
     else:
-        text = f"{table.folder} cannot be written. Give this user the right to write {nearest}, or name another folder."
-        report.add("FAIL", "outbox", text, exit_code=EXIT_CONFIG)
+        text = f"{wanted} cannot be written. Give this user the right to write {nearest}, or name another folder."
+        report.add("FAIL", subject, text, exit_code=EXIT_CONFIG)
 
 
 def check_mqtt(table: MqttTable, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..recordings import SignalBlocks, TableFormat, is_table, read_pieces
+from ..recordings import SignalBlocks, TableFormat, is_table, probe, read_pieces
 from .base import Block
+
+log = logging.getLogger(__name__)
 
 FAST_BLOCK_SECONDS = 1.0
 REAL_TIME_BLOCK_SECONDS = 0.1
@@ -53,7 +56,9 @@ class FileSource:
     def open(self) -> None:
         """Begin at the first sample."""
         table = TableFormat()
-        if is_table(self._path):
+        if not is_table(self._path):
+            self._tell_resampling()
+        else:
             table = TableFormat.for_channels(
                 self._channel_names, sample_rate_hz=self.sample_rate_hz, time_column=self._time_column
             )
@@ -64,6 +69,17 @@ class FileSource:
         self._blocks = iter(())
         self._at_seconds = 0.0
         self._due_seconds = time.monotonic()
+
+    def _tell_resampling(self) -> None:
+        own_rate_hz, _, _ = probe(self._path)
+        if own_rate_hz != self.sample_rate_hz:
+            log.warning(
+                "%s: resampled from %g Hz to the model's %g Hz%s",
+                self._path,
+                own_rate_hz,
+                self.sample_rate_hz,
+                f": nothing above {own_rate_hz / 2:g} Hz is in it" if own_rate_hz < self.sample_rate_hz else "",
+            )
 
     def read(self) -> Block | None:
         """The next block; in real time, once its last sample is due."""

@@ -6,13 +6,14 @@ import math
 
 
 class RateWatch:
-    """Counts samples over stretches of STRETCH_SECONDS against a monotonic clock.
+    """Counts samples over stretches of STRETCH_SECONDS, of STRETCH_SAMPLES if those take longer, against a clock.
 
     The first stretch is not judged, since a pipe that was opened late delivers what had gathered. A source is told of
     once, and again only after it was right in between.
     """
 
     STRETCH_SECONDS = 10.0
+    STRETCH_SAMPLES = 100
     TOLERANCE = 0.03
     """Far above the drift of any clock, far below the step between two usual rates."""
 
@@ -20,6 +21,7 @@ class RateWatch:
         """What comes `most_times` faster than real time or more is not told of."""
         self._sample_rate_hz = sample_rate_hz
         self._most_times = most_times
+        self._stretch_seconds = max(self.STRETCH_SECONDS, self.STRETCH_SAMPLES / sample_rate_hz)
         self._start_seconds: float | None = None
         self._stretch = 0
         self._counted = 0
@@ -37,7 +39,7 @@ class RateWatch:
             return None
         self._counted += samples
         seconds = now_seconds - self._start_seconds
-        if seconds < self.STRETCH_SECONDS:
+        if seconds < self._stretch_seconds:
             return None
         measured_hz = self._counted / seconds
         self._start_seconds, self._counted = now_seconds, 0

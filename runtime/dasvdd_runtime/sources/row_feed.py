@@ -13,6 +13,7 @@ from ..time_stamps import SECOND_NS, parse_stamp
 from .base import Block
 from .csv_rows import number
 from .log_limit import LogLimit
+from .rate_watch import RateWatch
 from .row_alignment import RowAligner
 from .row_tables import RowsTable
 
@@ -29,8 +30,10 @@ class RowFeed:
     Kept over all connections of its source.
     """
 
-    def __init__(self, label: str, aligner: RowAligner, channel_names: Sequence[str]) -> None:
-        """`label`: what the log calls the source."""
+    def __init__(
+        self, label: str, aligner: RowAligner, channel_names: Sequence[str], rate_watch: RateWatch | None = None
+    ) -> None:
+        """`label`: what the log calls the source. `rate_watch`: for rows that should come at the model's rate."""
         self.unreadable = 0
         """Rows, messages or times that could not be read."""
         self._label = label
@@ -41,10 +44,22 @@ class RowFeed:
         self._log_limit = LogLimit()
         self._dropped = 0
         self._told_of_gaps = False
+        self._rate_watch = rate_watch
+        self._newest_seconds = math.inf
 
     def add(self, seconds: float, values: Sequence[float], *, channels: Sequence[int] | None = None) -> None:
         """As RowAligner.add."""
         self._aligner.add(seconds, values, channels=channels)
+        if self._rate_watch is not None and channels is None:
+            self._watch_rate(self._rate_watch, seconds)
+
+    def _watch_rate(self, watch: RateWatch, seconds: float) -> None:
+        """Rows twice as fast or half as fast as the model's are filled or thinned, and would sound like a fault."""
+        if not 0 <= seconds - self._newest_seconds <= self._aligner.max_gap_seconds:
+            watch.reopened()
+        self._newest_seconds = seconds
+        if (fault := watch.arrived(seconds, 1)) is not None:
+            self.tell(fault)
 
     def refuse(self, reason: str, *, seconds: float | None = None) -> None:
         """Something came (at `seconds`, where that is known) that is no row: NaN in its stead. It is logged."""
@@ -102,7 +117,9 @@ def feed_of(
         fill=table.fill,
         max_gap_seconds=default_gap_seconds if table.max_gap_seconds is None else table.max_gap_seconds,
     )
-    return RowFeed(f"source '{table.name}'", aligner, channel_names)
+    fills_on_purpose = default_gap_seconds is not None or table.max_gap_seconds is not None
+    rate_watch = None if fills_on_purpose else RateWatch(sample_rate_hz)
+    return RowFeed(f"source '{table.name}'", aligner, channel_names, rate_watch)
 
 
 def stamp_seconds(text: str, unit: str | None) -> float:
