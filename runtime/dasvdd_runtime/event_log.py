@@ -22,7 +22,7 @@ def log_for_people(event: Event) -> None:
         muted = " (muted)" if event["muted"] else ""
         log.warning("source '%s': ALARM%s at %.1f s, carried by %s", source, muted, seconds, bands)
     elif kind == "alarm_cleared":
-        waits = ", and stays until it is acknowledged" if event["latched"] else ""
+        waits = "; it stays until it is acknowledged" if event["latched"] else ""
         log.warning("source '%s': scores cleared the alarm after %.1f s%s", source, event["duration_seconds"], waits)
     elif kind == "overload":
         dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())

@@ -85,7 +85,7 @@ def test_a_latched_alarm_survives_a_kill_until_it_is_acknowledged(start: Any, tm
     held = second.wait_for("alarm_latched")
     assert (held["alarm"], held["source"]) == (raised["id"], "pump7")
     done = command(tmp_path, "ack", raised["id"][:6], "--verdict", "real", "--note", "bearing worn")
-    assert "over now" in done.stdout
+    assert "over as soon as a monitor looks" in done.stdout
     told = second.wait_for("alarm_acknowledged")
     assert (told["alarm"], told["verdict"], told["released"]) == (raised["id"], "real", True)
     second.feed(noise(1))

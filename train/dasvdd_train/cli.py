@@ -130,7 +130,11 @@ def main(
         click.echo(f"wrote {file}")
     model = out / "model.pt"
     former = f"; {out / 'model.onnx'} is of the model that was there before" if (out / "model.onnx").exists() else ""
-    click.echo(f"next: open {out / 'report.html'}, then dasvdd-export {model}{former}")
+    report = out / "report.html"
+    if any(doubt.serious for doubt in result.warnings):
+        click.echo(f"next: open {report}: it says why this model is not ready, and what to do{former}")
+    else:
+        click.echo(f"next: open {report}, then dasvdd-export {model}{former}")
 
 
 def _show_plan(segments: list[Segment], settings: TrainConfig) -> None:

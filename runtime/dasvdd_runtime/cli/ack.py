@@ -42,7 +42,7 @@ def ack(
         chosen = _by_id(store, alarm_id) if alarm_id else _not_judged(store, source)
         judge(store, chosen, verdict, note)
     for alarm in chosen:
-        over = ", which is over now" if alarm.state is AlarmState.LATCHED else ""
+        over = "; it is over as soon as a monitor looks" if alarm.state is AlarmState.LATCHED else ""
         click.echo(f"{_named(alarm)}: {verdict}{over}")
 
 
