@@ -126,3 +126,10 @@ class Chromium:
             self.complaints.append(json.dumps(what["args"]))
         elif method == "Log.entryAdded" and what["entry"]["level"] in ("error", "warning"):
             self.complaints.append(json.dumps(what["entry"]))
+
+
+def press(browser: Chromium, key: str, code: int, text: str = "") -> None:
+    """A key, down and up."""
+    for kind in ("keyDown", "keyUp"):
+        more = {"text": text} if text and kind == "keyDown" else {}
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)

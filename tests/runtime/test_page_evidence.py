@@ -10,7 +10,7 @@ import numpy as np
 import page_scenes as scenes
 import pytest
 import soundfile
-from chromium import Chromium
+from chromium import Chromium, press
 from evidence_scenes import keep_clip
 from monitor_child import MonitorChild
 from mosquitto_broker import free_port
@@ -73,13 +73,6 @@ def monitor(tiny_model: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[Mon
     yield start
     for child in children:
         child.kill()
-
-
-def press(browser: Chromium, key: str, code: int, text: str = "") -> None:
-    """A key, down and up."""
-    for kind in ("keyDown", "keyUp"):
-        more = {"text": text} if text and kind == "keyDown" else {}
-        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
 
 
 def open_evidence(browser: Chromium) -> None:
