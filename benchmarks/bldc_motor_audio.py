@@ -41,7 +41,7 @@ def write_manifest(data: Path, path: Path) -> None:
 def mahalanobis_auc(manifest: Path, run: Path) -> float:
     """AUC of a cheap rival on the same split and features: Mahalanobis distance of the mean feature vector."""
     import numpy as np
-    from dasvdd_runtime.manifest import Role, find_segments
+    from dasvdd_runtime.reading.manifest import Role, find_segments
     from dasvdd_runtime.windows import cut_windows
     from dasvdd_train.corpus import hold_out, load_corpus
     from dasvdd_train.features import as_input

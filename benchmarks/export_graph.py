@@ -32,7 +32,7 @@ import librosa
 import numpy as np
 import torch
 from dasvdd_export.fused import export_model
-from dasvdd_runtime.onnxruntime_session import open_session
+from dasvdd_runtime.model_files.onnxruntime_session import open_session
 from dasvdd_train.front_ends import POWER_FLOOR, FrontEnd, LogMel, Rows, hann_dft_basis, mel_filters
 from dasvdd_train.model import DasvddModel
 from graph_arithmetic import MatrixProduct, flop_a_window

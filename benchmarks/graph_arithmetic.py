@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from dasvdd_runtime.onnxruntime_session import import_onnxruntime
+from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 ROWS, INNER, COLUMNS = 832, 1024, 1024

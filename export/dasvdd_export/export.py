@@ -14,7 +14,7 @@ from dasvdd_runtime.calibration import Calibration, calibrate
 from dasvdd_runtime.contract import ModelMetadata, Variant, encode
 from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.files import require_writable, write_atomically
-from dasvdd_runtime.onnxruntime_session import import_onnxruntime, open_session
+from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime, open_session
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_train.features import as_input
 from dasvdd_train.holdout import Holdout

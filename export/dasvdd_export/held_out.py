@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.manifest import Role, find_segments
+from dasvdd_runtime.reading.manifest import Role, find_segments
 from dasvdd_train.corpus import Corpus, load_corpus
 from dasvdd_train.features import Geometry
 from dasvdd_train.holdout import MAX_BYTES, MAX_WINDOWS, Holdout, load_holdout

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from dasvdd_runtime.errors import DasvddError
-from dasvdd_runtime.onnx_graph import summarise_graph
-from dasvdd_runtime.onnxruntime_session import CPU_PROVIDER, import_onnxruntime, session_options
+from dasvdd_runtime.model_files.onnx_graph import summarise_graph
+from dasvdd_runtime.model_files.onnxruntime_session import CPU_PROVIDER, import_onnxruntime, session_options
 
 from .fused import IR_VERSION, OPSET
 

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from dasvdd_runtime.calibration import Calibration, calibrate
+from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.contract import Recentring
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.files import require_writable
-from dasvdd_runtime.levels import baseline_of
-from dasvdd_runtime.recording_types import used_channels
+from dasvdd_runtime.reading.recording_types import used_channels
 from dasvdd_runtime.words import duration
 from dasvdd_train.corpus import Corpus, Stretch, fingerprint, hold_out
 from dasvdd_train.features import feature_vectors, fit_standardisation, frame_table

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
-from dasvdd_runtime.onnxruntime_session import import_onnxruntime
+from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 

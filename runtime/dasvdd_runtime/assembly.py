@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from . import __version__, events
 from .capture import QUEUE_SECONDS, Capture
+from .condition.running_gate import GateSettings
 from .config import MonitorConfig, load_config
 from .contract import UNIT_NOT_STATED, ModelMetadata
 from .errors import ConfigError, ModelError
 from .intake import Intake
-from .loaded_model import LoadedModel, load_models, note_signed
+from .model_files.loaded_model import LoadedModel, load_models, note_signed
 from .pipeline import Pipeline
-from .running_gate import GateSettings
 from .scoring_times import TimedScorer
 from .service import Channel, ReloadPlan
 from .sources import make_source
@@ -28,7 +28,7 @@ from .sources.base import Source
 from .sources.base_tables import RunningTable
 from .sources.channel_choice import channels_to_open
 from .sources.tables import FileTable, SourceTable
-from .thresholds import ThresholdInForce
+from .thresholds.choice import ThresholdInForce
 
 if TYPE_CHECKING:
     from .evidence.keeper import EvidenceKeeper

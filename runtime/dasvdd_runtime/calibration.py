@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from .detector import DecisionSettings, clear_level, smooth
 from .errors import DataError
-from .rare_events import BlockBootstrap, correlation_length, fit_cautious_pareto, poisson_upper
+from .thresholds.rare_events import BlockBootstrap, correlation_length, fit_cautious_pareto, poisson_upper
 
 MINIMUM_WINDOWS = 10
 """Fewer held-out scores than this carry no threshold."""

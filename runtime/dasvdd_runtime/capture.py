@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .condition.loss_meter import LossMeter
 from .errors import DasvddError
-from .loss_meter import LossMeter
 from .sources.base import Block, Source, SourceLost
 
 log = logging.getLogger(__name__)

@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from .calibration import Calibration
+from .condition.levels import Baseline
 from .detector import DecisionSettings
 from .errors import ModelError
-from .levels import Baseline
-from .recording_types import Kind, used_channels
+from .reading.recording_types import Kind, used_channels
 
 SCHEMA_MAJOR = 1
 SCHEMA_MINOR = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from .condition.health import State
 from .events import Event
-from .health import State
 
 log = logging.getLogger(__name__)
 

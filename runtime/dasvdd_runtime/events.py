@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from .condition.drift import DriftReport
+from .condition.health import StateChange
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Episode
-from .drift import DriftReport
-from .health import StateChange
-from .thresholds import ThresholdInForce
+from .thresholds.choice import ThresholdInForce
 
 SCHEMA = "1.0"
 CARRYING_BANDS = 3

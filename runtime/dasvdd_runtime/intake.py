@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .condition.health import SourceHealth, State, StateChange
+from .condition.running_gate import STEP_SECONDS, GateSettings, LevelMeter, RunningGate
+from .condition.silence import has_silent_edge
 from .contract import ModelMetadata
-from .health import SourceHealth, State, StateChange
-from .running_gate import STEP_SECONDS, GateSettings, LevelMeter, RunningGate
-from .silence import has_silent_edge
 from .windows import Window, Windower
 
 

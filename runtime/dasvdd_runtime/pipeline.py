@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import events
+from .alarms.decision_rule import DecisionRule as DecisionRule
+from .condition.drift import DriftReference, DriftWatch
+from .condition.health import State, StateChange
 from .contract import ModelMetadata
-from .decision_rule import DecisionRule as DecisionRule
 from .detector import Decision, Detector
-from .drift import DriftReference, DriftWatch
 from .errors import DataError
 from .events import Counts, Event
 from .evidence.base import Clips
-from .health import State, StateChange
 from .intake import Break, Cutter, Intake
 from .scorer import Scores
 from .snapshot import Residual, SourceSnapshot

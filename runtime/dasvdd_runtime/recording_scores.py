@@ -12,7 +12,7 @@ import numpy as np
 from .contract import ModelMetadata
 from .detector import Detector, Episode
 from .errors import DataError
-from .quality import Quality
+from .reading.quality import Quality
 from .recordings import TableFormat, probe, read_pieces
 from .scorer import BATCH_BYTES, BATCH_WINDOWS, Scorer
 from .windows import Windower

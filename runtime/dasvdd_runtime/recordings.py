@@ -10,9 +10,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from .audio_files import audio_blocks, read_audio_header
-from .quality import Quality
-from .recording_types import (
+from .reading.audio_files import audio_blocks, read_audio_header
+from .reading.quality import Quality
+from .reading.recording_types import (
     RATE_TOLERANCE,
     Kind,
     RecordingError,
@@ -22,7 +22,7 @@ from .recording_types import (
     part_outside,
     require_file,
 )
-from .table_formats import TABLE_SUFFIXES, Table, open_table
+from .reading.table_formats import TABLE_SUFFIXES, Table, open_table
 
 __all__ = [
     "AUDIO_SUFFIXES",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from .contract import OUTPUT_NAMES, ModelMetadata, decode
 from .errors import DasvddError, ModelError
-from .onnxruntime_session import Provider as Provider
-from .onnxruntime_session import open_session, release_free_memory
+from .model_files.onnxruntime_session import Provider as Provider
+from .model_files.onnxruntime_session import open_session, release_free_memory
 from .windows import cut_windows
 
 BATCH_WINDOWS = 64

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from .alarm_desk import AlarmDesk
+from .alarms.desk import AlarmDesk
 from .capture import Capture, Ended, Missing, Samples
 from .clock_watch import ClockWatch
 from .errors import DasvddError

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .drift import DriftReport
+from .condition.drift import DriftReport
+from .condition.health import State
 from .events import Counts
-from .health import State
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .alarm_book import Alarm, AlarmState, Verdict
-from .mutes import Mute
+from .alarms.book import Alarm, AlarmState, Verdict
+from .alarms.mutes import Mute
 from .state_file import FILE_NAME, open_existing, open_or_renew
 
 KEEP_ALARMS = 10_000

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from dasvdd_runtime.alarm_book import Alarm, AlarmState
-from dasvdd_runtime.drift import DriftReport
+from dasvdd_runtime.alarms.book import Alarm, AlarmState
+from dasvdd_runtime.condition.drift import DriftReport
+from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.endpoint.actions import make_actions
 from dasvdd_runtime.endpoint.alarm_board import AlarmBoard
 from dasvdd_runtime.endpoint.evidence_shelf import EvidenceShelf
@@ -25,10 +26,9 @@ from dasvdd_runtime.endpoint.server import Server
 from dasvdd_runtime.endpoint.status import Status
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.events import Counts
-from dasvdd_runtime.health import State
 from dasvdd_runtime.snapshot import Residual, SourceSnapshot
 from dasvdd_runtime.state_store import StateStore
-from dasvdd_runtime.thresholds import ThresholdInForce
+from dasvdd_runtime.thresholds.choice import ThresholdInForce
 
 NAMES = [f"{hz:.0f} Hz" for hz in np.geomspace(40, 7600, 128)]
 WHY = "calibrated on site on 2026-11-20, for 1 false alarm a day on 9 h of normal running"

@@ -19,9 +19,9 @@ from dasvdd_export.parity import nan_findings, relative_difference, session_runn
 from dasvdd_export.variant_cost import cost
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.onnxruntime_session import session_options
-from dasvdd_runtime.site_threshold import SiteThreshold
-from dasvdd_runtime.thresholds import choose_threshold
+from dasvdd_runtime.model_files.onnxruntime_session import session_options
+from dasvdd_runtime.thresholds.choice import choose_threshold
+from dasvdd_runtime.thresholds.site_threshold import SiteThreshold
 from dasvdd_train.features import as_input
 from dasvdd_train.holdout import Holdout, evenly_spaced, load_holdout
 from make_tiny_models import make_sensor, train_and_export, write_audio

@@ -14,8 +14,8 @@ import pytest
 from dasvdd_runtime import contract
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.capture import Capture, Missing, Samples
+from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.detector import DecisionSettings
-from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.sources.base import Source
 from mosquitto_broker import Broker
 from numpy.typing import NDArray

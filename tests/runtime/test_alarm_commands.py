@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime.manifest import read_manifest
+from dasvdd_runtime.reading.manifest import read_manifest
 from monitor_child import MONITOR, Events, MonitorChild
 from numpy.typing import NDArray
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime.alarm_book import Alarm, AlarmBook, AlarmState
+from dasvdd_runtime.alarms.book import Alarm, AlarmBook, AlarmState
+from dasvdd_runtime.alarms.labels import find_recorded, labels_of
+from dasvdd_runtime.alarms.mutes import ALL, Mute, Mutes
 from dasvdd_runtime.detector import DecisionSettings, Episode, find_episodes
-from dasvdd_runtime.labels import find_recorded, labels_of
-from dasvdd_runtime.mutes import ALL, Mute, Mutes
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st

@@ -20,11 +20,17 @@ from click.testing import CliRunner, Result
 from dasvdd_runtime import cli
 from dasvdd_runtime.calibration import calibrate
 from dasvdd_runtime.detector import DecisionSettings, find_episodes
-from dasvdd_runtime.score_collector import ScoreCollector
 from dasvdd_runtime.scorer import Scorer
-from dasvdd_runtime.site_calibration import CannotPromise, calibrate_site, doubts, seconds_needed
-from dasvdd_runtime.site_threshold import SiteThreshold, file_of, read_site_file, restore, write_site_threshold
-from dasvdd_runtime.thresholds import threshold_in_force
+from dasvdd_runtime.thresholds.choice import threshold_in_force
+from dasvdd_runtime.thresholds.score_collector import ScoreCollector
+from dasvdd_runtime.thresholds.site_calibration import CannotPromise, calibrate_site, doubts, seconds_needed
+from dasvdd_runtime.thresholds.site_threshold import (
+    SiteThreshold,
+    file_of,
+    read_site_file,
+    restore,
+    write_site_threshold,
+)
 from monitor_child import MONITOR, MonitorChild
 from numpy.typing import NDArray
 from scipy import stats

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from dasvdd_runtime import cli
 from dasvdd_runtime.cli.check import Report, check_speed
 from dasvdd_runtime.cli.trial_capture import TrialCapture
+from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.errors import DasvddError
-from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_runtime.sources.base import Block
 from numpy.typing import NDArray

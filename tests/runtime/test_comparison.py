@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.signal
-from dasvdd_runtime.comparison import compare_capture
+from dasvdd_runtime.condition.comparison import compare_capture
+from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.contract import ModelMetadata
-from dasvdd_runtime.levels import baseline_of
 from numpy.typing import NDArray
 
 RATE_HZ = 16000

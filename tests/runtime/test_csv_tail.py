@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from dasvdd_runtime import cli
+from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.levels import baseline_of
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
 from dasvdd_runtime.sources.row_tables import CsvTailTable

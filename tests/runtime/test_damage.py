@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dasvdd_runtime.alarm_desk import AlarmDesk
-from dasvdd_runtime.mutes import Mute
+from dasvdd_runtime.alarms.desk import AlarmDesk
+from dasvdd_runtime.alarms.mutes import Mute
 from dasvdd_runtime.sinks.delivery import DeliveredOutbox
 from dasvdd_runtime.sinks.outbox import Outbox
 from dasvdd_runtime.sinks.outbox_store import Row

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from dasvdd_runtime.calibration import calibrate
+from dasvdd_runtime.condition.drift import DriftReference, DriftReport, DriftWatch
 from dasvdd_runtime.detector import DecisionSettings, Detector
-from dasvdd_runtime.drift import DriftReference, DriftReport, DriftWatch
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scorer
-from dasvdd_runtime.site_threshold import SiteThreshold
-from dasvdd_runtime.thresholds import choose_threshold
+from dasvdd_runtime.thresholds.choice import choose_threshold
+from dasvdd_runtime.thresholds.site_threshold import SiteThreshold
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime.manifest import read_manifest
+from dasvdd_runtime.reading.manifest import read_manifest
 from dasvdd_runtime.recordings import read_signal
 from evidence_parts import AUDIO, FAULT, RATE_HZ, REPLAY, STATE, STDIN, whole
 from monitor_child import MONITOR, MonitorChild

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from dasvdd_runtime.health import SourceHealth, State
+from dasvdd_runtime.condition.health import SourceHealth, State
 from numpy.typing import NDArray
 
 RATE_HZ = 1000.0

@@ -14,9 +14,9 @@ import jinja2
 import numpy as np
 import pytest
 import soundfile
+from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.errors import ConfigError, DataError
-from dasvdd_runtime.health import State
 from dasvdd_runtime.integrations.commands import Acknowledge, MuteFor, parse
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker, free_port

@@ -10,8 +10,8 @@ import pytest
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.contract import METADATA_KEY
 from dasvdd_runtime.errors import ConfigError, ModelError
-from dasvdd_runtime.inspection import facts, inspect_model
-from dasvdd_runtime.model_card import model_card
+from dasvdd_runtime.model_files.inspection import facts, inspect_model
+from dasvdd_runtime.model_files.model_card import model_card
 from dasvdd_runtime.signing.statement import read_statement
 from hostile import Chance, broken_bytes, broken_tree, require_clear_errors
 

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.signal
-from dasvdd_runtime.levels import baseline_of, clipped_share, level_dbfs, octave_levels_db
+from dasvdd_runtime.condition.levels import baseline_of, clipped_share, level_dbfs, octave_levels_db
 from numpy.typing import NDArray
 
 RATE_HZ = 16_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dasvdd_runtime.loss_meter import LossMeter
+from dasvdd_runtime.condition.loss_meter import LossMeter
 
 RATE_HZ = 1000.0
 

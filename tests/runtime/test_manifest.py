@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from dasvdd_runtime.errors import EXIT_DATA, EXIT_NO_INPUT, DasvddError, DataError, InputMissing
-from dasvdd_runtime.manifest import Segment, check_apart, find_segments, is_manifest, read_manifest
+from dasvdd_runtime.reading.manifest import Segment, check_apart, find_segments, is_manifest, read_manifest
 
 
 @pytest.fixture

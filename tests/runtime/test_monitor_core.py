@@ -16,7 +16,7 @@ import soundfile
 from dasvdd_runtime import Scorer, capture
 from dasvdd_runtime.capture import Capture, Missing, Samples
 from dasvdd_runtime.clock_watch import ClockWatch
-from dasvdd_runtime.health import State
+from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting

@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import page_scenes as scenes
 import pytest
+from dasvdd_runtime.alarms.mutes import LONGEST_SECONDS
+from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.endpoint.alarm_board import MOST_ALARMS, AlarmBoard
 from dasvdd_runtime.endpoint.guard import PAGE_HEADER
 from dasvdd_runtime.endpoint.history import STEPS, History, band_levels
 from dasvdd_runtime.endpoint.state_words import words_for
 from dasvdd_runtime.endpoint.web_files import FILES
-from dasvdd_runtime.health import State
-from dasvdd_runtime.mutes import LONGEST_SECONDS
 from dasvdd_runtime.snapshot import Residual
 from dasvdd_runtime.state_store import StateStore
 

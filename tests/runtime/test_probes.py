@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.drift import DriftReport
+from dasvdd_runtime.condition.drift import DriftReport
+from dasvdd_runtime.condition.health import State
+from dasvdd_runtime.condition.running_gate import LevelMeter
 from dasvdd_runtime.endpoint.guard import Guard
 from dasvdd_runtime.endpoint.metrics import Exposition
 from dasvdd_runtime.endpoint.observed import Observed
@@ -23,9 +25,7 @@ from dasvdd_runtime.endpoint.pulse import Pulse
 from dasvdd_runtime.endpoint.server import Server
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.events import Counts
-from dasvdd_runtime.health import State
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
-from dasvdd_runtime.running_gate import LevelMeter
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring_times import BOUNDS_SECONDS, TimedScorer
 from dasvdd_runtime.service import Channel, Service

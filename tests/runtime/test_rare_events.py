@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from dasvdd_runtime.rare_events import (
+from dasvdd_runtime.thresholds.rare_events import (
     BlockBootstrap,
     ParetoTail,
     correlation_length,

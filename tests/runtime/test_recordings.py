@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime import levels
+from dasvdd_runtime.condition import levels
 from dasvdd_runtime.errors import InputMissing
 from dasvdd_runtime.recordings import (
     RecordingError,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
+from dasvdd_runtime.condition.levels import level_dbfs
+from dasvdd_runtime.condition.running_gate import GateSettings, LevelMeter, RunningGate
 from dasvdd_runtime.intake import Intake
-from dasvdd_runtime.levels import level_dbfs
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
-from dasvdd_runtime.running_gate import GateSettings, LevelMeter, RunningGate
 from numpy.typing import NDArray
 
 RATE_HZ = 16000

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from dasvdd_runtime import Scorer, contract, onnxruntime_session
+from dasvdd_runtime import Scorer, contract
 from dasvdd_runtime.errors import DasvddError, InputMissing, ModelError, Unavailable
+from dasvdd_runtime.model_files import onnxruntime_session
 from onnx import TensorProto, helper
 
 RANDOM = np.random.default_rng(7)

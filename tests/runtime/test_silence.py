@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dasvdd_runtime.silence import SilentRun, has_silent_edge
+from dasvdd_runtime.condition.silence import SilentRun, has_silent_edge
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import soundfile
+from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.events import Counts
-from dasvdd_runtime.health import State
 from dasvdd_runtime.integrations.commands import Commands
 from dasvdd_runtime.integrations.link import Arrived
 from dasvdd_runtime.integrations.sparkplug import SLOW_SECONDS, Sparkplug

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from dasvdd_runtime.reading.time_stamps import parse_stamp
 from dasvdd_runtime.recordings import RecordingError, TableFormat, open_pieces, probe, read_pieces, read_signal
 from dasvdd_runtime.sources.file import FileSource
-from dasvdd_runtime.time_stamps import parse_stamp
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,9 +13,9 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from dasvdd_runtime import cli
-from dasvdd_runtime.execution_providers import PROVIDERS, ExecutionProvider
-from dasvdd_runtime.onnxruntime_session import import_onnxruntime
-from dasvdd_runtime.placement import Node, Verification, read_profile
+from dasvdd_runtime.model_files.execution_providers import PROVIDERS, ExecutionProvider
+from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime
+from dasvdd_runtime.model_files.placement import Node, Verification, read_profile
 
 MODEL = Path(__file__).parents[1] / "data" / "schema_1.0" / "audio.onnx"
 AZURE = "AzureExecutionProvider"

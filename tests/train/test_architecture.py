@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dasvdd_runtime.errors import ConfigError
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 from dasvdd_train.architecture import build_model, front_end_type
 from dasvdd_train.config import TrainConfig
 from dasvdd_train.corpus import Corpus, Stretch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.manifest import Segment
+from dasvdd_runtime.reading.manifest import Segment
 from dasvdd_train.config import DataSettings
 from dasvdd_train.corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
 from dasvdd_train.sample_store import SampleStore

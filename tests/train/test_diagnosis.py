@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.errors import EXIT_DATA, DataError
-from dasvdd_runtime.promises import hours_to_count
+from dasvdd_runtime.thresholds.promises import hours_to_count
 from dasvdd_runtime.words import count, long_duration, rate
 from dasvdd_train.data_diagnosis import (
     amount_doubts,

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from dasvdd_runtime.manifest import Role
+from dasvdd_runtime.reading.manifest import Role
 from dasvdd_train.corpus import Stretch
 from dasvdd_train.features import Geometry, feature_vectors, frame_table, geometry
 from dasvdd_train.front_ends import Rows

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from dasvdd_runtime.errors import ConfigError
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 
 from .config import FrontEndSettings, TrainConfig
 from .corpus import Corpus

@@ -13,7 +13,7 @@ from dasvdd_runtime.cli.common import reports_errors
 from dasvdd_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dasvdd_runtime.manifest import Segment
+    from dasvdd_runtime.reading.manifest import Segment
 
     from .config import TrainConfig
 
@@ -85,7 +85,7 @@ def main(
     # program wants a core, and gain nothing measurable where none does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
-    from dasvdd_runtime.manifest import check_apart, find_segments
+    from dasvdd_runtime.reading.manifest import check_apart, find_segments
 
     from .checkpoint import CHECKPOINT_NAME
     from .config import load_config, parse_assignment

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import ConfigError
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 from dasvdd_runtime.strict_config import StrictModel, read_toml, validate
 from pydantic import Field
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from dasvdd_runtime.contract import UNIT_NOT_STATED
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.manifest import Role, Segment
-from dasvdd_runtime.quality import Quality
-from dasvdd_runtime.recording_types import RATE_TOLERANCE, Kind, used_channels
+from dasvdd_runtime.reading.manifest import Role, Segment
+from dasvdd_runtime.reading.quality import Quality
+from dasvdd_runtime.reading.recording_types import RATE_TOLERANCE, Kind, used_channels
 from dasvdd_runtime.recordings import (
     RecordingError,
     TableFormat,

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.promises import FAR_RATIO, hours_to_count, is_promised
+from dasvdd_runtime.thresholds.promises import FAR_RATIO, hours_to_count, is_promised
 from dasvdd_runtime.words import count, duration, long_duration, rate
 from numpy.typing import NDArray
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from dasvdd_runtime.manifest import Role, Segment
+from dasvdd_runtime.reading.manifest import Role, Segment
 from rich.table import Table
 
 from .config import TrainConfig

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from dasvdd_runtime.condition.levels import SlicedSamples
 from dasvdd_runtime.errors import ConfigError
-from dasvdd_runtime.levels import SlicedSamples
 from numpy.typing import NDArray
 from torch import Tensor
 

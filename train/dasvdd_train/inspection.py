@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from dasvdd_runtime.manifest import Role
+from dasvdd_runtime.reading.manifest import Role
 from dasvdd_runtime.windows import cut_windows
 from numpy.typing import NDArray
 from torch import Tensor

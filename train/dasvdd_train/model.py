@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 from torch import Tensor, nn
 
 from .dasvdd import center_distance

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from dasvdd_runtime.calibration import Calibration
+from dasvdd_runtime.condition.levels import Baseline
 from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import DasvddError, InputMissing, ModelError
 from dasvdd_runtime.files import write_atomically
-from dasvdd_runtime.levels import Baseline
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 
 from .config import TrainConfig
 from .front_ends import FrontEnd, build_front_end

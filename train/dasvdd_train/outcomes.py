@@ -11,7 +11,7 @@ from itertools import accumulate
 import numpy as np
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.detector import DecisionSettings, find_episodes, smooth
-from dasvdd_runtime.manifest import Role
+from dasvdd_runtime.reading.manifest import Role
 from numpy.typing import NDArray
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.manifest import Segment
+from dasvdd_runtime.reading.manifest import Segment
 
 from .architecture import build_model, front_end_used
 from .config import TrainConfig

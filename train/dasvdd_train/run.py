@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
+from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.contract import TrainingSummary
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.levels import baseline_of
-from dasvdd_runtime.manifest import Segment
-from dasvdd_runtime.recording_types import used_channels
+from dasvdd_runtime.reading.manifest import Segment
+from dasvdd_runtime.reading.recording_types import used_channels
 from numpy.typing import NDArray
 
 from .checkpoint import Checkpoint, check_resumable

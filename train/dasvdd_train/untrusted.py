@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import torch
 from dasvdd_runtime.calibration import Calibration
+from dasvdd_runtime.condition.levels import Baseline
 from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.errors import ModelError
-from dasvdd_runtime.levels import Baseline
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .front_ends.dft import MOST_SAMPLES

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..alarm_book import VERDICTS, Alarm, AlarmState, Verdict
-from ..alarm_commands import judge
+from ..alarms.book import VERDICTS, Alarm, AlarmState, Verdict
+from ..alarms.commands import judge
 from ..errors import DataError
 from ..state_store import StateStore
 from .alarms import ID_LETTERS

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from ..alarm_book import Alarm, AlarmState
+from ..alarms.book import Alarm, AlarmState
+from ..alarms.mutes import ALL, Mute
 from ..evidence.folder import sidecars
-from ..mutes import ALL, Mute
 from .common import examples, reports_errors
 from .state import evidence_directory, open_state, shown, state_options
 

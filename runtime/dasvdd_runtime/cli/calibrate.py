@@ -15,18 +15,18 @@ from types import FrameType
 
 import click
 
-from ..alarm_book import Alarm
+from ..alarms.book import Alarm
 from ..config import load_config
 from ..errors import EXIT_OK, ConfigError, DataError, nearest
 from ..files import require_writable
 from ..logs import log_to_stderr
-from ..site_calibration import doubts
-from ..site_session import Session, Subject, prepare
-from ..site_threshold import SiteThreshold, file_of, restore, write_site_threshold
 from ..sources.tables import SourceTable
 from ..state_file import FILE_NAME
 from ..state_store import StateStore
-from ..thresholds import rests_on
+from ..thresholds.choice import rests_on
+from ..thresholds.site_calibration import doubts
+from ..thresholds.site_session import Session, Subject, prepare
+from ..thresholds.site_threshold import SiteThreshold, file_of, restore, write_site_threshold
 from ..words import duration
 from .alarms import ID_LETTERS
 from .common import examples, reports_errors

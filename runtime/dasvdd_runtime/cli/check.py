@@ -16,7 +16,7 @@ from .check_receivers import check_receivers
 from .common import examples, reports_errors
 
 if TYPE_CHECKING:
-    from ..comparison import Verdict
+    from ..condition.comparison import Verdict
     from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig
     from ..scorer import Scorer
     from ..sources.tables import SourceTable
@@ -116,7 +116,7 @@ def check_events(events: EventsTable, report: Report) -> None:
 
 def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Scorer | None:
     """Report on model, decision, golden windows, provider and speed; None if the model cannot score."""
-    from ..loaded_model import open_model
+    from ..model_files.loaded_model import open_model
 
     try:
         scorer, signed = open_model(model, config.state.directory)
@@ -150,7 +150,7 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
 
 def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> None:
     """Report on the threshold in force and what it rests on."""
-    from ..thresholds import rests_on
+    from ..thresholds.choice import rests_on
 
     calibration = scorer.metadata.calibration
     try:
@@ -169,7 +169,7 @@ def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> N
 
 def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, report: Report) -> None:
     """Report on the threshold that judges a source, and on a calibration on site that does not."""
-    from ..thresholds import threshold_in_force
+    from ..thresholds.choice import threshold_in_force
 
     decision = config.overrides_of(config.model_of(table))
     try:
@@ -200,7 +200,7 @@ def check_speed(sources: int, scorer: Scorer, report: Report) -> None:
 def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Report) -> bool:
     """Report on one source; True if its device hangs and still holds a thread."""
     from ..assembly import open_intake
-    from ..comparison import compare_capture
+    from ..condition.comparison import compare_capture
 
     metadata = scorer.metadata
     if table.kind == "file":

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from ..alarm_book import Alarm
+from ..alarms.book import Alarm
+from ..alarms.labels import find_recorded, labels_of
 from ..errors import DataError
 from ..evidence.kept import kept_clips
 from ..files import write_atomically
-from ..labels import find_recorded, labels_of
-from ..manifest import COLUMNS, Segment
+from ..reading.manifest import COLUMNS, Segment
 from .alarms import ID_LETTERS
 from .common import examples, reports_errors
 from .state import evidence_directory, open_state, shown, state_options

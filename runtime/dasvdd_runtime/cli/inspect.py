@@ -30,12 +30,12 @@ def inspect(model: Path, as_json: bool, html_path: Path | None) -> None:
 
     Exit code 65 for a file that cannot be used, and also where its golden windows do not repeat on this machine.
     """
-    from ..inspection import facts, inspect_model
+    from ..model_files.inspection import facts, inspect_model
 
     found = inspect_model(model)
     if html_path is not None:
         from ..files import write_atomically
-        from ..model_card import model_card
+        from ..model_files.model_card import model_card
 
         write_atomically(html_path, model_card(found).encode("utf-8"))
         click.echo(f"wrote {html_path}", err=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from .. import alarm_commands
+from ..alarms import commands as alarm_commands
+from ..alarms.mutes import ALL
 from ..config import load_config
 from ..errors import ConfigError, nearest
-from ..mutes import ALL
 from .common import examples, reports_errors
 from .state import open_state, shown, state_options
 

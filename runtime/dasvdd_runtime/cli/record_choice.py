@@ -11,8 +11,8 @@ from ..config import MonitorConfig
 from ..contract import UNIT_NOT_STATED, ModelMetadata
 from ..errors import ConfigError, nearest
 from ..files import file_name
+from ..reading.recording_types import Kind
 from ..recorders.rows import TIME_LABEL
-from ..recording_types import Kind
 from ..sources import source_at
 from ..sources.channel_choice import channels_to_open
 from ..sources.row_tables import ModbusTable, OpcUaTable, PolledTable

@@ -13,7 +13,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from ..levels import level_dbfs
+from ..condition.levels import level_dbfs
 
 TERMINAL_SECONDS = 0.2
 PLAIN_LINE_SECONDS = 10.0

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..capture import Ended, Message, Missing
+from ..condition.health import SourceHealth, State, StateChange
 from ..errors import DataError, Unavailable
-from ..health import SourceHealth, State, StateChange
 from ..recorders.base import Recorder
 from ..recorders.rows import RowRecorder
 from ..recorders.wav import WavRecorder

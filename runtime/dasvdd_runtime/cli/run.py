@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..alarm_desk import AlarmDesk
+from ..alarms.desk import AlarmDesk
 from ..assembly import Assembly, versions
 from ..config import MonitorConfig
 from ..endpoint.pulse import Pulse

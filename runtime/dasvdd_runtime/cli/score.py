@@ -17,8 +17,8 @@ from .common import examples, model_options, reports_errors
 
 if TYPE_CHECKING:
     from ..contract import ModelMetadata
+    from ..reading.recording_types import Kind
     from ..recording_scores import RecordingSummary, ScoredWindow
-    from ..recording_types import Kind
     from ..scorer import Scorer
 
 PROGRESS_AFTER_SECONDS = 2.0
@@ -124,7 +124,7 @@ def score_one(
     progress: Progress,
 ) -> None:
     """Score the recording at `path` and print it. Raises DasvddError if it cannot be scored."""
-    from ..manifest import is_manifest
+    from ..reading.manifest import is_manifest
     from ..recording_scores import RecordingSummary, check_fits, score_recording
     from ..recordings import TableFormat
 

@@ -36,7 +36,7 @@ def verify(model: Path, name: str, allow_cpu: bool, as_json: bool) -> None:
     Exit code 1 where nodes fall to the CPU (shapes and indexes may) or a golden window does not repeat; 69 where this
     machine does not have the provider.
     """
-    from ..placement import verify_provider
+    from ..model_files.placement import verify_provider
 
     found = verify_provider(model, name)
     faults = found.faults(allow_cpu=allow_cpu)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
 
-from ..alarm_book import Verdict
+from ..alarms.book import Verdict
+from ..alarms.mutes import ALL
 from ..errors import DasvddError, DataError, InputMissing
-from ..mutes import ALL
 from ..strict_config import StrictModel
 from .guard import Guard
 from .server import Answer, Page, Request

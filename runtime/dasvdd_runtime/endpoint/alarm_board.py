@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .. import alarm_commands
-from ..alarm_book import Alarm, Verdict
+from ..alarms import commands as alarm_commands
+from ..alarms.book import Alarm, Verdict
+from ..alarms.mutes import Mute
 from ..errors import DasvddError
-from ..mutes import Mute
 from ..state_file import FILE_NAME
 from ..state_store import StateStore
 

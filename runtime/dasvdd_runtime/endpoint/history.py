@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..health import State
+from ..condition.health import State
 from ..snapshot import Residual, SourceSnapshot
 
 STEP_SECONDS = 1.0

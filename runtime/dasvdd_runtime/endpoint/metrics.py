@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..health import State
+from ..condition.health import State
 from ..scoring_times import BOUNDS_SECONDS, TimedScorer
 from ..snapshot import SourceSnapshot, Standing
 from .observed import Observed

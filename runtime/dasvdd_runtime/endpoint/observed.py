@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..scoring_times import TimedScorer
 from ..snapshot import SourceSnapshot, Standing
-from ..thresholds import ThresholdInForce
+from ..thresholds.choice import ThresholdInForce
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..health import State
+from ..condition.health import State
 from ..snapshot import SourceSnapshot
 
 HUNG_SECONDS = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ..health import State
+from ..condition.health import State
 from ..snapshot import SourceSnapshot
 
 Tone = Literal["good", "quiet", "warning", "bad"]

@@ -8,12 +8,12 @@ from collections.abc import Set
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..alarm_book import Alarm
+from ..alarms.book import Alarm
+from ..alarms.mutes import ALL, Mute
 from ..errors import DasvddError
 from ..events import carrying_bands
-from ..mutes import ALL, Mute
 from ..snapshot import SourceSnapshot
-from ..thresholds import ThresholdInForce
+from ..thresholds.choice import ThresholdInForce
 from .history import STEP_SECONDS, STEPS, History
 from .observed import Observed
 from .probes import HUNG_SECONDS, faults

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ..alarms.decision_rule import DecisionRule
     from ..contract import ModelMetadata
-    from ..decision_rule import DecisionRule
     from ..detector import Decision, Episode
     from ..windows import Window
 

@@ -130,7 +130,7 @@ class _Flac:
         self._frames += len(rows)
 
     def finish(self) -> None:
-        from ..audio_files import read_audio_header
+        from ..reading.audio_files import read_audio_header
 
         self._file.close()
         with self._path.open("rb") as file:

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..alarms.decision_rule import DecisionRule
+from ..condition.levels import level_dbfs
 from ..contract import ModelMetadata
-from ..decision_rule import DecisionRule
 from ..detector import Decision, Episode
-from ..levels import level_dbfs
 from ..windows import Window
 from .base import Clips
 from .clip import Clip, stamp

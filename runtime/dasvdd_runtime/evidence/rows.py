@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import ModelMetadata
-from ..pcm import to_int16
+from ..reading.pcm import to_int16
 from .bands import BandLevels
 from .tables import Mode
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .. import alarm_events as events
+from ..alarms import later_events as events
 from ..events import Event
 from .clip_file import ClipFile, ClipFormat
 from .folder import EvidenceFolder

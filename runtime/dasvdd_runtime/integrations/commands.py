@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..alarm_book import Verdict
-from ..alarm_commands import end_mute, judge, mute
+from ..alarms.book import Verdict
+from ..alarms.commands import end_mute, judge, mute
+from ..alarms.mutes import LONGEST_SECONDS
 from ..errors import DasvddError, DataError
-from ..mutes import LONGEST_SECONDS
 from ..sources.log_limit import LogLimit
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pcm import to_int16
+from ..reading.pcm import to_int16
 from .base import Recorder
 from .growing_file import GrowingFile
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import ConfigError
-from ..recording_types import Kind
+from ..reading.recording_types import Kind
 
 
 def channels_to_open(wanted: Sequence[int | str], *, kind: Kind, source: str) -> tuple[list[str], list[int]]:

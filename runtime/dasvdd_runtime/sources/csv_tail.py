@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from ..time_stamps import unit_of_label
+from ..reading.time_stamps import unit_of_label
 from .base import WAIT_SECONDS, Block
 from .csv_rows import CsvReader, CsvRow
 from .file_tail import FileTail, Growth

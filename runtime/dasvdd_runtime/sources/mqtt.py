@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..broker import new_client
 from ..errors import ConfigError
-from ..time_stamps import unit_of_label
+from ..reading.time_stamps import unit_of_label
 from .base import WAIT_SECONDS, Block, SourceLost
 from .payloads import PayloadError, Reading, read_csv, read_json, read_number
 from .row_feed import feed_of, stamp_seconds

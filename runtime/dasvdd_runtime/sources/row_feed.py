@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..time_stamps import SECOND_NS, parse_stamp
+from ..reading.time_stamps import SECOND_NS, parse_stamp
 from .base import Block
 from .csv_rows import number
 from .log_limit import LogLimit

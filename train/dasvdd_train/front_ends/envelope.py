@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 import torch
 from dasvdd_runtime.errors import ConfigError
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv1d

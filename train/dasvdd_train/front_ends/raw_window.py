@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 from torch import Tensor
 
 from .base import FramedFrontEnd, without_mean

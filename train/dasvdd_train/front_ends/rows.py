@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from dasvdd_runtime.recording_types import Kind
+from dasvdd_runtime.reading.recording_types import Kind
 from torch import Tensor, nn
 
 from .base import channel_mix, selected_names

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 from dasvdd_runtime.contract import UNIT_NOT_STATED
-from dasvdd_runtime.recording_types import used_channels
+from dasvdd_runtime.reading.recording_types import used_channels
 from numpy.typing import NDArray
 
 from ..inspection import Clip

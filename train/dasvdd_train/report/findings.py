@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.detector import DecisionSettings
-from dasvdd_runtime.promises import hours_to_count
+from dasvdd_runtime.thresholds.promises import hours_to_count
 from dasvdd_runtime.words import count, duration, long_duration, rate
 
 from ..metrics import early_stop

@@ -1,0 +1,259 @@
+"""The alarms of a running monitor: what its book, its mutes and state.db make of events. Never stops monitoring."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..directory_lock import DirectoryLock
+from ..errors import DasvddError
+from ..events import Event
+from ..snapshot import SourceSnapshot
+from . import later_events as events
+from .book import Alarm, AlarmBook
+from .mutes import ALL, Mute, MuteChange, Mutes
+
+if TYPE_CHECKING:
+    from ..evidence.keeper import EvidenceKeeper
+    from ..state_store import StateStore
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often commands are looked for."""
+NOTE_SECONDS = 60.0
+"""How often it is noted what remains of the mutes."""
+
+
+class AlarmDesk:
+    """Completes events before they are written, keeps alarms in state.db, and obeys the commands that come through it.
+
+    Without a directory it only completes events. One thread calls it, but `snapshot` may be called from any.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        latch: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Open state.db in `directory`. Raises ConfigError where that may not be written or another monitor uses it.
+
+        On a full disk it is tried again.
+        """
+        self._book = AlarmBook(latch=latch)
+        self._mutes = Mutes()
+        self._evidence: EvidenceKeeper | None = None
+        self._clock = clock
+        self._now = now
+        self._directory = directory
+        self._store: StateStore | None = None
+        self._unsaved: dict[str, Alarm] = {}
+        self._next_look_seconds = -float("inf")
+        self._next_note_seconds = -float("inf")
+        self._in_trouble = self._resumed = False
+        self._aside: Path | None = None
+        if directory is not None:
+            self._lock = DirectoryLock(directory, table="[state]")
+            self._open(directory)
+
+    def tell_of(self, evidence: EvidenceKeeper | None) -> None:
+        """Give the events of `evidence`, too."""
+        self._evidence = evidence
+
+    def begin(self) -> list[Event]:
+        """What an earlier monitor left: alarms that still wait, mutes in force, verdicts given meanwhile."""
+        caused: list[Event] = []
+        self._resumed = self._survive(lambda store: self._resume(store, caused))
+        return caused + self.look()
+
+    def _open_again(self) -> list[Event]:
+        """Try the file that could not be opened; what an earlier monitor left in it, if that is not known yet."""
+        assert self._directory is not None
+        try:
+            self._open(self._directory)
+        except DasvddError as error:
+            self._tell(error)
+        caused: list[Event] = []
+        if not self._resumed:
+            self._resumed = self._survive(lambda store: self._resume(store, caused))
+        self._survive(lambda store: store.mute_all(self._mutes_to_note()))
+        return caused
+
+    def mark(self, event: Event) -> Event:
+        """`event` with the id of its alarm, `muted` and `latched`; what it says of an alarm is kept."""
+        event, alarm = self._book.mark(event, now=self._now(), muted=self._mutes.muted)
+        if alarm is not None and self._directory is not None:
+            self._unsaved[alarm.id] = alarm
+            self._save()
+        return event
+
+    def look(self) -> list[Event]:
+        """What commands have asked for and what has run out since. May be called often."""
+        told = [] if self._evidence is None else self._evidence.results()
+        if self._directory is None or self._clock() < self._next_look_seconds:
+            return told
+        self._next_look_seconds = self._clock() + LOOK_SECONDS
+        caused = told + (self._open_again() if self._store is None else [])
+        self._save()
+        if self._aside is not None:
+            caused.append(events.state_lost(str(self._aside)))
+            self._aside = None
+        self._survive(lambda store: self._obey(store, caused))
+        over = self._mutes.expire(self._clock())
+        caused += self._told(over)
+        self._survive(lambda store: self._note_mutes(store, over))
+        return caused
+
+    def clock_was_set(self) -> None:
+        """The wall clock jumped: what is noted of the mutes' ends is wrong."""
+        self._next_note_seconds = self._next_look_seconds = -float("inf")
+
+    def complete(self, snapshot: SourceSnapshot) -> SourceSnapshot:
+        """`snapshot` with what the desk knows of its source."""
+        latched = self._book.latched(snapshot.name)
+        return replace(
+            snapshot,
+            in_alarm=snapshot.in_alarm or latched > 0,
+            latched_alarms=latched,
+            muted=self._mutes.muted(snapshot.name),
+        )
+
+    def last_evidence(self) -> list[Event]:
+        """What became of the clips that were being written; no more will be. Waits for the disk, not for long."""
+        return [] if self._evidence is None else self._evidence.close()
+
+    def close(self) -> None:
+        """Note what remains and close the file."""
+        self._save()
+        self._next_note_seconds = -float("inf")
+        self._survive(lambda store: self._note_mutes(store, []))
+        if self._unsaved:
+            log.error("state.db: %d alarms could not be written and are lost", len(self._unsaved))
+        if self._store is not None:
+            self._store.close()
+        if self._directory is not None:
+            self._store = self._directory = None
+            self._lock.release()
+
+    def _resume(self, store: StateStore, caused: list[Event]) -> None:
+        store.forget_tests()
+        left = store.lasting()
+        for alarm in self._book.resume(left):
+            store.save(alarm)
+        latched = [alarm for alarm in left if alarm.id in self._book.in_progress(alarm.source)]
+        caused += [events.alarm_latched(alarm.source, alarm.id, alarm.raised_at) for alarm in latched]
+
+    def _obey(self, store: StateStore, caused: list[Event]) -> None:
+        """Do what commands have written since the last look."""
+        if not store.changed():
+            return
+        for alarm in store.untold():
+            ended = self._book.acknowledge(alarm)
+            if ended is not None:
+                store.save(ended)
+            assert alarm.verdict is not None
+            caused.append(
+                events.alarm_acknowledged(
+                    alarm.source, alarm.id, verdict=alarm.verdict, note=alarm.note, released=ended is not None
+                )
+            )
+            store.set_told(alarm.id)
+        caused += self._told(
+            self._mutes.take(store.mutes(), wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
+        )
+        for id, source in store.test_requests():
+            caused.append(events.test_alarm(id, source))
+            store.take_test(id)
+
+    def _told(self, changes: list[MuteChange]) -> list[Event]:
+        """The events of `changes`. Where a mute ends, they name the alarms that last: for those nobody was called."""
+        caused = []
+        for change in changes:
+            everywhere = change.mute.source == ALL
+            lasting = self._book.sources_in_progress() if everywhere else [change.mute.source]
+            alarms = [id for source in lasting for id in self._book.in_progress(source)]
+            source = None if everywhere else change.mute.source
+            if change.began:
+                until = datetime.fromtimestamp(change.mute.until, UTC)
+                caused.append(
+                    events.muted(source, until=until, seconds=change.mute.remaining_seconds, note=change.mute.note)
+                )
+            else:
+                caused.append(events.unmuted(source, reason=change.reason, alarms=alarms))
+        return caused
+
+    def _note_mutes(self, store: StateStore, over: list[MuteChange]) -> None:
+        for change in over:
+            store.unmute(change.mute.source, id=change.mute.id)
+        if self._clock() >= self._next_note_seconds:
+            self._next_note_seconds = self._clock() + NOTE_SECONDS
+            noted = self._mutes_to_note()
+            if noted:
+                store.renew(noted)
+
+    def _mutes_to_note(self) -> list[Mute]:
+        return self._mutes.to_note(wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
+
+    def _save(self) -> None:
+        """Write alarms that are not written yet; what fails is tried again later."""
+        for alarm in list(self._unsaved.values()):
+            if not self._survive(lambda store, alarm=alarm: store.save(alarm)):  # type: ignore[misc]
+                return
+            del self._unsaved[alarm.id]
+
+    def _survive(self, work: Callable[[StateStore], None]) -> bool:
+        """Do `work` on the file; False where that failed, which is said once and never raised."""
+        if self._store is None or self._directory is None:
+            return False
+        import sqlite3
+
+        from ..state_file import is_damage
+
+        try:
+            work(self._store)
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            self._tell(error)
+            if is_damage(error):
+                self._renew(self._directory)
+            return False
+        if self._in_trouble:
+            log.warning("state.db: can be used again")
+        self._in_trouble = False
+        return True
+
+    def _renew(self, directory: Path) -> None:
+        """Begin a new file in the place of a damaged one, with what is known of alarms and mutes."""
+        assert self._store is not None
+        self._store.close()
+        self._unsaved = {alarm.id: alarm for alarm in self._book.all_in_progress()} | self._unsaved
+        try:
+            self._open(directory)
+        except DasvddError as error:
+            log.error("%s", error)
+            return
+        self._survive(lambda store: store.mute_all(self._mutes_to_note()))
+
+    def _open(self, directory: Path) -> None:
+        """Open the file, or leave it for later. Raises ConfigError."""
+        import sqlite3
+
+        from ..state_store import StateStore
+
+        self._store = None
+        try:
+            self._store, self._aside = StateStore.open_or_renew(directory)
+        except sqlite3.Error as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._in_trouble:
+            log.error("state.db: %s; monitoring goes on, and the file is tried again", error)
+        self._in_trouble = True

@@ -1,0 +1,129 @@
+"""Judged alarms -> parts of recordings with a role, for a manifest. Pure, but for asking how long recordings are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ..errors import DasvddError
+from ..evidence.kept import KeptClip
+from ..files import file_name
+from ..reading.audio_files import read_audio_header
+from ..reading.manifest import Role, Segment
+from .book import Alarm
+
+ROLES: dict[str | None, Role] = {"false": "train", "real": "test_anomalous"}
+"""What a verdict makes of a sound. A false alarm is a healthy machine that the model does not know yet; a fault must
+never be trained on, but a new model can be tested with it."""
+_STAMP = re.compile(r"-(\d{8}T\d{6}\.\d{3})Z$")
+"""How `dasvdd-monitor record` ends the names of its files."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A file of `dasvdd-monitor record`: when it was recorded."""
+
+    path: Path
+    name: str
+    """What its name begins with: the source."""
+    start: datetime
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a manifest can hold of the alarms, and what it cannot."""
+
+    segments: list[Segment]
+    left_out: list[tuple[Alarm, str]]
+    """Alarms without a segment, and why."""
+
+
+def find_recorded(folder: Path) -> list[Recorded]:
+    """The files that `dasvdd-monitor record` wrote into `folder`, known by their names; others are passed over."""
+    found = []
+    for path in sorted(folder.rglob("*.wav")):
+        stamp = _STAMP.search(path.stem)
+        if stamp is None:
+            continue
+        start = datetime.strptime(stamp[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+        try:
+            found.append(Recorded(path, path.stem[: stamp.start()], start, read_audio_header(path).seconds))
+        except DasvddError:
+            continue
+    return found
+
+
+def labels_of(
+    alarms: Iterable[Alarm], recorded: Sequence[Recorded], clips: Mapping[str, KeptClip] | None = None
+) -> Labels:
+    """The segments of `alarms`, newest first; where two overlap, the newest verdict holds.
+
+    Those of a replay lie in the file that was replayed; those of a live source in its clip (`clips`, by the alarm's
+    id), which may hold its beginning only, or else in one of `recorded`, placed by the wall clock.
+    """
+    segments: list[Segment] = []
+    left_out: list[tuple[Alarm, str]] = []
+    for alarm in alarms:
+        if alarm.verdict not in ROLES:
+            left_out.append((alarm, "no verdict that says what it was"))
+            continue
+        segment = _segment(alarm, recorded, (clips or {}).get(alarm.id))
+        if isinstance(segment, str):
+            left_out.append((alarm, segment))
+        elif any(_overlap(segment, other) for other in segments):
+            left_out.append((alarm, "a newer alarm covers the same part of the recording"))
+        else:
+            segments.append(segment)
+    return Labels(segments, left_out)
+
+
+def _segment(alarm: Alarm, recorded: Sequence[Recorded], clip: KeptClip | None) -> Segment | str:
+    """The part of a recording that `alarm` covers, or why there is none."""
+    if alarm.end_seconds is None:
+        return "it is not over, or its monitor was killed while it lasted"
+    in_clip = None if clip is None else clip.place_of(alarm.start_seconds, alarm.end_seconds)
+    if alarm.recording is not None and Path(alarm.recording).is_file():
+        path, start_seconds, end_seconds = Path(alarm.recording), alarm.start_seconds, alarm.end_seconds
+    elif clip is not None and in_clip is not None:
+        path, start_seconds, end_seconds = clip.path, *in_clip
+    elif alarm.recording is not None:
+        return f"the recording {alarm.recording} is not there any more"
+    elif (found := _in_recorded(alarm, recorded)) is not None:
+        path, start_seconds, end_seconds = found
+    else:
+        return (
+            'no recording holds it: [evidence] mode = "audio" keeps the samples of an alarm, and `dasvdd-monitor '
+            "record` beside the monitor all of them"
+        )
+    return Segment(
+        path=path,
+        start_seconds=round(start_seconds, 3),
+        end_seconds=round(end_seconds, 3),
+        role=ROLES[alarm.verdict],
+        machine=alarm.source,
+        condition=alarm.note or f"alarm judged {alarm.verdict}",
+    )
+
+
+def _in_recorded(alarm: Alarm, recorded: Sequence[Recorded]) -> tuple[Path, float, float] | None:
+    """The file that holds the whole of a live source's alarm, with start and end in seconds."""
+    assert alarm.end_seconds is not None
+    if alarm.ended_at is None:
+        return None
+    begin = alarm.ended_at - timedelta(seconds=alarm.end_seconds - alarm.start_seconds)
+    for file in recorded:
+        start_seconds = (begin - file.start).total_seconds()
+        end_seconds = (alarm.ended_at - file.start).total_seconds()
+        if file.name == file_name(alarm.source) and start_seconds >= 0 and end_seconds <= file.seconds:
+            return file.path, start_seconds, end_seconds
+    return None
+
+
+def _overlap(one: Segment, other: Segment) -> bool:
+    assert one.end_seconds is not None and other.end_seconds is not None
+    same = one.path.resolve() == other.path.resolve()
+    return same and one.start_seconds < other.end_seconds and other.start_seconds < one.end_seconds

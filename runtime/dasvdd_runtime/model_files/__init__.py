@@ -1,0 +1,1 @@
+"""Model files: opening them, and what is in them."""

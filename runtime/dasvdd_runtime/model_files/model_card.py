@@ -1,0 +1,129 @@
+"""A model card: one HTML page without scripts, links or anything from outside, for the file of a machine."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ..contract import ModelMetadata
+from ..words import count, duration, rate
+from .inspection import Inspection, facts
+
+STYLE = """
+:root { --ink: #1b1f24; --soft: #51585f; --line: #d5dadf; --bar: #2f6f9f; --bad: #a61b1b; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: var(--ink); background: #fff;
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: .25rem 0 1rem; }
+h1 span { color: var(--soft); font-weight: normal; }
+h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
+ul { padding-left: 1.2rem; } li { margin: .25rem 0; }
+dl { display: grid; grid-template-columns: 10rem 1fr; margin: 0; font-size: .925rem; }
+dt, dd { margin: 0; padding: .3rem 0; border-bottom: 1px solid var(--line); }
+dt { color: var(--soft); padding-right: 1rem; }
+.bad { border-left: .4rem solid var(--bad); padding: .6rem 1rem; background: #f6f8fa; color: var(--bad); }
+figure { margin: 0; } figcaption { color: var(--soft); font-size: .925rem; }
+svg { width: 100%; height: auto; display: block; }
+@media (max-width: 40rem) { dl { display: block; } dt { border: 0; padding-bottom: 0; } dd { padding-top: 0; }
+  .scroll { overflow-x: auto; } svg { width: 40rem; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } figure { break-inside: avoid; } }
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+CHART_WIDTH, CHART_HEIGHT, LABELS_BELOW, SPACE_LEFT = 720, 180, 24, 52
+MOST_LABELS = 9
+
+
+def model_card(found: Inspection) -> str:
+    """The page."""
+    metadata = found.metadata
+    name = escape(metadata.name)
+    fault = f'<p class="bad">{escape(found.golden_fault)}</p>' if found.golden_fault else ""
+    uses = "".join(f"<p>{escape(text)}</p>" for text in intended_use(metadata))
+    limits = "".join(f"<li>{escape(text)}</li>" for text in limits_of_use(metadata))
+    tables = "".join(
+        f"<h2>{heading}</h2><dl>"
+        + "".join(f"<dt>{escape(label)}</dt><dd>{escape(value)}</dd>" for label, value in rows)
+        + "</dl>"
+        for heading, rows in facts(found).items()
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{name} – model card</title><style>{STYLE}</style></head>
+<body><main><h1>{name} <span>– model card</span></h1>{fault}
+<h2>Intended use</h2>{uses}
+<h2>Limits of use</h2><ul>{limits}</ul>
+{tables}
+<h2>What is usual</h2><figure><div class="scroll">{_chart(metadata)}</div>
+<figcaption>Mean reconstruction error of each {"band" if metadata.kind == "audio" else "part of the input"} in normal
+running. An alarm names those that rise above this. Training curves are in the report.html of the training.</figcaption>
+</figure></main></body></html>
+"""
+
+
+def intended_use(metadata: ModelMetadata) -> list[str]:
+    """What the model is for."""
+    what = "sound" if metadata.kind == "audio" else "sensor signal"
+    return [
+        f"To call a person when the {what} of the machine that '{metadata.name}' was trained on differs from its "
+        f"healthy running. It learned {duration(metadata.training.seconds)} of that, from "
+        f"{count(metadata.training.recordings, 'recording')}. An alarm is a reason to look, with the bands that carry "
+        "it; it is no diagnosis.",
+        f"False alarms it is set for: {rate(metadata.calibration.false_alarms_per_day)} of running, after the whole "
+        "decision chain.",
+    ]
+
+
+def limits_of_use(metadata: ModelMetadata) -> list[str]:
+    """What it must not be relied on for, from what the file says of itself."""
+    calibration, golden = metadata.calibration, metadata.golden
+    hours = duration(3600 * calibration.hours)
+    how_sure = (
+        f"The false-alarm rate rests on {hours} of held-out running and extrapolates from it: it was not observed. "
+        "Calibrate on site (dasvdd-monitor calibrate) before you rely on it."
+        if calibration.extrapolates
+        else f"The false-alarm rate was counted on {hours} of held-out running and holds for running like that."
+    )
+    return [
+        "It is no safety device, and it does not replace inspection. Some faults make no sound that differs.",
+        how_sure,
+        "It says nothing about how surely faults are found: this file holds no recordings of faults. See the "
+        "report.html of its training.",
+        f"It knows one machine, one place and one sensor, at {metadata.sample_rate_hz:g} Hz. Another mounting, gain, "
+        "room or way of running can alarm, or hide a fault: dasvdd-monitor check compares level and spectrum.",
+        f"What it judges is a window of {metadata.window_seconds:g} s. A shorter event counts only as far as it "
+        "changes the window.",
+        f"The file holds {count(len(golden.scores), 'piece')} of the recordings, {metadata.window_seconds:g} s each, "
+        "which devices score again before they trust it. Who has the file can read them out"
+        + (" and hear them." if metadata.kind == "audio" else "."),
+    ]
+
+
+def _chart(metadata: ModelMetadata) -> str:
+    """Bars of the usual residual, in SVG."""
+    values, names = metadata.residual_baseline, metadata.residual_names
+    top = max(values, default=0.0)
+    if not top > 0 or top == float("inf"):
+        return "<p>The file says nothing of it.</p>"
+    step = (CHART_WIDTH - SPACE_LEFT) / len(values)
+    every = -(-len(names) // MOST_LABELS)
+    parts = [
+        f'<line x1="{SPACE_LEFT}" x2="{CHART_WIDTH}" y1="{CHART_HEIGHT}" y2="{CHART_HEIGHT}" stroke="#51585f"/>',
+        f'<text x="{SPACE_LEFT - 6}" y="20" text-anchor="end">{top:.3g}</text>',
+        f'<text x="{SPACE_LEFT - 6}" y="{CHART_HEIGHT}" text-anchor="end">0</text>',
+    ]
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        height = (CHART_HEIGHT - 10) * max(0.0, value / top)
+        x = SPACE_LEFT + place * step
+        parts.append(
+            f'<rect x="{x:.1f}" y="{CHART_HEIGHT - height:.1f}" width="{max(0.5, step * 0.85):.1f}" '
+            f'height="{height:.1f}" fill="#2f6f9f"><title>{escape(name)}: {value:.4g}</title></rect>'
+        )
+        if place % every == 0:
+            middle, below, label = x + step * 0.425, CHART_HEIGHT + 18, escape(name[:18])
+            parts.append(f'<text x="{middle:.1f}" y="{below}" text-anchor="middle">{label}</text>')
+    size = f"0 0 {CHART_WIDTH + 24} {CHART_HEIGHT + LABELS_BELOW}"
+    return (
+        f'<svg viewBox="{size}" role="img" aria-label="Usual residual" font-size="13" fill="#1b1f24">'
+        f"{''.join(parts)}</svg>"
+    )

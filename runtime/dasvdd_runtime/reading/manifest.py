@@ -1,0 +1,235 @@
+"""Which parts of which recordings, and what for: a folder, one file, or a manifest CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from ..errors import DataError, InputMissing, nearest
+from ..recordings import AUDIO_SUFFIXES, TABLE_SUFFIXES, RecordingError, is_audio, is_table
+from .recording_types import operating_system_faults
+from .tables import sniff_delimiter
+
+Role = Literal["train", "holdout", "test_normal", "test_anomalous"]
+ROLES: tuple[Role, ...] = get_args(Role)
+COLUMNS = ("path", "start_seconds", "end_seconds", "role", "machine", "condition")
+"""Columns of a manifest, in any order; only `path` must be there."""
+_HEADER_CHARACTERS = 4096
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a recording and its use."""
+
+    path: Path
+    start_seconds: float = 0.0
+    """Start of the part in the file."""
+    end_seconds: float | None = None
+    """End of the part in the file; None = the file's end."""
+    role: Role = "train"
+    machine: str = ""
+    """Which machine, for people."""
+    condition: str = ""
+    """Operating point or fault, for people."""
+
+
+def is_manifest(path: str | Path) -> bool:
+    """True for a .csv file whose first line has a column `path`."""
+    path = Path(path)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    with operating_system_faults(path), path.open(encoding="utf-8-sig", errors="replace") as file:
+        line = file.readline(_HEADER_CHARACTERS)
+    return "path" in _cells(line, sniff_delimiter(line))
+
+
+def read_manifest(path: str | Path, *, role: Role = "train") -> list[Segment]:
+    """Segments of the manifest CSV at `path`, in its order; paths are relative to the manifest's folder.
+
+    `role` is that of rows which name none. Raises InputMissing if the manifest or a recording that it names is not
+    there, and DataError, with line and column, for an unknown column or role, a time that is not a number of seconds, a
+    part that is empty, and a manifest without rows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputMissing(f"{path}: there is no such manifest. Check the path.")
+    with operating_system_faults(path), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        first_line = file.readline(_HEADER_CHARACTERS)
+        file.seek(0)
+        reader = csv.reader(file, delimiter=sniff_delimiter(first_line), skipinitialspace=True)
+        try:
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: {error}. Save the manifest as CSV in UTF-8.") from error
+    if not rows:
+        raise DataError(f"{path}: the manifest is empty. Its first line names the columns: {','.join(COLUMNS)}.")
+    columns = rows[0][1]
+    _check_columns(path, columns)
+    if len(rows) == 1:
+        raise DataError(f"{path}: the manifest names no recording. Add a line per recording, or per part of one.")
+    return [_segment(path, number, _named(path, number, columns, cells), role) for number, cells in rows[1:]]
+
+
+def find_segments(data: str | Path, *, role: Role = "train") -> list[Segment]:
+    """The segments that `data` stands for: a folder (any depth, sorted by name), one recording, or a manifest.
+
+    Files and folders whose names begin with a dot are passed over. Raises InputMissing if `data` is not there or holds
+    no recording; DataError for a folder that holds both audio and tables, or a manifest (which must be given itself).
+    """
+    data = Path(data)
+    if not data.exists():
+        raise InputMissing(f"{data}: there is no such file or folder. Check the path.")
+    if is_manifest(data):
+        return read_manifest(data, role=role)
+    if data.is_dir():
+        return [Segment(path, role=role) for path in _recordings_in(data)]
+    if is_audio(data) or is_table(data):
+        return [Segment(data, role=role)]
+    raise RecordingError(data, f"this is neither a recording ({_suffixes()}) nor a manifest nor a folder of recordings")
+
+
+def check_apart(segments: Sequence[Segment]) -> None:
+    """Raises DataError where the same samples have two roles: what was trained on can neither test nor calibrate."""
+    furthest: dict[tuple[Path, Role], Segment] = {}  # of the parts so far, the one that ends last
+    for segment in sorted(segments, key=lambda part: part.start_seconds):
+        path = segment.path.resolve()
+        for role in get_args(Role):
+            other = furthest.get((path, role))
+            if other is not None and role != segment.role and segment.start_seconds < _end_seconds(other):
+                raise DataError(
+                    f"{segment.path}: {_place(other)} has the role {other.role} and {_place(segment)} the role "
+                    f"{segment.role}. What was trained on can neither test a model nor set its threshold: give each "
+                    "part one role."
+                )
+        before = furthest.get((path, segment.role))
+        if before is None or _end_seconds(segment) > _end_seconds(before):
+            furthest[path, segment.role] = segment
+
+
+def _end_seconds(segment: Segment) -> float:
+    return math.inf if segment.end_seconds is None else segment.end_seconds
+
+
+def _place(segment: Segment) -> str:
+    end = "the end" if segment.end_seconds is None else f"{segment.end_seconds:g} s"
+    return f"the part from {segment.start_seconds:g} s to {end}"
+
+
+def _suffixes() -> str:
+    return ", ".join(AUDIO_SUFFIXES + TABLE_SUFFIXES)
+
+
+def _recordings_in(folder: Path) -> list[Path]:
+    found = [
+        path
+        for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts)
+        if (is_audio(path) or is_table(path))
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not found:
+        raise InputMissing(
+            f"{folder}: no recordings here. Looked for {_suffixes()} files in this folder and the folders below it."
+        )
+    audio = [path for path in found if is_audio(path)]
+    tables = [path for path in found if is_table(path)]
+    manifest = next((path for path in tables if is_manifest(path)), None)
+    if manifest is not None:
+        raise DataError(
+            f"{folder}: holds the manifest {manifest.relative_to(folder)}. Give the manifest itself instead of the "
+            "folder, or move it elsewhere to use every recording."
+        )
+    if audio and tables:
+        raise DataError(
+            f"{folder}: holds {len(audio)} audio files and {len(tables)} tables, for instance "
+            f"{audio[0].relative_to(folder)} and {tables[0].relative_to(folder)}. One model takes one kind: "
+            "put them into folders of their own."
+        )
+    return found
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+    except csv.Error:
+        return []
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    for column in columns:
+        if column not in COLUMNS:
+            raise DataError(
+                f"{path}, line 1: unknown column '{column}'.{nearest(column, list(COLUMNS))} "
+                f"A manifest has the columns {', '.join(COLUMNS)}."
+            )
+        if columns.count(column) > 1:
+            raise DataError(f"{path}, line 1: {columns.count(column)} columns are called '{column}'. Keep one.")
+    if "path" not in columns:
+        raise DataError(
+            f"{path}, line 1: the column 'path' is missing. A manifest has the columns {', '.join(COLUMNS)}."
+        )
+
+
+def _named(path: Path, number: int, columns: list[str], cells: list[str]) -> dict[str, str]:
+    if len(cells) != len(columns):
+        raise DataError(
+            f"{path}, line {number}: {len(cells)} columns, the first line has {len(columns)}. "
+            "A comma inside a name needs quotes around it; a number needs a decimal point."
+        )
+    return dict(zip(columns, cells, strict=True))
+
+
+def _segment(path: Path, number: int, row: Mapping[str, str], default_role: Role) -> Segment:
+    start_seconds = _seconds(path, number, "start_seconds", row.get("start_seconds", "")) or 0.0
+    end_seconds = _seconds(path, number, "end_seconds", row.get("end_seconds", ""))
+    if end_seconds is not None and end_seconds <= start_seconds:
+        raise DataError(
+            f"{path}, line {number}, column end_seconds: {end_seconds:g} s is not after the start {start_seconds:g} s. "
+            "Leave it empty for the end of the file."
+        )
+    role = row.get("role", "") or default_role
+    if role not in ROLES:
+        raise DataError(
+            f"{path}, line {number}, column role: unknown role '{role}'.{nearest(role, list(ROLES))} "
+            f"A role is one of {', '.join(ROLES)}."
+        )
+    return Segment(
+        path=_recording(path, number, row["path"]),
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        role=role,
+        machine=row.get("machine", ""),
+        condition=row.get("condition", ""),
+    )
+
+
+def _recording(manifest: Path, number: int, cell: str) -> Path:
+    where = f"{manifest}, line {number}, column path"
+    if not cell:
+        raise DataError(f"{where}: no recording is named. Paths are relative to the manifest's folder.")
+    recording = manifest.parent / cell
+    if not recording.is_file():
+        raise InputMissing(f"{where}: there is no file {recording}. Paths are relative to the manifest's folder.")
+    if not (is_audio(recording) or is_table(recording)):
+        raise DataError(f"{where}: '{cell}' is no recording. {_suffixes()} files can be read.")
+    return recording
+
+
+def _seconds(path: Path, number: int, column: str, cell: str) -> float | None:
+    """Seconds in `cell`; None if it is empty."""
+    if not cell:
+        return None
+    try:
+        seconds = float(cell)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise DataError(
+            f"{path}, line {number}, column {column}: '{cell}' is not a number of seconds. "
+            "Write seconds from the start of the file with a decimal point, for instance 12.5."
+        )
+    return seconds

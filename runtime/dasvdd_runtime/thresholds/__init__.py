@@ -1,0 +1,1 @@
+"""Which threshold judges a source, and how one is learned on site."""

@@ -1,0 +1,93 @@
+"""Which threshold judges a source, and why: the configuration's, else that calibrated on site, else the model's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..calibration import Calibration
+from ..contract import ModelMetadata
+from ..detector import DecisionSettings
+from ..errors import DataError
+from ..words import count, duration
+from .site_threshold import SiteThreshold, read_site_file
+
+FINGERPRINT_LETTERS = 12
+
+
+@dataclass(frozen=True)
+class ThresholdInForce:
+    """The threshold of one source, and why it is that one."""
+
+    value: float
+    usual_score: float
+    """What the score is in normal running, towards which an alarm clears."""
+    origin: Literal["configuration", "site", "model"]
+    why: str
+    """In words: where it comes from and what it rests on."""
+    false_alarms_per_day: float | None
+    """What it was calibrated for; None where that does not hold for the decision chain in force."""
+    level_dbfs: tuple[float, float, float] | None = None
+    """5th, 50th and 95th percentile of the level that it was calibrated at; None: as in training."""
+    site_not_used: str | None = None
+    """Why a calibration on site that is there is not used."""
+
+
+def threshold_in_force(
+    directory: Path | None, source: str, metadata: ModelMetadata, settings: DecisionSettings, configured: float | None
+) -> ThresholdInForce:
+    """The threshold of `source`, with what the state directory has for it. Never raises for what is damaged there.
+
+    `settings`: the decision chain in force; `configured`: the threshold of the configuration, if it sets one.
+    """
+    site, fault = None, None
+    if directory is not None:
+        try:
+            noted = read_site_file(directory, source)
+            site = None if noted is None else noted.current
+        except DataError as error:
+            fault = str(error)
+    return choose_threshold(metadata, settings, configured=configured, site=site, fault=fault)
+
+
+def choose_threshold(
+    metadata: ModelMetadata,
+    settings: DecisionSettings,
+    *,
+    configured: float | None,
+    site: SiteThreshold | None,
+    fault: str | None = None,
+) -> ThresholdInForce:
+    """The decision itself. Pure. `fault`: what keeps the site's file from being read."""
+    own = metadata.calibration
+    own_rate = own.false_alarms_per_day if settings == metadata.decision else None
+    if configured is not None:
+        beaten = None if site is None else "the configuration sets the threshold"
+        why = f"the configuration sets it; the model's own is {own.threshold:.5g}"
+        return ThresholdInForce(configured, own.usual_score, "configuration", why, None, site_not_used=fault or beaten)
+    if site is not None and site.model_fingerprint != metadata.model_fingerprint:
+        fault = (
+            f"it was made with the model {site.model_fingerprint[:FINGERPRINT_LETTERS]}, and now "
+            f"{metadata.model_fingerprint[:FINGERPRINT_LETTERS]} judges. Calibrate again (dasvdd-monitor calibrate)"
+        )
+    if site is None or fault is not None:
+        return ThresholdInForce(
+            own.threshold, own.usual_score, "model", f"the model's own, {rests_on(own)}", own_rate, site_not_used=fault
+        )
+    same_chain = settings == site.decision
+    why = f"calibrated on site on {site.calibrated_at[:10]}, {rests_on(site.calibration)}"
+    if not same_chain:
+        why += "; the decision chain has changed since, so that rate no longer holds"
+    rate = site.calibration.false_alarms_per_day if same_chain else None
+    return ThresholdInForce(
+        site.calibration.threshold, site.calibration.usual_score, "site", why, rate, site.level_dbfs
+    )
+
+
+def rests_on(calibration: Calibration) -> str:
+    """The rate that a threshold is for and the hours that it rests on, in words."""
+    return (
+        f"for {count(calibration.false_alarms_per_day, 'false alarm')} a day on "
+        f"{duration(3600 * calibration.hours)} of normal running{' (extrapolated)' if calibration.extrapolates else ''}"
+    )
