@@ -17,6 +17,7 @@ from . import events
 from .alarms.decision_rule import DecisionRule as DecisionRule
 from .condition.drift import DriftReference, DriftWatch
 from .condition.health import State, StateChange
+from .condition.spectrum_drift import SpectrumWatch
 from .contract import ModelMetadata
 from .detector import Decision, Detector
 from .errors import DataError
@@ -98,6 +99,7 @@ class Pipeline:
             DriftReference(rule.usual_score, rule.threshold, self._usual_level_dbfs),
             history_windows=rule.settings.n,
             window_hop_seconds=self._metadata.window_hop_seconds,
+            spectrum=SpectrumWatch.of(rule.spectrum, self._metadata),
         )
 
     @property
@@ -256,7 +258,7 @@ class Pipeline:
         if self._report_scores:
             caused.append(events.score(decision, start_seconds=window.first_sample / metadata.sample_rate_hz))
         caused += self._alarm_events(decision, window)
-        caused += self._drift_events(decision, residual)
+        caused += self._drift_events(decision, window, residual)
         return [self._placed(event, end_seconds) for event in caused]
 
     def _alarm_events(self, decision: Decision, window: Window) -> list[Event]:
@@ -279,11 +281,11 @@ class Pipeline:
             caused.append(cleared | self._clips.cleared(decision.cleared))
         return caused
 
-    def _drift_events(self, decision: Decision, residual: NDArray[np.float64]) -> list[Event]:
+    def _drift_events(self, decision: Decision, window: Window, residual: NDArray[np.float64]) -> list[Event]:
         anomalous = decision.in_alarm or decision.smoothed_score > self._threshold or self.state is not State.OK
         if not self._drift.window(decision.smoothed_score, anomalous=anomalous):
             return []
-        report = self._drift.sample(level_dbfs=self.level_dbfs, residual=residual)
+        report = self._drift.sample(window.samples, level_dbfs=self.level_dbfs, residual=residual)
         return [] if report is None else [events.drift(report, self._bands(list(report.residual)))]
 
     def _bands(self, residual: tuple[float, ...] | list[float]) -> list[dict[str, Any]]:

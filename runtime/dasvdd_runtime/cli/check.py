@@ -150,6 +150,7 @@ def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> N
 
 def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, report: Report) -> None:
     """Report on the threshold that judges a source, and on a calibration on site that does not."""
+    from ..condition.spectrum_drift import SpectrumWatch
     from ..thresholds.choice import threshold_in_force
 
     decision = config.overrides_of(config.model_of(table))
@@ -163,6 +164,14 @@ def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, r
     report.add("ok", subject, f"{threshold.value:.5g}: {threshold.why}")
     if threshold.site_not_used is not None:
         report.add("warning", subject, f"the one calibrated on site is not used: {threshold.site_not_used}")
+    rests_on = "the calibration on site" if threshold.origin == "site" else "the training"
+    if SpectrumWatch.of(threshold.spectrum, scorer.metadata) is None:
+        text = (
+            f"level and scores alone are compared: {rests_on} noted no usual spectrum. `dasvdd-monitor calibrate` does."
+        )
+    else:
+        text = f"the spectrum is compared with that of {rests_on}"
+    report.add("ok", f"{table.name}, drift", text)
 
 
 def check_speed(sources: int, scorer: Scorer, report: Report) -> None:

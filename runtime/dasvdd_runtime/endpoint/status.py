@@ -124,6 +124,7 @@ def _drift(source: SourceSnapshot) -> dict[str, Any] | None:
         "running_seconds": report.running_seconds,
         "score_p50": report.score_p50,
         "score_p95": report.score_p95,
+        "spectrum_compared": report.spectrum is not None,
     }
 
 

@@ -173,7 +173,7 @@ export class Card {
     const facts = [
       ["Threshold", `${figure(source.threshold)}${source.threshold_why ? `: ${source.threshold_why}` : ""}`],
       ["Score now", `${figure(source.smoothed_score)} smoothed, ${figure(source.score)} of the newest window; usual ${figure(source.usual_score)}`],
-      ["Drift", !drift ? "known after 24 h of running" : drift.drifting ? `${drift.reasons.join("; ")}. Calibrate on site: dasvdd-monitor calibrate` : `none over the last ${duration(drift.running_seconds)} of running`],
+      ["Drift", !drift ? "known after 24 h of running" : drift.drifting ? `${drift.reasons.join("; ")}. Calibrate on site: dasvdd-monitor calibrate` : `none over the last ${duration(drift.running_seconds)} of running${drift.spectrum_compared ? "" : "; the spectrum is not compared, nothing is known of the usual one"}`],
       ["Judged", `${duration(counts.running_seconds)} since the start, ${counts.episodes} ${counts.episodes === 1 ? "alarm" : "alarms"}`],
       ["Lost", `${duration(counts.lost_seconds)} never arrived, ${duration(counts.dropped_seconds)} were dropped`],
       ["Model", `${source.model}, ${source.model_fingerprint.slice(0, 12)}`],
