@@ -171,7 +171,7 @@ def _model_name(text: str) -> str:
     name = Path(text).name
     if not re.fullmatch(r"\w[\w.+-]*\.(onnx|ort)", name):
         raise ValueError(
-            f"'{name}' is no name of an exported model: letters, digits and . _ + - alone, with .onnx or .ort at the end"
+            f"'{name}' is no name of an exported model: letters, digits and . _ + - alone, then .onnx or .ort"
         )
     return name
 
