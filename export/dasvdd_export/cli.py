@@ -123,7 +123,7 @@ def main(
     variant = profile.variant if profile else variant
     from .export import check, export
     from .export_variants import export_variants
-    from .tables import show_outcome, show_recentring, show_variants
+    from .tables import show_outcome, show_recentring, show_variants, warn_not_ready
     from .variants import VARIANTS
 
     if recenter:
@@ -142,17 +142,19 @@ def main(
             file_format=file_format,
         )
         show_outcome(outcome)
+        not_ready = outcome.not_ready
         written = [(outcome.path, outcome.metadata)]
         failed = False
     else:
         names = VARIANTS if all_variants else (variant,)
+        checked = check(
+            model,
+            calibration_data=calibration_data,
+            false_alarms_per_day=false_alarms_per_day,
+            file_format=file_format,
+        )
         rows = export_variants(
-            check(
-                model,
-                calibration_data=calibration_data,
-                false_alarms_per_day=false_alarms_per_day,
-                file_format=file_format,
-            ),
+            checked,
             {name: _path(out, model.with_suffix(f".{file_format}"), name, alone=not all_variants) for name in names},
             max_drop=max_drop,
             even_if_slower=even_if_slower,
@@ -161,6 +163,7 @@ def main(
             instead=_path(out, model.with_suffix(f".{file_format}"), "fp32", alone=True) if profile else None,
         )
         show_variants(rows)
+        not_ready = checked.trained.not_ready
         written = [(row.path, row.finished.metadata) for row in rows if row.path]
         failed = not profile and any(row.failed or (row.name == variant and row.refusal) for row in rows)
     if sbom:
@@ -168,6 +171,7 @@ def main(
 
         for path, metadata in written:
             click.echo(f"wrote {write_sbom(path, metadata)}")
+    warn_not_ready(not_ready)
     if failed:
         raise SystemExit(EXIT_FAILURE)
 

@@ -70,6 +70,8 @@ class Outcome:
     torch_milliseconds: float
     onnxruntime_milliseconds: float
     metadata: ModelMetadata
+    not_ready: tuple[str, ...]
+    """Why dasvdd-train said that this model is not ready; empty where it did not."""
 
     @property
     def calibration(self) -> Calibration:
@@ -96,7 +98,15 @@ def export(
     finished = finish(checked, checked.graph, checked.calibration)
     torch_ms, onnxruntime_ms = parity.latency_milliseconds(checked.trained, checked.run)
     write_atomically(out, finished.content)
-    return Outcome(out, len(finished.content), checked.findings, torch_ms, onnxruntime_ms, finished.metadata)
+    return Outcome(
+        path=out,
+        bytes_written=len(finished.content),
+        findings=checked.findings,
+        torch_milliseconds=torch_ms,
+        onnxruntime_milliseconds=onnxruntime_ms,
+        metadata=finished.metadata,
+        not_ready=checked.trained.not_ready,
+    )
 
 
 def check(
