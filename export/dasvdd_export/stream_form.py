@@ -1,4 +1,4 @@
-"""The model over a stream: a window hop of samples and what is remembered -> the score of the window that they complete.
+"""The model over a stream: a window hop of samples and what is remembered -> the score of the window that is complete.
 
 The score is a mean over the window's feature vectors, and overlapping windows share most of those. So each frame is
 computed once, each vector scored once, and only sums are remembered.
@@ -10,6 +10,7 @@ from math import prod
 from typing import cast
 
 import torch
+from dasvdd_runtime.contract import MOST_STATE
 from dasvdd_runtime.errors import DasvddError
 from dasvdd_train.front_ends import FrontEnd
 from dasvdd_train.model import DasvddModel
@@ -19,9 +20,9 @@ from torch import Tensor, nn
 class StreamForm(nn.Module):
     """(samples, state) -> (score, reconstruction_error, center_distance, residual, state_next).
 
-    `samples` are `window_hop_samples` long, laid out as the model's window; `state` [batch, state_size] is what the call
-    before gave as `state_next`, or zeros. The outputs are the model's for the window of `window_samples` that ends with
-    `samples`, once that lies wholly in what was given since the zeros.
+    `samples` are `window_hop_samples` long, laid out as the model's window; `state` [batch, state_size] is what the
+    call before gave as `state_next`, or zeros. The outputs are the model's for the window of `window_samples` that ends
+    with `samples`, once that lies wholly in what was given since the zeros.
 
     Remembered are the newest of everything that a later window needs: samples of frames that are not complete, frames
     of vectors that are not complete, and sums over vectors. A window's vectors are whole hops of them and the last
@@ -51,6 +52,11 @@ class StreamForm(nn.Module):
         }
         self.hops = hops
         self.state_size = sum(map(prod, self.remembered.values()))
+        if self.state_size > MOST_STATE:
+            raise DasvddError(
+                f"a stream form would remember {self.state_size} numbers of each source, and at most {MOST_STATE} are "
+                "allowed. Use a longer window hop, or export without --stream."
+            )
 
     def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, ...]:
         """Score, reconstruction_error, center_distance [batch], residual [batch, bands], state_next."""

@@ -8,6 +8,11 @@ The graph itself: one input `window`, float32, audio `[batch, channels, samples]
 `[batch, samples, channels]` in their units. Outputs, each float32 `[batch]`: `score` = `reconstruction_error`
 + gamma * `center_distance` (eq. 2 of the paper, averaged over the window's feature vectors); and `residual`
 `[batch, len(residual_names)]`, which sums to `reconstruction_error`.
+
+The stream form of a model has the field `stream`. Its graph has the inputs `samples`, one window hop laid out as
+`window` is, and `state` `[batch, stream.state_size]`; its outputs are those above, of the window that ends with the
+samples, and `state_next`, the state for the next hop of the same stream. A stream begins with a state of zeros; its
+first window is filled up with zeros in front to whole hops.
 """
 
 from __future__ import annotations
@@ -34,8 +39,10 @@ LARGEST_NUMBER = 1e30
 """In size, of any number in the metadata."""
 UNIT_NOT_STATED = "unit not stated"
 """In `units`, where the training was not told."""
-OPTIONAL_FIELDS = ("variant", "recentred")
+OPTIONAL_FIELDS = ("variant", "recentred", "stream")
 """Left out of a file where they are None, so that readers that do not know them need not."""
+MOST_STATE = 2**22
+"""Numbers in the state of a stream form, one source's: 16 MiB."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
 
 
@@ -60,20 +67,68 @@ class GoldenWindows(BaseModel):
         """Pack `windows` (the graph's input, batch first) and their `scores` [batch]."""
         return cls(
             shape=list(windows.shape),
-            windows_base64=base64.b64encode(windows.astype("<f4").tobytes()).decode("ascii"),
+            windows_base64=_packed(windows),
             scores=[float(score) for score in scores],
             relative_tolerance=relative_tolerance,
         )
 
     def windows(self) -> NDArray[np.float32]:
         """The windows as the graph's input. Raises ModelError if the bytes do not fill the shape."""
-        try:
-            flat = np.frombuffer(base64.b64decode(self.windows_base64, validate=True), "<f4")
-            return flat.reshape(self.shape).astype(np.float32)
-        except ValueError as error:
-            raise ModelError(
-                f"the golden windows in the model file are damaged ({error}). Export or copy the file again."
-            ) from error
+        return _unpacked(self.windows_base64, self.shape, "windows")
+
+
+class GoldenSequences(BaseModel):
+    """Stretches of samples with their windows' scores, for the device to repeat before it trusts a stream form."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shape: list[int]
+    """[sequences, samples, channels]."""
+    samples_base64: str
+    """The samples, little-endian float32 in that order, base64."""
+    scores: list[list[float]]
+    """By sequence, of each whole window in it, as the exporter's onnxruntime computed it with the plain form."""
+    relative_tolerance: float
+    """Largest relative difference of a score that a device may show."""
+
+    @classmethod
+    def encode(
+        cls, samples: NDArray[np.float32], scores: NDArray[np.float64], *, relative_tolerance: float
+    ) -> GoldenSequences:
+        """Pack `samples` [sequences, samples, channels] and the `scores` [sequences, windows] of their windows."""
+        return cls(
+            shape=list(samples.shape),
+            samples_base64=_packed(samples),
+            scores=scores.tolist(),
+            relative_tolerance=relative_tolerance,
+        )
+
+    def samples(self) -> NDArray[np.float32]:
+        """The samples [sequences, samples, channels]. Raises ModelError if the bytes do not fill the shape."""
+        return _unpacked(self.samples_base64, self.shape, "sequences")
+
+
+def _packed(values: NDArray[np.float32]) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def _unpacked(text: str, shape: list[int], what: str) -> NDArray[np.float32]:
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(shape).astype(np.float32)
+    except ValueError as error:
+        raise ModelError(
+            f"the golden {what} in the model file are damaged ({error}). Export or copy the file again."
+        ) from error
+
+
+class StreamInfo(BaseModel):
+    """What the stream form of a model needs beside its graph."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state_size: int = Field(ge=1, le=MOST_STATE)
+    """Numbers that are remembered of one source's stream from one hop to the next."""
+    golden: GoldenSequences
 
 
 class TrainingSummary(BaseModel):
@@ -172,6 +227,8 @@ class ModelMetadata(BaseModel):
     """None: fp32 throughout, as trained."""
     recentred: Recentring | None = None
     """None: standardisation, center and threshold are those of the training."""
+    stream: StreamInfo | None = None
+    """None: the plain form, which scores whole windows. In a stream form `golden` holds no windows."""
 
     @property
     def trained_fingerprint(self) -> str:
