@@ -17,12 +17,9 @@ first window is filled up with zeros in front to whole hops.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
@@ -30,6 +27,8 @@ from .calibration import Calibration
 from .condition.levels import Baseline
 from .detector import DecisionSettings
 from .errors import ModelError
+from .golden import GoldenSequences as GoldenSequences
+from .golden import GoldenWindows as GoldenWindows
 from .reading.recording_types import Kind, used_channels
 
 SCHEMA_MAJOR = 1
@@ -44,81 +43,6 @@ OPTIONAL_FIELDS = ("variant", "recentred", "stream")
 MOST_STATE = 2**22
 """Numbers in the state of a stream form, one source's: 16 MiB."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
-
-
-class GoldenWindows(BaseModel):
-    """A few real windows with their scores, for the device to repeat before it trusts the model."""
-
-    model_config = ConfigDict(frozen=True)
-
-    shape: list[int]
-    """Shape of the graph's input that the windows make: [batch, channels, samples] or [batch, samples, channels]."""
-    windows_base64: str
-    """The windows, little-endian float32 in that order, base64."""
-    scores: list[float]
-    """The score of each, as the exporter's onnxruntime computed it on its CPU provider."""
-    relative_tolerance: float
-    """Largest relative difference of a score that a device may show."""
-
-    @classmethod
-    def encode(
-        cls, windows: NDArray[np.float32], scores: NDArray[np.float64], *, relative_tolerance: float
-    ) -> GoldenWindows:
-        """Pack `windows` (the graph's input, batch first) and their `scores` [batch]."""
-        return cls(
-            shape=list(windows.shape),
-            windows_base64=_packed(windows),
-            scores=[float(score) for score in scores],
-            relative_tolerance=relative_tolerance,
-        )
-
-    def windows(self) -> NDArray[np.float32]:
-        """The windows as the graph's input. Raises ModelError if the bytes do not fill the shape."""
-        return _unpacked(self.windows_base64, self.shape, "windows")
-
-
-class GoldenSequences(BaseModel):
-    """Stretches of samples with their windows' scores, for the device to repeat before it trusts a stream form."""
-
-    model_config = ConfigDict(frozen=True)
-
-    shape: list[int]
-    """[sequences, samples, channels]."""
-    samples_base64: str
-    """The samples, little-endian float32 in that order, base64."""
-    scores: list[list[float]]
-    """By sequence, of each whole window in it, as the exporter's onnxruntime computed it with the plain form."""
-    relative_tolerance: float
-    """Largest relative difference of a score that a device may show."""
-
-    @classmethod
-    def encode(
-        cls, samples: NDArray[np.float32], scores: NDArray[np.float64], *, relative_tolerance: float
-    ) -> GoldenSequences:
-        """Pack `samples` [sequences, samples, channels] and the `scores` [sequences, windows] of their windows."""
-        return cls(
-            shape=list(samples.shape),
-            samples_base64=_packed(samples),
-            scores=scores.tolist(),
-            relative_tolerance=relative_tolerance,
-        )
-
-    def samples(self) -> NDArray[np.float32]:
-        """The samples [sequences, samples, channels]. Raises ModelError if the bytes do not fill the shape."""
-        return _unpacked(self.samples_base64, self.shape, "sequences")
-
-
-def _packed(values: NDArray[np.float32]) -> str:
-    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
-
-
-def _unpacked(text: str, shape: list[int], what: str) -> NDArray[np.float32]:
-    try:
-        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(shape).astype(np.float32)
-    except ValueError as error:
-        raise ModelError(
-            f"the golden {what} in the model file are damaged ({error}). Export or copy the file again."
-        ) from error
 
 
 class StreamInfo(BaseModel):
@@ -229,6 +153,11 @@ class ModelMetadata(BaseModel):
     """None: standardisation, center and threshold are those of the training."""
     stream: StreamInfo | None = None
     """None: the plain form, which scores whole windows. In a stream form `golden` holds no windows."""
+
+    @property
+    def golden_of_form(self) -> GoldenWindows | GoldenSequences:
+        """What a device scores again before it trusts the file."""
+        return self.golden if self.stream is None else self.stream.golden
 
     @property
     def trained_fingerprint(self) -> str:

@@ -7,9 +7,8 @@ batch the windows of many sources (see `scoring`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,20 +23,9 @@ from .errors import DataError
 from .events import Counts, Event
 from .evidence.base import Clips
 from .intake import Break, Cutter, Intake
-from .scorer import Scores
+from .scorer import Scores, WindowScorer
 from .snapshot import Residual, SourceSnapshot
 from .windows import StreamMemory, Waiting, Window
-
-
-class WindowScorer(Protocol):
-    """What a pipeline needs of a Scorer or a StreamScorer."""
-
-    @property
-    def batch_windows(self) -> int:
-        """Most windows that are scored at once."""
-
-    def score(self, waiting: Sequence[Waiting]) -> Scores:
-        """Scores of the windows that wait, those of a stream in their order."""
 
 
 class Pipeline:

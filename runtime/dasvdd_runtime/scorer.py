@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,17 @@ class Scores:
     """Shape [windows]: squared distance of the latent code from the center, averaged likewise."""
     residual: NDArray[np.float64]
     """Shape [windows, len(metadata.residual_names)]: the reconstruction error by band or channel."""
+
+
+class WindowScorer(Protocol):
+    """What a pipeline needs of a Scorer or a StreamScorer."""
+
+    @property
+    def batch_windows(self) -> int:
+        """Most windows that are scored at once."""
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        """Scores of the windows that wait, those of a stream in their order."""
 
 
 class Scorer(OpenedModel):

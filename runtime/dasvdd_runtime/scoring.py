@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from .events import Event
-from .pipeline import Pipeline, WindowScorer
-from .scorer import Scores
+from .pipeline import Pipeline
+from .scorer import Scores, WindowScorer
 
 
 def score_waiting(

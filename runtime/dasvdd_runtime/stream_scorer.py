@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from .contract import OUTPUT_NAMES, StreamInfo
 from .errors import ModelError
 from .model_files.onnxruntime_session import release_free_memory
 from .model_files.opened_model import OpenedModel, Outputs
-from .scorer import Scores, rows_that_fit
+from .scorer import Scorer, Scores, rows_that_fit
 from .windows import StreamMemory, Waiting, Window, cut_windows
 
 STATE_NEXT = "state_next"
@@ -28,6 +29,15 @@ STATE_NEXT = "state_next"
 def stream_path(plain: Path) -> Path:
     """Where the stream form of the model file `plain` lies: model.stream.onnx beside model.onnx."""
     return plain.with_suffix(f".stream{plain.suffix}")
+
+
+def scorer_over(session: Any, path: Path) -> Scorer | StreamScorer:
+    """A scorer of the form that is in the file at `path`, over an open onnxruntime session of it.
+
+    Raises ModelError as Scorer does.
+    """
+    has_state = "state" in {node.name for node in session.get_inputs()}
+    return StreamScorer.over(session, path) if has_state else Scorer.over(session, path)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from ..condition.health import CLIP_SECONDS, State
 from ..detector import DecisionSettings
 from ..errors import DataError
 from ..events import Event
-from ..pipeline import WindowScorer
-from ..scorer import Scores
+from ..scorer import Scores, WindowScorer
 from ..windows import Waiting
 
 DOUBTFUL = (State.CLIPPED, State.FAULT)
