@@ -93,7 +93,7 @@ def limits_of_use(metadata: ModelMetadata) -> list[str]:
         "room or way of running can alarm, or hide a fault: dasvdd-monitor check compares level and spectrum.",
         f"What it judges is a window of {metadata.window_seconds:g} s. A shorter event counts only as far as it "
         "changes the window.",
-        f"The file holds {_pieces(metadata)} of the recordings, "
+        f"The file holds {_pieces(metadata)}, "
         "which devices score again before they trust it. Who has the file can read them out"
         + (" and hear them." if metadata.kind == "audio" else "."),
     ]
@@ -104,7 +104,7 @@ def _pieces(metadata: ModelMetadata) -> str:
     pieces, samples = metadata.golden.shape[0], metadata.window_samples
     if metadata.stream is not None:
         pieces, samples = metadata.stream.golden.shape[:2]
-    return f"{count(pieces, 'piece')} of {samples / metadata.sample_rate_hz:g} s"
+    return f"{count(pieces, 'piece')} of the recordings, {samples / metadata.sample_rate_hz:g} s each"
 
 
 def _chart(metadata: ModelMetadata) -> str:
