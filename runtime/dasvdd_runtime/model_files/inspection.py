@@ -12,7 +12,8 @@ from ..errors import DasvddError, ModelError
 from ..stream_scorer import scorer_over
 from ..thresholds.choice import rests_on
 from ..words import count, duration
-from .onnx_graph import GraphSummary, summarise_graph
+from .graph_summary import summarise_graph
+from .onnx_graph import GraphSummary
 from .onnxruntime_session import open_session
 
 SCHEMA_VERSION = "1.0"
