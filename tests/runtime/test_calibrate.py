@@ -381,6 +381,21 @@ def test_recordings_give_what_the_source_gives(site: Path) -> None:
     assert refused.exit_code == 65 and "whole recordings only" in refused.stderr
 
 
+def test_a_faulty_recording_changes_nothing(site: Path) -> None:
+    """--from a folder with one far louder file: 65, that file is named, and the threshold that was there stays."""
+    (site / "healthy").mkdir()
+    for number in range(3):
+        soundfile.write(site / "healthy" / f"{number}.wav", noise(10, seed=number), RATE_HZ, subtype="FLOAT")
+    before = learn(site, "--from", str(site / "healthy"))
+    soundfile.write(site / "healthy" / "faulty.wav", noise(10, amplitude=0.4), RATE_HZ, subtype="FLOAT")
+    done = command(site, "--alarms-per-day", OFTEN, "--from", str(site / "healthy"))
+    assert done.exit_code == 65, done.output
+    (told,) = [line for line in done.stderr.splitlines() if "far above" in line]
+    assert "faulty.wav" in told and "the other 3 recordings" in told
+    noted = read_site_file(site / "state", "pump7")
+    assert noted is not None and noted.current == before
+
+
 def test_only_running_time_that_is_not_clipped_or_silent_counts(site: Path) -> None:
     """Among standstill, silence and full-scale noise, only the good seconds are learned from (the gate lags by one)."""
     parts = [noise(10), noise(8, amplitude=1e-4), 0 * noise(12), noise(6, amplitude=0.1)]
