@@ -56,7 +56,8 @@ class Calibration:
     confidence: float
     """Confidence of that bound, for instance 0.95."""
     hours: float
-    """Hours of held-out normal running that the threshold rests on."""
+    """Hours of held-out normal running that the threshold rests on: those in which an alarm could have risen. A window
+    counts for its hop, except for the first few of each stretch, before the chain can decide."""
     windows: int
     """Number of held-out scores."""
     extrapolates: bool
@@ -106,7 +107,7 @@ def calibrate(
         false_alarms_per_day=float(false_alarms_per_day),
         episodes_per_day_upper=bound.episodes_per_day(threshold),
         confidence=float(confidence),
-        hours=windows * window_hop_seconds / 3600,
+        hours=24 * chain.days,
         windows=windows,
         extrapolates=not counted,
         method="empirical" if counted else "fitted tail",

@@ -31,6 +31,7 @@ from dasvdd_runtime.thresholds.site_threshold import (
     restore,
     write_site_threshold,
 )
+from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, MonitorChild
 from numpy.typing import NDArray
 from scipy import stats
@@ -376,6 +377,10 @@ def test_recordings_give_what_the_source_gives(site: Path) -> None:
     both = learn(site, "--from", str(site / "healthy"))
     assert both.calibration.windows == 2 * listened.calibration.windows
     assert both.seconds == pytest.approx(2 * listened.seconds)
+    done = command(site, "--alarms-per-day", OFTEN, "--from", str(site / "healthy"))
+    assert f"{duration(both.seconds)} of normal running collected" in done.stderr
+    assert f"on {duration(both.seconds)} of normal running" in done.stdout
+    assert 3600 * both.calibration.hours == pytest.approx(both.seconds)
     (site / "list.csv").write_text("path,start_seconds\nhealthy/1.wav,3\n")
     refused = command(site, "--from", str(site / "list.csv"), "--alarms-per-day", OFTEN)
     assert refused.exit_code == 65 and "whole recordings only" in refused.stderr
@@ -435,9 +440,9 @@ def test_ctrl_c_leaves_everything_as_it_was(site: Path) -> None:
     )
     assert child.stderr is not None
     line = ""
-    while "collected of" not in line:
+    while "collected, " not in line:
         line = child.stderr.readline()
-    assert "s collected of 26 s, 25.9 s of running left" in line
+    assert "of normal running collected, 25.9 s of 25.9 s left" in line
     time.sleep(0.5)
     child.send_signal(signal.SIGINT)
     rest = child.stderr.read()
