@@ -12,13 +12,13 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import MINIMUM_WINDOWS
 from ..condition.health import CLIP_SECONDS, State
 from ..detector import DecisionSettings
 from ..errors import DataError
 from ..events import Event
 from ..pipeline import WindowScorer
 from ..scorer import Scores
+from .decision_chain import MINIMUM_WINDOWS
 
 DOUBTFUL = (State.CLIPPED, State.FAULT)
 """After these, only windows that begin later count."""
