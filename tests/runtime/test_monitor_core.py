@@ -15,6 +15,7 @@ from dasvdd_runtime import Scorer, capture
 from dasvdd_runtime.capture import Capture, Missing, Samples
 from dasvdd_runtime.clock_watch import ClockWatch
 from dasvdd_runtime.condition.health import State
+from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting
@@ -202,6 +203,29 @@ def test_a_device_that_was_never_there_is_tried_for_ever(
     changes = of_kind(sink.events, "source_state")
     assert [change["state"] for change in changes] == ["MISSING", "OK"]
     assert "not plugged in" in changes[0]["reason"]
+
+
+def test_the_last_samples_before_a_stall_are_no_recovery(counting: Callable[..., CountingScorer]) -> None:
+    """What a device gave last, too little for a turn of its own, is not taken for its return once it is given up."""
+
+    class Ending(LiveNoise):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = [noise(1), noise(0.03)]
+
+        def read(self) -> Block:
+            time.sleep(0.05)
+            return Block(self.parts.pop(0) if self.parts else noise(0))
+
+    wake, sink = threading.Event(), ListSink()
+    scorer = counting()
+    rule = DecisionRule(THRESHOLD, scorer.metadata.decision, usual_score=0.0)
+    intake = Intake(stall_seconds=0.8)
+    pipeline = Pipeline(name="s", metadata=scorer.metadata, scorer=scorer, rule=rule, report_scores=True, intake=intake)
+    channel = Channel(Capture(Ending(), name="s", stall_seconds=0.8, wake=wake), pipeline)
+    Service([channel], [sink], wake=wake).run({"event": "started"}, max_seconds=3)
+    assert [event["state"] for event in of_kind(sink.events, "source_state")] == ["OK", "STALLED", "MISSING"]
+    assert of_kind(sink.events, "summary")[0]["stream_seconds"] == pytest.approx(1.03)
 
 
 def test_a_flapping_device_is_retried_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
