@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import MINIMUM_WINDOWS
 from ..condition.health import CLIP_SECONDS, State
 from ..condition.spectrum import SpectrumMeter
 from ..contract import ModelMetadata
@@ -23,6 +22,7 @@ from ..errors import DataError
 from ..events import Event
 from ..scorer import Scores, WindowScorer
 from ..windows import Waiting
+from .decision_chain import MINIMUM_WINDOWS
 
 DOUBTFUL = (State.CLIPPED, State.FAULT)
 """After these, only windows that begin later count."""
