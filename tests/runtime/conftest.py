@@ -17,7 +17,9 @@ from dasvdd_runtime.capture import Capture, Missing, Samples
 from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.sources.base import Source
+from monitor_child import MonitorChild
 from mosquitto_broker import Broker
+from mqtt_monitor import write_config, write_recording
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -252,3 +254,20 @@ def broker(make_broker: Callable[..., Broker]) -> Broker:
     made = make_broker()
     made.start()
     return made
+
+
+@pytest.fixture
+def alarmed_monitor(tiny_model: TinyModel, tmp_path: Path, broker: Broker) -> Iterator[Callable[..., MonitorChild]]:
+    """`alarmed_monitor("pump", mqtt=lines)` starts a monitor of a recording, in alarm after a second."""
+    tiny_model(threshold=0.02)
+    write_recording(tmp_path)
+    children: list[MonitorChild] = []
+
+    def start(*sources: str, mqtt: str, more: str = "") -> MonitorChild:
+        write_config(tmp_path / "monitor.toml", broker.port, *sources, mqtt=mqtt, more=more)
+        children.append(MonitorChild(tmp_path / "monitor.toml"))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()

@@ -130,7 +130,7 @@ def _links(assembly: Assembly, service: Service) -> Iterator[Callable[[], Mappin
     from ..integrations.start import start_links, stop_links
 
     commands = Commands(assembly.config.state.directory)
-    links = start_links(table, service.snapshot, commands)
+    links = start_links(table, service.snapshot, commands, folder=assembly.config.outbox.folder)
     try:
         yield commands.counts.copy
     finally:
