@@ -156,8 +156,8 @@ export class Card {
     show(this.find(".level"), usual !== null && level !== null && (judged || source.state === "IDLE"));
     if (usual === null || level === null) return;
     const [low, , high] = usual;
-    const side = level < low ? ": quieter than usual" : level > high ? ": louder than usual" : "";
-    const whole = (dbfs) => dbfs.toFixed(0).replace("-", "−");
+    const side = Math.round(level) < Math.round(low) ? ": quieter than usual" : Math.round(level) > Math.round(high) ? ": louder than usual" : "";
+    const whole = (dbfs) => String(Math.round(dbfs)).replace("-", "−");
     put(this.find(".level-words"), `Level ${whole(level)} dBFS, usual ${whole(low)} to ${whole(high)}${side}`);
     const at = (dbfs) => Math.min(100, Math.max(0, 100 * (1 - dbfs / LOWEST_DBFS)));
     const range = this.find(".level-usual"), now = this.find(".level-now");
@@ -192,6 +192,8 @@ export class Card {
   draw(curves, curve, keep, colours) {
     const log = drawScore(this.find(".score"), curves.steps, curve, keep, colours);
     const blank = curve.ratio.includes(null) ? "; grey: not judged" : "";
+    put(this.find(".span-begins"), `${keep / 60} min ago`);
+    put(this.find(".span-middle"), String(keep / 120));
     put(this.find(".score-caption"), `Score against the threshold${log ? ", logarithmic" : ""}${blank}`);
     const [low, high] = curve.span;
     show(this.find(".strip-figure"), Boolean(low));
