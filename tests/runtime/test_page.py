@@ -167,6 +167,9 @@ def test_a_monitor_that_is_gone_is_said_and_found_again(browser: Chromium, tmp_p
         assert "Alarms are not kept" in browser.evaluate("document.getElementById('notice').innerText")
     browser.wait_for(f"{TITLE} === 'No answer from the monitor'")
     assert browser.evaluate("document.body.classList.contains('stale')")
+    assert browser.evaluate("getComputedStyle(document.getElementById('watched')).opacity") == "1", "it can be read"
+    browser.evaluate("document.querySelector('footer').scrollIntoView()")
+    assert browser.evaluate("document.querySelector('header').getBoundingClientRect().top") == 0, "it stays in sight"
     port = urlsplit(scene.url).port
     assert port is not None
     with scenes.served(scenes.all_well, None, seconds=5, port=port):

@@ -147,8 +147,9 @@ export class Card {
 
   // Why it is in its state, and for how long.
   detail(source) {
-    const reason = source.reason.charAt(0).toUpperCase() + source.reason.slice(1);
-    return [reason, source.state_seconds === null ? "" : `for ${duration(source.state_seconds)}`].filter(Boolean).join(", ");
+    const since = source.state_seconds === null ? "" : `for ${duration(source.state_seconds)}`;
+    const words = source.reason && since ? `${source.reason} (${since})` : source.reason || since;
+    return words.charAt(0).toUpperCase() + words.slice(1);
   }
 
   level(source, judged) {
@@ -199,7 +200,7 @@ export class Card {
     show(this.find(".strip-figure"), Boolean(low));
     if (low) drawStrip(this.find(".strip"), curves.steps, curve, keep, colours);
     this.drawn += 1;
-    if (this.drawn % WORDS_EVERY !== 1) return;
+    if (this.drawn % WORDS_EVERY !== 1 && this.find(".strip").hasAttribute("aria-label") === Boolean(low)) return;
     this.find(".score").setAttribute("aria-label", inWords(curves.steps, curve, Math.round(keep / 60)));
     if (!low) return;
     const bands = this.source.bands.filter((band) => band.ratio >= NOTABLE).map((band) => `${band.name} (${times(band.ratio)})`);
@@ -240,7 +241,7 @@ export class AlarmEntry {
     const words = active
       ? `Since ${since}, for ${duration(Math.max(0, time - alarm.raised_at))} so far`
       : `${since}${lasted}, up to ${times(alarm.peak_ratio)} the threshold`;
-    put(this.find(".when"), `${words}${alarm.recording ? `, in ${alarm.recording}` : ""}`);
+    put(this.find(".when"), `${words}${alarm.recording ? `, in ${alarm.recording.split("/").pop()}` : ""}`);
     if (this.verdict === alarm.verdict && this.note === alarm.note) return;
     [this.verdict, this.note] = [alarm.verdict, alarm.note];
     put(this.find(".answer-words"), alarm.verdict ? `It was ${VERDICTS[alarm.verdict]}${alarm.note ? `: ${alarm.note}` : "."}` : "");

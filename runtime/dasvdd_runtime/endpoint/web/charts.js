@@ -213,5 +213,5 @@ export function inWords(steps, curve, keepMinutes) {
 }
 
 export function times(ratio) {
-  return `${ratio.toFixed(ratio >= 10 ? 0 : ratio >= 1 ? 1 : 2)}\u00a0×`;
+  return `${ratio.toFixed(ratio >= 9.95 ? 0 : ratio >= 0.995 ? 1 : 2)}\u00a0×`;
 }
