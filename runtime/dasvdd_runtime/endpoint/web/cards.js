@@ -232,7 +232,7 @@ export class AlarmEntry {
   update(alarm, time) {
     this.evidence.offer(alarm.has_evidence);
     const active = alarm.state === "active";
-    const state = { active: "Goes on", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
+    const state = { active: "Ongoing", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
     const pills = [[active ? "alarm" : alarm.state === "latched" ? "warning" : "quiet", state[alarm.state]]];
     if (alarm.muted) pills.push(["muted", "Raised while muted"]);
     putPills(this.find(".pills"), pills);
