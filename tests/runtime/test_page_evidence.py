@@ -104,7 +104,7 @@ def test_a_spectrogram_says_its_band_where_no_sound_was_kept(
     child, url = monitor("spectrogram")
     browser.show(url)
     child.wait_for("evidence_kept")
-    assert browser.evaluate(PRIVACY).startswith("No sound is kept.")
+    assert browser.evaluate(PRIVACY).startswith("No sound is kept. Around an alarm band levels are")
     open_evidence(browser)
     browser.wait_for(SHOWN)
     said = browser.evaluate("document.querySelector('.heard-caption').textContent")
