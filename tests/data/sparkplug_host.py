@@ -6,10 +6,16 @@ import json
 import struct
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.events import Counts
+from dasvdd_runtime.integrations.backlog import BATCH, Backlog
+from dasvdd_runtime.integrations.birth_number import BirthNumber
+from dasvdd_runtime.integrations.commands import Commands
+from dasvdd_runtime.integrations.sparkplug import Sparkplug
+from dasvdd_runtime.sinks.outbox_store import Row
 from dasvdd_runtime.snapshot import SourceSnapshot
 
 Fields = list[tuple[int, Any]]
@@ -57,6 +63,8 @@ class Seen(NamedTuple):
     types: dict[str, int | None]
     qos: int
     retained: bool
+    every_past: list[tuple[str, int]]
+    """The metrics that are historical, in order: when they were so, in milliseconds."""
 
 
 def read(topic: str, payload: bytes, qos: int = 0, retained: bool = False) -> Seen:
@@ -67,6 +75,7 @@ def read(topic: str, payload: bytes, qos: int = 0, retained: bool = False) -> Se
     seq = dict(fields).get(3)
     values: dict[str, Any] = {}
     types: dict[str, int | None] = {}
+    past: list[tuple[str, int]] = []
     for metric in (dict(wire(value)) for number, value in fields if number == 2):
         name = metric[1].decode()
         types[name] = metric.get(4)
@@ -74,7 +83,9 @@ def read(topic: str, payload: bytes, qos: int = 0, retained: bool = False) -> Se
         value = bool(metric[14]) if 14 in metric else metric[15].decode() if 15 in metric else value
         assert (value is None) == bool(metric.get(7)) and metric[3] > 1.6e12
         values[name] = value
-    return Seen(kind, "/".join(device), seq, values, types, qos, retained)
+        if metric.get(5):
+            past.append((name, metric[3]))
+    return Seen(kind, "/".join(device), seq, values, types, qos, retained, past)
 
 
 class Host:
@@ -135,6 +146,19 @@ def in_order(messages: list[Seen]) -> bool:
     numbered = [message for message in messages if message.kind != "NDEATH"]
     pairs = pairwise(numbered)
     return all(b.seq == (0 if b.kind == "NBIRTH" else ((a.seq or 0) + 1) % 256) for a, b in pairs)
+
+
+def edge_node(
+    folder: Path, *, commands: Commands | None = None, rows: list[Row] | None = None, **more: Any
+) -> Sparkplug:
+    """The role on files in `folder`; `rows` wait in its outbox, and are removed as they are acknowledged."""
+    waiting = [] if rows is None else rows
+
+    def acknowledge(row_id: int) -> None:
+        waiting[:] = [row for row in waiting if row.id > row_id]
+
+    backlog = Backlog(lambda: waiting[:BATCH], acknowledge)
+    return Sparkplug(commands or Commands(None), BirthNumber(folder), backlog, group="Plant 1", node="box", **more)
 
 
 def source(**values: Any) -> SourceSnapshot:

@@ -12,14 +12,13 @@ from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.integrations.birth_number import FILE_NAME, BirthNumber
-from dasvdd_runtime.integrations.commands import Commands
 from dasvdd_runtime.integrations.link import Arrived
-from dasvdd_runtime.integrations.sparkplug import SLOW_SECONDS, Sparkplug
+from dasvdd_runtime.integrations.sparkplug import SLOW_SECONDS
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker
 from mqtt_monitor import write_config
 from scraping import wait_until
-from sparkplug_host import REBIRTH, Host, in_order, read, source
+from sparkplug_host import REBIRTH, Host, edge_node, in_order, read, source
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_a_reload_kills_the_device_that_went_and_bears_the_one_that_came(
 def test_sequence_numbers_wrap_and_a_score_alone_waits(tmp_path: Path) -> None:
     """After 255 comes 0; a change of the score is told after SLOW_SECONDS, one of the alarm at once, and only it."""
     now = 0.0
-    role = Sparkplug(Commands(None), BirthNumber(tmp_path), group="Plant 1", node="box", clock=lambda: now)
+    role = edge_node(tmp_path, clock=lambda: now)
     assert read(*role.will()[:2]).values == {"bdSeq": 0}
     messages = list(role.born([source()]))
     assert role.changed([source(smoothed_score=0.15)]) == []
@@ -133,7 +132,7 @@ def test_sequence_numbers_wrap_and_a_score_alone_waits(tmp_path: Path) -> None:
 
 def test_birth_numbers_wrap_and_count_only_connections(tmp_path: Path) -> None:
     """A connection that was never made uses no number; after 255 comes 0; a rebirth keeps it."""
-    role = Sparkplug(Commands(None), BirthNumber(tmp_path), group="Plant 1", node="box")
+    role = edge_node(tmp_path)
     numbers = []
     for _ in range(300):
         role.will()
@@ -182,4 +181,4 @@ def test_without_protobuf_the_command_to_install_it_is_given(monkeypatch: pytest
     for name in ("google", "google.protobuf"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(Unavailable, match=r"dasvdd\[sparkplug\]"):
-        Sparkplug(Commands(None), BirthNumber(tmp_path), group="Plant 1", node="box")
+        edge_node(tmp_path)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from dasvdd_runtime.errors import DataError
-from dasvdd_runtime.integrations.birth_number import BirthNumber
 from dasvdd_runtime.integrations.commands import Commands
 from dasvdd_runtime.integrations.link import Arrived
 from dasvdd_runtime.integrations.sparkplug import Sparkplug
@@ -18,7 +17,7 @@ from dasvdd_runtime.state_store import StateStore
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker
 from scraping import wait_until
-from sparkplug_host import REBIRTH, Host, command, in_order, read, source, state
+from sparkplug_host import REBIRTH, Host, command, edge_node, in_order, read, source, state
 
 SPARKPLUG = 'sparkplug = {group = "Plant 1", node = "box"}'
 WAITING = 'sparkplug = {group = "Plant 1", node = "box", primary_host = "scada"}'
@@ -44,7 +43,7 @@ def role(tmp_path: Path) -> Sparkplug:
     """An edge node with one device, born, on a state directory."""
     store, _ = StateStore.open_or_renew(tmp_path)
     store.close()
-    made = Sparkplug(Commands(tmp_path), BirthNumber(tmp_path), group="Plant 1", node="box")
+    made = edge_node(tmp_path, commands=Commands(tmp_path))
     made.born([source()])
     return made
 
@@ -88,7 +87,7 @@ def test_births_wait_for_the_primary_host_and_follow_it(
 
 def test_a_state_that_is_old_or_malformed_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The will of a connection that the host gave up is left out, as is what is no JSON of the specification."""
-    role = Sparkplug(Commands(None), BirthNumber(tmp_path), group="Plant 1", node="box", primary_host="scada")
+    role = edge_node(tmp_path, primary_host="scada")
     role.will()
     assert role.born([]) == [] and role.changed([]) == []
 

@@ -11,6 +11,7 @@ from .. import __version__
 from ..errors import DataError
 from ..sinks.mqtt import topic_level
 from ..snapshot import SourceSnapshot
+from .backlog import Backlog
 from .birth_number import BirthNumber
 from .commands import Commands
 from .link import Arrived, Message
@@ -45,6 +46,7 @@ class Sparkplug:
         self,
         commands: Commands,
         birth_number: BirthNumber,
+        backlog: Backlog,
         *,
         group: str,
         node: str,
@@ -55,12 +57,13 @@ class Sparkplug:
         """Raises Unavailable without protobuf."""
         self._commands = commands
         self._birth_number = birth_number
+        self._backlog = backlog
         self._codec = Codec()
         self._group, self._node = group, node
         self._host = None if primary_host is None else PrimaryHost(primary_host)
         self._clock = clock
         self._now = now_milliseconds
-        self._seq = 0
+        self._seq = self._born_milliseconds = 0
         self._was_connected = self._is_born = self._rebirth_asked = False
         self.over = False
         self._devices: dict[str, tuple[str, str]] = {}
@@ -83,6 +86,7 @@ class Sparkplug:
     def born(self, sources: Sequence[SourceSnapshot]) -> list[Message]:
         """All births, unless a primary host is to be waited for."""
         self._was_connected, self._is_born, self.over = True, False, False
+        self._backlog.connected()
         if self._host is None:
             return self._births(sources)
         self._host.forget()
@@ -100,7 +104,7 @@ class Sparkplug:
             return [*(self._message("DDEATH", [], device=name) for name in gone), *self._births(sources)]
         if self._rebirth_asked:
             return self._births(sources)
-        return [message for source in sources for message in self._device_data(source)]
+        return [*self._past(), *(message for source in sources for message in self._device_data(source))]
 
     def received(self, message: Arrived) -> list[Message]:
         """Hear of the primary host, or obey; what came of a command is told with what changed."""
@@ -140,7 +144,7 @@ class Sparkplug:
         self._rebirth_asked = True
 
     def _obey_device_command(self, message: Arrived) -> None:
-        """Do what is written to a device, as specification 3.0, 5.17 Commands, has it: metrics of its birth."""
+        """Do what is written to a device, as specification 3.0, Operational Behavior, Commands, has it."""
         level = message.topic.rpartition("/")[2]
         device = next((name for name in self._devices if topic_level(name) == level), level)
         try:
@@ -176,6 +180,8 @@ class Sparkplug:
 
     def _births(self, sources: Sequence[SourceSnapshot]) -> list[Message]:
         """The births of the node and of each device."""
+        if not self._is_born:
+            self._born_milliseconds = self._now()
         self._is_born, self._rebirth_asked = True, False
         self._devices = _devices(sources)
         self._results = {name: result for name, result in self._results.items() if name in self._devices}
@@ -206,6 +212,14 @@ class Sparkplug:
             return []
         self._told[source.name] = (metrics, self._clock())
         return [self._message("DDATA", differing, device=source.name)]
+
+    def _past(self) -> list[Message]:
+        """What changed before the births of this connection, of devices that there are still."""
+        past: dict[str, list[Metric]] = {}
+        for source, metrics in self._backlog.before(self._born_milliseconds, now_milliseconds=self._now()):
+            for device in [source] if source is not None else self._devices:
+                past.setdefault(device, []).extend(metrics)
+        return [self._message("DDATA", told, device=name) for name, told in past.items() if name in self._devices]
 
     def _death(self) -> Message:
         payload = self._codec.encode([self._birth_metric()], milliseconds=self._now(), birth=True)

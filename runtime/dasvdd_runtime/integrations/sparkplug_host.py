@@ -8,7 +8,7 @@ from ..errors import DataError
 
 
 class HostState(BaseModel):
-    """The payload of STATE. Sparkplug specification 3.0, 6.4.22 (payloads-state-birth-payload)."""
+    """The payload of STATE. Sparkplug specification 3.0 (host-topic-phid-birth-payload)."""
 
     model_config = ConfigDict(strict=True)
     online: bool

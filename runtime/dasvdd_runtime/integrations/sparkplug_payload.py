@@ -31,6 +31,8 @@ class Metric(NamedTuple):
     name: str
     type: DataType
     value: Value
+    past_milliseconds: int | None = None
+    """When it was so, since 1970 UTC; None: it is so now."""
 
 
 _VALUE_FIELDS = {
@@ -45,6 +47,7 @@ _METRIC_FIELDS = [
     ("name", 1, "TYPE_STRING"),
     ("timestamp", 3, "TYPE_UINT64"),
     ("datatype", 4, "TYPE_UINT32"),
+    ("is_historical", 5, "TYPE_BOOL"),
     ("is_null", 7, "TYPE_BOOL"),
     *_READ_FIELDS,
 ]
@@ -66,7 +69,9 @@ class Codec:
         if seq is not None:
             payload.seq = seq
         for metric in metrics:
-            written = payload.metrics.add(name=metric.name, timestamp=milliseconds)
+            written = payload.metrics.add(name=metric.name, timestamp=metric.past_milliseconds or milliseconds)
+            if metric.past_milliseconds is not None:
+                written.is_historical = True
             if birth:
                 written.datatype = int(metric.type)
             if metric.value is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
+from ..sinks.delivery import DeliveredOutbox
 from ..sinks.mqtt import prefix_of
 from ..sinks.tables import MqttTable
 from .commands import Commands
@@ -16,7 +18,9 @@ from .link import STOP_SECONDS, Link, Role, Sources
 log = logging.getLogger(__name__)
 
 
-def start_links(table: MqttTable, sources: Sources, commands: Commands, *, folder: Path) -> list[Link]:
+def start_links(
+    table: MqttTable, sources: Sources, commands: Commands, *, outbox: DeliveredOutbox, folder: Path
+) -> list[Link]:
     """Links that tell of `sources`, started. `folder`: for what Sparkplug must know again after a restart.
 
     Raises as Link does, and Unavailable without protobuf for Sparkplug.
@@ -28,12 +32,16 @@ def start_links(table: MqttTable, sources: Sources, commands: Commands, *, folde
         prefix = prefix_of(table)
         roles.append(HomeAssistant(commands, prefix=prefix, discovery_prefix=table.home_assistant_prefix))
     if table.sparkplug is not None:
+        from .backlog import BATCH, RECEIVER, Backlog
         from .birth_number import BirthNumber
         from .sparkplug import Sparkplug
 
         names = table.sparkplug
         number = BirthNumber(folder)
-        roles.append(Sparkplug(commands, number, group=names.group, node=names.node, primary_host=names.primary_host))
+        backlog = Backlog(partial(outbox.read, RECEIVER, most=BATCH), partial(outbox.acknowledge, RECEIVER))
+        roles.append(
+            Sparkplug(commands, number, backlog, group=names.group, node=names.node, primary_host=names.primary_host)
+        )
     links = [Link(table, role, sources) for role in roles]
     for link in links:
         link.start()
