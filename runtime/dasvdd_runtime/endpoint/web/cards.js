@@ -101,6 +101,7 @@ export class Card {
     this.element = copy("card-template");
     this.find = (selector) => this.element.querySelector(selector);
     put(this.find("h3"), name);
+    this.element.setAttribute("aria-label", name);
     this.element.id = cardId(name);
     this.mute = new MuteForm(name, `Mute ${name}`, act);
     this.find(".mute-place").append(this.mute.element);
