@@ -205,9 +205,8 @@ class Pipeline:
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
-        return self._placed(
-            events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm, drift_ppm=drift_ppm)
-        )
+        said = events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm, drift_ppm=drift_ppm)
+        return self._placed(said)
 
     def snapshot(self, *, waiting_seconds: float, drift_ppm: float | None, live: bool, ended: bool) -> SourceSnapshot:
         """The source as it is now; what the capture knows of it is given."""
@@ -231,6 +230,7 @@ class Pipeline:
             state_reason=self._cutter.health.reason,
             usual_level_dbfs=self._usual_level_dbfs,
             residual=residual,
+            keeps=self._clips.keeps,
         )
 
     def _pass_over(self, passed: Break) -> None:
