@@ -12,6 +12,7 @@ import click
 from ..errors import EXIT_CONFIG, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
 from . import trial_capture
 from .bench import measure
+from .check_evidence import check_evidence
 from .check_receivers import check_receivers
 from .check_report import Report
 from .common import examples, reports_errors
@@ -53,8 +54,10 @@ def check(config_path: Path, seconds: float) -> None:
     hanging = False
     if config is not None:
         scorers = {model.name: check_model(config, model, report) for model in config.models}
+        judges = {table.name: scorers[config.model_of(table).name] for table in config.sources}
+        check_evidence(config, {name: s.metadata for name, s in judges.items() if s is not None}, report)
         for table in config.sources:
-            scorer = scorers[config.model_of(table).name]
+            scorer = judges[table.name]
             if scorer is not None:
                 check_threshold(config, table, scorer, report)
                 hanging = check_source(table, scorer, seconds, report) or hanging
