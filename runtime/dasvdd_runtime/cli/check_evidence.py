@@ -88,7 +88,8 @@ def check_room(table: EvidenceTable, directory: Path, sizes: Mapping[str, int], 
             "ok",
             subject,
             f"{clip}; max_bytes ({megabytes(table.max_bytes)}) holds {table.max_bytes // largest} of them, or "
-            f"{days:.3g} days with one a day of each source; what is older than {table.max_days:g} days is removed; {left}",
+            f"{days:.3g} days with one a day of each source; what is older than {table.max_days:g} days "
+            f"is removed; {left}",
         )
 
 

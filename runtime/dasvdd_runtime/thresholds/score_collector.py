@@ -155,9 +155,9 @@ class CalibrationScorer:
                 f"{broken} of {len(waiting)} scores are not finite, though their samples are: the model does not fit "
                 "this signal, and no threshold can be learned. Compare unit and gain (dasvdd-monitor check)."
             )
-        for window in windows:
+        for one in waiting:
             due = self._windows % self._every_windows == 0
-            self._spectra.append(self._meter.measure(window) if due else None)
+            self._spectra.append(self._meter.measure(one.window.samples) if due else None)
             self._windows += 1
         return scores
 
