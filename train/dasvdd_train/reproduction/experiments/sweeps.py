@@ -166,7 +166,7 @@ def _plot(sweep: Sweep, path: Path, means: Means) -> Path:
     if sweep.logarithmic:
         axes.set_xscale("log")
     values = [value for value in sweep.values if value is not None]
-    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xticks(values, [f"{value:g}" for value in values], fontsize=8)
     axes.minorticks_off()
     legend_beside(axes)
     axes.grid(alpha=0.3)

@@ -28,6 +28,8 @@ from ..tables import (
 )
 from .common import Context, Experiment, Plan, cells_of, splits_of
 
+MANY_LABELS = 10
+"""More than this many stand upright below a panel."""
 CSV_HEADER = (
     *("dataset", "class", "method", "runs", "mean", "deviation", "paper_mean", "paper_deviation", "difference"),
     *("gamma", "gamma_per_feature", "paper_gamma", "source"),
@@ -192,13 +194,15 @@ def _plot(path: Path, by_split: Splits) -> Path:
                 if each != dataset or ours is None:
                     continue
                 at = len(labels)
-                labels.append(f"{class_name}\n{method.title}" if several else class_name)
+                labels.append(f"{class_name} {method.title}" if several else class_name)
                 axes.errorbar(at - 0.1, ours.mean, ours.deviation or 0, fmt="o", color=OURS, capsize=3)
                 theirs = paper.TABLE_2.get((dataset, class_name), {}).get(method.title)
                 if theirs:
                     axes.errorbar(at + 0.1, theirs.mean, theirs.deviation or 0, fmt="s", color=PAPER, capsize=3)
-        axes.set(title=ENTRIES[dataset].title, ylabel="AUC, %", xlabel="normal class")
-        axes.set(xticks=range(len(labels)), xticklabels=labels, xlim=(-0.6, len(labels) - 0.4))
+        axes.set(title=ENTRIES[dataset].title, ylabel="AUC, %", xlim=(-0.6, len(labels) - 0.4))
+        axes.set_xlabel("normal class and method" if several else "normal class")
+        many = len(labels) > MANY_LABELS
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if many else 0, fontsize=6 if many else 9)
         here_and_paper(axes)
         axes.grid(axis="y", alpha=0.3)
     return write_png(path, drawing)
