@@ -97,7 +97,7 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
     table = markdown_table(
         (
             *("data set", sweep.symbol, "runs", "AUC here", "paper", "difference"),
-            *("gamma", "over the mean of all values"),
+            *("gamma, mean", "over the mean of all values"),
         ),
         lines,
     )
@@ -105,7 +105,7 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
     says = f"The paper: {sweep.paper_says} Its figure carries no numbers; that of table 2 stands at its usual value."
     parts = [*context.preamble(wanted), table, says]
     header = (
-        *("dataset", sweep.setting, "runs", "mean", "deviation", "gamma", "gamma_deviation", "relative"),
+        *("dataset", sweep.setting, "runs", "mean", "deviation", "gamma_mean", "gamma_deviation", "relative"),
         *("paper_mean", "difference"),
     )
     files = [
