@@ -205,9 +205,8 @@ class Pipeline:
         episode = self._detector.finish()
         if episode is None:
             return []
-        bands = self._bands(episode.peak_residual)
-        left_open = events.alarm_open(self.counts.episodes, episode, bands) | self._clips.left_open(episode)
-        return [self._placed(left_open)]
+        left_open = events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual))
+        return [self._placed(left_open | self._clips.left_open(episode))]
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
@@ -270,8 +269,9 @@ class Pipeline:
             raised = events.alarm_raised(
                 self.counts.episodes, decision, bands, threshold=self._threshold, start_seconds=start_seconds
             )
-            raised |= self._clips.raised(window, decision.raised)
-            raised["model_fingerprint"] = self._metadata.model_fingerprint
+            raised |= self._clips.raised(window, decision.raised) | {
+                "model_fingerprint": self._metadata.model_fingerprint
+            }
             if self._recording is not None:
                 raised["recording"] = self._recording
             caused.append(raised)
