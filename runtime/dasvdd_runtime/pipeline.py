@@ -126,8 +126,7 @@ class Pipeline:
         """Cut `samples` [samples, channels], score them alone and decide: the events that they caused."""
         self.cut(samples)
         caused = self.events_due()
-        windows = self.windows()
-        if windows:
+        if windows := self.windows():
             caused += self.decide(self.scorer.score_windows(np.stack(windows)))
         return caused
 
@@ -269,9 +268,8 @@ class Pipeline:
             raised = events.alarm_raised(
                 self.counts.episodes, decision, bands, threshold=self._threshold, start_seconds=start_seconds
             )
-            raised |= self._clips.raised(window, decision.raised) | {
-                "model_fingerprint": self._metadata.model_fingerprint
-            }
+            raised |= self._clips.raised(window, decision.raised)
+            raised["model_fingerprint"] = self._metadata.model_fingerprint
             if self._recording is not None:
                 raised["recording"] = self._recording
             caused.append(raised)

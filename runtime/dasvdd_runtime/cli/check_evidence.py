@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..config import MonitorConfig
     from ..contract import ModelMetadata
     from ..evidence.tables import EvidenceTable, Mode
-    from .check import Report
+    from .check_report import Report
 
 KEPT = {
     "audio": "the samples (audio; of a microphone voices too)",
