@@ -72,6 +72,11 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="ort: onnxruntime's own format, which builds without an ONNX parser read.",
 )
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Also write the stream form, model.stream.onnx: it computes each frame of overlapping windows once.",
+)
 @click.option("--sbom", is_flag=True, help="Also write a CycloneDX bill of materials beside it (dasvdd[sbom]).")
 @click.version_option(__version__, prog_name="dasvdd-export")
 @reports_errors
@@ -88,6 +93,7 @@ def main(
     even_if_slower: bool,
     measure_on: Literal["cpu", "cuda"],
     file_format: FileFormat,
+    stream: bool,
     sbom: bool,
 ) -> None:
     """Fuse front end, networks, center and gamma of MODEL (a model.pt) into one ONNX file that emits the score.
@@ -98,6 +104,7 @@ def main(
     \b
     Examples:
       dasvdd-export runs/pump7/model.pt
+      dasvdd-export runs/pump7/model.pt --stream
       dasvdd-export runs/pump7/model.pt --sbom
       dasvdd-export runs/pump7/model.pt --variant int8
       dasvdd-export runs/pump7/model.pt --for raspberry-pi-5
@@ -119,6 +126,8 @@ def main(
         raise click.UsageError("--for takes the variant from the device's profile: leave out --variant and --all.")
     from dasvdd_runtime.devices.profile import load_profile
 
+    if stream and (device or all_variants or variant != "fp32"):
+        raise click.UsageError("--stream is made of the fp32 form alone: leave out --variant, --all and --for.")
     profile = load_profile(device) if device else None
     variant = profile.variant if profile else variant
     from .export import check, export
@@ -140,6 +149,7 @@ def main(
             calibration_data=calibration_data,
             false_alarms_per_day=false_alarms_per_day,
             file_format=file_format,
+            stream=stream,
         )
         show_outcome(outcome)
         not_ready = outcome.not_ready

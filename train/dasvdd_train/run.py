@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
-from dasvdd_runtime.condition.levels import baseline_of
+from dasvdd_runtime.condition.spectrum import baseline_with_spectrum
 from dasvdd_runtime.contract import TrainingSummary
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.reading.manifest import Segment
@@ -150,11 +150,13 @@ def run(
         window_hop_samples=sizes.window_hop_samples,
         residual_baseline=scored.residual_by_role.get("holdout") or _training_residual(model, corpus, sizes),
         calibration=calibration,
-        baseline=baseline_of(
+        baseline=baseline_with_spectrum(
             [s.samples for s in training],
             corpus.sample_rate_hz,
             kind=corpus.kind,
+            channel_names=corpus.channel_names,
             used_channels=used_channels(front_end.settings()["channel"], len(corpus.channel_names)),
+            window_samples=sizes.window_samples,
         ),
         training=TrainingSummary(
             recordings=len({s.name for s in training}),
