@@ -182,6 +182,8 @@ def main(
         for path, metadata in written:
             click.echo(f"wrote {write_sbom(path, metadata)}")
     warn_not_ready(not_ready)
+    if written and not not_ready:
+        click.echo(f"next: dasvdd-monitor score {written[0][0]} RECORDINGS --summary, then dasvdd-monitor init")
     if failed:
         raise SystemExit(EXIT_FAILURE)
 
