@@ -82,13 +82,24 @@ def test_every_option_exists(page: Path) -> None:
     """An option named by itself is of one of the programs, or of the script or benchmark of the same span."""
     scripts = "".join(path.read_text() for folder in ("scripts", "benchmarks") for path in (ROOT / folder).glob("*.py"))
     known, lost = options(), []
-    for span in spans(page.read_text()):
+    text = page.read_text()
+    scripted = [line for body in blocks(text, "sh", "") for line in body.splitlines() if line.startswith("python ")]
+    for span in spans(text) + scripted:
         if set(span.split()) & ELSEWHERE:
             continue
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", span):
             if option not in known and f'"{option}"' not in scripts:
                 lost.append(span)
     assert lost == []
+
+
+@pages
+def test_every_target_of_make_exists(page: Path) -> None:
+    """`make demo` and its like are in the Makefile."""
+    text = page.read_text()
+    lines = [*spans(text), *(line for body in blocks(text, "sh", "") for line in body.splitlines())]
+    targets = {line.split()[1] for line in lines if re.match(r"make [a-z]", line)}
+    assert targets <= set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
 
 
 def test_every_setting_of_the_training_has_its_row() -> None:
