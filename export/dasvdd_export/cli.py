@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 from dasvdd_runtime import __version__
-from dasvdd_runtime.cli.common import reports_errors
+from dasvdd_runtime.cli.common import InputPath, reports_errors
 from dasvdd_runtime.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--calibration",
     "calibration_data",
-    type=click.Path(exists=True, path_type=Path),
+    type=InputPath(),
     help="Normal recordings that were not trained on, in place of holdout.npz: a folder, a file or a manifest.",
 )
 @click.option("--false-alarms-per-day", type=click.FloatRange(min=0, min_open=True), help="Calibrate for another rate.")
 @click.option(
     "--recenter",
-    type=click.Path(exists=True, path_type=Path),
+    type=InputPath(),
     help="Normal recordings of this site: set standardisation, center and threshold anew from them, without training. "
     "--out then names a folder for the new model.pt and model.onnx; default: recentred/ next to the model.",
 )
@@ -132,7 +132,7 @@ def main(
     variant = profile.variant if profile else variant
     from .export import check, export
     from .export_variants import export_variants
-    from .tables import show_outcome, show_recentring, show_variants
+    from .tables import show_outcome, show_recentring, show_variants, warn_not_ready
     from .variants import VARIANTS
 
     if recenter:
@@ -152,17 +152,19 @@ def main(
             stream=stream,
         )
         show_outcome(outcome)
+        not_ready = outcome.not_ready
         written = [(outcome.path, outcome.metadata)]
         failed = False
     else:
         names = VARIANTS if all_variants else (variant,)
+        checked = check(
+            model,
+            calibration_data=calibration_data,
+            false_alarms_per_day=false_alarms_per_day,
+            file_format=file_format,
+        )
         rows = export_variants(
-            check(
-                model,
-                calibration_data=calibration_data,
-                false_alarms_per_day=false_alarms_per_day,
-                file_format=file_format,
-            ),
+            checked,
             {name: _path(out, model.with_suffix(f".{file_format}"), name, alone=not all_variants) for name in names},
             max_drop=max_drop,
             even_if_slower=even_if_slower,
@@ -171,6 +173,7 @@ def main(
             instead=_path(out, model.with_suffix(f".{file_format}"), "fp32", alone=True) if profile else None,
         )
         show_variants(rows)
+        not_ready = checked.trained.not_ready
         written = [(row.path, row.finished.metadata) for row in rows if row.path]
         failed = not profile and any(row.failed or (row.name == variant and row.refusal) for row in rows)
     if sbom:
@@ -178,6 +181,9 @@ def main(
 
         for path, metadata in written:
             click.echo(f"wrote {write_sbom(path, metadata)}")
+    warn_not_ready(not_ready)
+    if written and not not_ready:
+        click.echo(f"next: dasvdd-monitor score {written[0][0]} RECORDINGS --summary, then dasvdd-monitor init")
     if failed:
         raise SystemExit(EXIT_FAILURE)
 

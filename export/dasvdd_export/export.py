@@ -68,6 +68,8 @@ class Outcome:
     torch_milliseconds: float
     onnxruntime_milliseconds: float
     metadata: ModelMetadata
+    not_ready: tuple[str, ...]
+    """Why dasvdd-train said that this model is not ready; empty where it did not."""
     stream: StreamFile | None
     """The second form, where one was asked for; it was written to `stream_path(path)`."""
 
@@ -103,7 +105,16 @@ def export(
     write_atomically(out, finished.content)
     if second:
         write_atomically(stream_path(out), second.content)
-    return Outcome(out, len(finished.content), checked.findings, torch_ms, onnxruntime_ms, finished.metadata, second)
+    return Outcome(
+        path=out,
+        bytes_written=len(finished.content),
+        findings=checked.findings,
+        torch_milliseconds=torch_ms,
+        onnxruntime_milliseconds=onnxruntime_ms,
+        metadata=finished.metadata,
+        not_ready=checked.trained.not_ready,
+        stream=second,
+    )
 
 
 def check(

@@ -115,6 +115,12 @@ def show_recentring(report: Report) -> None:
     click.echo(f"threshold {old} -> {report.new_threshold:.6g}; wrote {report.model}")
 
 
+def warn_not_ready(reasons: Sequence[str]) -> None:
+    """On standard error, what dasvdd-train found that must be mended before the model is used."""
+    for reason in reasons:
+        click.echo(f"warning: this model is not ready: {reason}", err=True)
+
+
 def _threshold(calibration: Calibration) -> str:
     extrapolated = ", extrapolated" if calibration.extrapolates else ""
     return (

@@ -256,6 +256,8 @@ def _check_consistency(metadata: ModelMetadata) -> None:
         "channel_names": (len(metadata.channel_names), metadata.channels),
         "units": (len(metadata.units), metadata.channels),
         "residual_baseline": (len(metadata.residual_baseline), len(metadata.residual_names)),
+        "baseline.channel_mean": (len(metadata.baseline.channel_mean), metadata.channels),
+        "baseline.channel_std": (len(metadata.baseline.channel_std), metadata.channels),
         "golden.scores": (len(metadata.golden.scores), metadata.golden.shape[0] if metadata.golden.shape else 0),
     }
     for name, (found, expected) in lengths.items():

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from .condition.drift import DriftReport
 from .condition.health import StateChange
+from .condition.spectrum_drift import SpectrumChange
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Episode
 from .thresholds.choice import ThresholdInForce
@@ -224,8 +225,13 @@ def drift(report: DriftReport, bands: list[dict[str, Any]]) -> Event:
         "score_p95": report.score_p95,
         "level_p5_dbfs": report.level_p5_dbfs,
         "level_p50_dbfs": report.level_p50_dbfs,
+        "spectrum": None if report.spectrum is None else [_spectrum_change(change) for change in report.spectrum],
         "bands": bands,
     }
+
+
+def _spectrum_change(change: SpectrumChange) -> dict[str, Any]:
+    return {"name": change.name, "change": change.change, "unit": change.unit, "usual": [change.low, change.high]}
 
 
 def overload(dropped_seconds: dict[str, float]) -> Event:

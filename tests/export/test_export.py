@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 from dasvdd_export import export as export_module
 from dasvdd_export import fused, parity
+from dasvdd_export.cli import main
 from dasvdd_export.export import ParityError, export
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.contract import decode
@@ -20,7 +23,7 @@ from dasvdd_runtime.errors import DataError
 from dasvdd_train.features import as_input
 from dasvdd_train.front_ends import LogMel, Rows
 from dasvdd_train.holdout import load_holdout
-from dasvdd_train.model_file import TrainedModel, load_model
+from dasvdd_train.model_file import TrainedModel, load_model, save_model
 from make_tiny_models import make_audio, make_sensor, write_audio
 from untrained_models import FRONT_ENDS, untrained
 
@@ -258,3 +261,25 @@ def test_a_wrong_graph_of_a_steady_tone_is_still_found(tmp_path: Path) -> None:
         return {name: 1.001 * out for name, out in run(windows).items()}
 
     assert not parity.compare(trained, wrong, hum(1e-4))[0].agrees
+
+
+@pytest.mark.parametrize("options", [(), ("--variant", "int8", "--max-drop", "1")], ids=["fp32", "int8"])
+def test_a_model_that_is_not_ready_is_exported_with_its_reasons(
+    exported_run: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """What the training said must be mended is said again, a line each; the export itself is done: exit code 0."""
+    trained = dataclasses.replace(load_model(exported_run / "model.pt"), not_ready=("the loss rose.", "little data."))
+    save_model(tmp_path / "model.pt", trained)
+    shutil.copy(exported_run / "holdout.npz", tmp_path)
+    done = CliRunner().invoke(main, [str(tmp_path / "model.pt"), *options])
+    assert done.exit_code == 0, done.output
+    assert [line for line in done.stderr.splitlines() if line.startswith("warning: this model is not ready")] == [
+        "warning: this model is not ready: the loss rose.",
+        "warning: this model is not ready: little data.",
+    ]
+
+
+def test_the_training_of_a_doubtful_model_is_not_forgotten(tmp_path: Path) -> None:
+    """The serious warnings of dasvdd-train are in its model.pt: two epochs on a little noise have some."""
+    run = make_audio(tmp_path)
+    assert any("reconstructs nothing" in reason for reason in load_model(run / "model.pt").not_ready)

@@ -29,6 +29,7 @@ class DasvddModel(nn.Module):
         self.front_end = cast(nn.Module, front_end)
         self.kind: Kind = front_end.kind
         self.residual_names = front_end.band_names
+        self.residual_noun = front_end.band_noun
         self.bands = front_end.bands
         self.least_deviation = front_end.least_deviation
         self.stacked_frames = stacked_frames

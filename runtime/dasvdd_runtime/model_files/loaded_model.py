@@ -82,6 +82,7 @@ class LoadedModel:
             threshold.usual_score,
             self.cooldown_seconds,
             threshold.level_dbfs,
+            threshold.spectrum,
             origin=threshold.origin,
             why=threshold.why,
         )
