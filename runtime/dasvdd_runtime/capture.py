@@ -26,6 +26,8 @@ FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 STEADY_SECONDS = 30.0
 """A device that gave this much is retried after FIRST_RETRY_SECONDS again; one that flaps is retried ever later."""
+LAST_SAMPLES_SECONDS = 0.5
+"""Samples that are too few to be worth a turn are taken all the same once no more have come for this long."""
 STALL_SAMPLES = 3
 """A source slower than `stall_seconds` is not given up before so many samples are due."""
 JOIN_SECONDS = 3.0
@@ -111,6 +113,11 @@ class MessageQueue:
         """As many samples wait as were asked for, or a message of another kind does, or the source waits for room."""
         return self._samples >= self._due_samples or self._others > 0 or (not self._live and bool(self._messages))
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits."""
+        return not self._messages
+
     def wake_at(self, samples: int) -> None:
         """Set `wake` only once `samples` wait, or a message of another kind."""
         self._due_samples = max(1, samples)
@@ -194,8 +201,8 @@ class Capture:
         return self._queue.take_all()
 
     def is_due(self) -> bool:
-        """It is worth taking what has arrived (see `wake_at`)."""
-        return self._queue.is_due()
+        """It is worth taking what has arrived (see `wake_at`): also the last few samples, once no more follow."""
+        return self._queue.is_due() or (self.waiting_seconds() >= LAST_SAMPLES_SECONDS and not self._queue.is_empty)
 
     def wake_at(self, samples: int) -> None:
         """Set `wake` only once `samples` have arrived, or news of another kind."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,9 @@ from .errors import DataError
 from .events import Counts, Event
 from .evidence.base import Clips
 from .intake import Break, Cutter, Intake
-from .scorer import Scores
+from .scorer import Scores, WindowScorer
 from .snapshot import Residual, SourceSnapshot
-from .windows import Window
-
-
-class WindowScorer(Protocol):
-    """What a pipeline needs of a Scorer."""
-
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        """Scores of `windows` [windows, window_samples, channels]."""
+from .windows import StreamMemory, Waiting, Window
 
 
 class Pipeline:
@@ -78,6 +71,7 @@ class Pipeline:
         """
         self.model_name, self.scorer, self._metadata = name, scorer, metadata
         self._report_scores = report_scores
+        self._memory = StreamMemory()
         self._cutter.use_model(metadata)
         self._clips.use_model(metadata)
         self.use_rule(rule)
@@ -127,7 +121,7 @@ class Pipeline:
         self.cut(samples)
         caused = self.events_due()
         if windows := self.windows():
-            caused += self.decide(self.scorer.score_windows(np.stack(windows)))
+            caused += self.decide(self.scorer.score(windows))
         return caused
 
     def cut(self, samples: NDArray[np.float32]) -> None:
@@ -136,9 +130,9 @@ class Pipeline:
         for step in self._cutter.cut(samples):
             self._steps.extend(self._state_events(step) if isinstance(step, StateChange) else [step])
 
-    def windows(self) -> list[NDArray[np.float32]]:
-        """The windows that wait for their scores, oldest first, each [window_samples, channels]."""
-        return [step.samples for step in self._steps if isinstance(step, Window)]
+    def windows(self) -> list[Waiting]:
+        """The windows that wait for their scores, oldest first."""
+        return [Waiting(step, self._memory) for step in self._steps if isinstance(step, Window)]
 
     def decide(self, scores: Scores) -> list[Event]:
         """The scores of the oldest windows that wait, in order; the events up to the next window that waits."""
@@ -209,9 +203,8 @@ class Pipeline:
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
-        return self._placed(
-            events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm, drift_ppm=drift_ppm)
-        )
+        said = events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm, drift_ppm=drift_ppm)
+        return self._placed(said)
 
     def snapshot(self, *, waiting_seconds: float, drift_ppm: float | None, live: bool, ended: bool) -> SourceSnapshot:
         """The source as it is now; what the capture knows of it is given."""
@@ -235,6 +228,7 @@ class Pipeline:
             state_reason=self._cutter.health.reason,
             usual_level_dbfs=self._usual_level_dbfs,
             residual=residual,
+            keeps=self._clips.keeps,
         )
 
     def _pass_over(self, passed: Break) -> None:

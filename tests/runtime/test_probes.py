@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from email.message import Message
 from pathlib import Path
@@ -33,7 +34,7 @@ from dasvdd_runtime.service import Channel, Service
 from dasvdd_runtime.sinks.outbox import Outbox
 from dasvdd_runtime.snapshot import SourceSnapshot, Standing
 from dasvdd_runtime.sources.base import Block
-from numpy.typing import NDArray
+from dasvdd_runtime.windows import StreamMemory, Waiting, Window
 from scraping import Samples, fetch, wait_until
 
 RATE_HZ = 16000
@@ -120,10 +121,14 @@ class HangingScorer:
         self.held = threading.Event()
         self._scorer = scorer
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
+    @property
+    def batch_windows(self) -> int:
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
         while self.held.is_set():
             time.sleep(0.02)
-        return self._scorer.score_windows(windows)
+        return self._scorer.score(waiting)
 
 
 class LiveNoise:
@@ -179,9 +184,9 @@ def test_scoring_times_fall_into_their_classes(tiny_model: Any) -> None:
     scorer = Scorer(tiny_model(), provider="cpu")
     times = iter([0.0, BOUNDS_SECONDS[0], 0.0, 0.002, 0.0, 99.0])
     timed = TimedScorer(scorer, clock=lambda: next(times))
-    windows = scorer.metadata.golden.windows().swapaxes(1, 2)
+    waiting = [Waiting(Window(0, samples.T), StreamMemory()) for samples in scorer.metadata.golden.windows()]
     for _ in range(3):
-        timed.score_windows(windows)
+        timed.score(waiting)
     assert timed.batches() == [1, 1, *[0] * (len(BOUNDS_SECONDS) - 2), 1]
     assert timed.total_seconds == pytest.approx(BOUNDS_SECONDS[0] + 0.002 + 99.0)
 

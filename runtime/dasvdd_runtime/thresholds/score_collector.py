@@ -9,19 +9,20 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import MINIMUM_WINDOWS
 from ..condition.health import CLIP_SECONDS, State
 from ..condition.spectrum import SpectrumMeter
 from ..contract import ModelMetadata
 from ..detector import DecisionSettings
 from ..errors import DataError
 from ..events import Event
-from ..pipeline import WindowScorer
-from ..scorer import Scores
+from ..scorer import Scores, WindowScorer
+from ..windows import Waiting
+from .decision_chain import MINIMUM_WINDOWS
 
 DOUBTFUL = (State.CLIPPED, State.FAULT)
 """After these, only windows that begin later count."""
@@ -140,18 +141,23 @@ class CalibrationScorer:
         self._windows = 0
         self._spectra: deque[NDArray[np.float32] | None] = deque()
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        """Scores of `windows` [windows, window_samples, channels]. Raises DataError for one that is not finite."""
-        scores = self._scorer.score_windows(windows)
+    @property
+    def batch_windows(self) -> int:
+        """Most windows that are scored at once."""
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        """Scores of the windows that wait. Raises DataError for one that is not finite."""
+        scores = self._scorer.score(waiting)
         if not np.isfinite(scores.score).all():
             broken = np.count_nonzero(~np.isfinite(scores.score))
             raise DataError(
-                f"{broken} of {len(windows)} scores are not finite, though their samples are: the model does not fit "
+                f"{broken} of {len(waiting)} scores are not finite, though their samples are: the model does not fit "
                 "this signal, and no threshold can be learned. Compare unit and gain (dasvdd-monitor check)."
             )
-        for window in windows:
+        for one in waiting:
             due = self._windows % self._every_windows == 0
-            self._spectra.append(self._meter.measure(window) if due else None)
+            self._spectra.append(self._meter.measure(one.window.samples) if due else None)
             self._windows += 1
         return scores
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..assembly import make_channel
 from ..condition.spectrum import SpectrumMeter
@@ -18,10 +22,14 @@ from ..pipeline import Pipeline
 from ..reading.manifest import find_segments
 from ..service import Channel, Service
 from ..sources.tables import FileTable, SourceTable
+from ..words import count
 from .choice import ThresholdInForce
+from .recordings_apart import refuse_apart
 from .score_collector import CalibrationScorer, ScoreCollector
 from .site_calibration import calibrate_site, require_enough, seconds_needed
 from .site_threshold import SiteThreshold
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,19 +118,28 @@ class Session:
     def replay(self, data: Path) -> None:
         """The recordings that `data` stands for, as the only subject's source would give them.
 
-        Raises as find_segments does, and DasvddError, naming the recording, for one that cannot be judged.
+        Raises as find_segments does, and DasvddError, naming the recording, for one that cannot be judged or whose
+        scores lie far above the others'.
         """
         (subject,) = self._subjects
+        collector = subject.collector
+        ends: dict[str, int] = {}
         for path in _whole_recordings(data):
             if self.interrupted:
                 return
-            subject.collector.cut()
+            collector.cut()
+            alarms_before = collector.alarms
             try:
                 self._run([(subject, _as_file(subject.table, path))])
             except DasvddError as error:
                 if str(path) in str(error):
                     raise
                 raise DataError(f"{path}: {error}") from error
+            ends[str(path)] = len(collector.streams)
+            if alarms := collector.alarms - alarms_before:
+                log.warning("%s: the threshold before raised %s in it", path, count(alarms, "alarm"))
+        if not self.interrupted:
+            refuse_apart(_parted(collector.streams, ends))
 
     def _run(self, work: list[tuple[Subject, SourceTable]]) -> None:
         wake = threading.Event()
@@ -189,6 +206,15 @@ def _as_file(table: SourceTable, path: Path) -> FileTable:
         channels=table.channels,
         running=table.running,
     )
+
+
+def _parted(streams: Sequence[NDArray[np.float64]], ends: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    """Scores [windows] of each recording. `ends`: how many streams there were at its end."""
+    parted, start = {}, 0
+    for name, end in ends.items():
+        parted[name] = np.concatenate([np.empty(0), *streams[start:end]])
+        start = end
+    return parted
 
 
 def _whole_recordings(data: Path) -> list[Path]:

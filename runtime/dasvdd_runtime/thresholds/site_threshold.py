@@ -36,7 +36,7 @@ class SiteThreshold(BaseModel):
     decision: DecisionSettings
     """The decision chain that the rate holds for."""
     calibration: Calibration
-    """The threshold, the usual score, the target and what both rest on; its `hours` count every window."""
+    """The threshold, the usual score, the target and what both rest on; its `hours` are `seconds` of above."""
     score_quantiles: dict[str, float]
     """Of the single scores, for people: '0.05', '0.5', '0.95', '0.99' and '1'."""
     level_dbfs: tuple[float, float, float] | None = None
