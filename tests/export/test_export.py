@@ -18,6 +18,7 @@ from dasvdd_export import fused, parity
 from dasvdd_export.cli import main
 from dasvdd_export.export import ParityError, export
 from dasvdd_runtime import Scorer
+from dasvdd_runtime.condition.spectrum_drift import SpectrumWatch
 from dasvdd_runtime.contract import decode
 from dasvdd_runtime.errors import DataError
 from dasvdd_train.features import as_input
@@ -76,6 +77,7 @@ def test_metadata_holds_what_the_device_needs(exported_run: Path) -> None:
     assert metadata.calibration == trained.calibration
     assert (metadata.sample_rate_hz, metadata.window_samples) == (trained.sample_rate_hz, trained.window_samples)
     assert metadata.units == (["full scale"] if trained.kind == "audio" else ["g", "g", "g"])
+    assert SpectrumWatch.of(metadata.baseline.spectrum, metadata) is not None  # a drift of it can be seen
     assert 1 <= len(metadata.golden.scores) <= 8
     assert metadata.golden.windows().nbytes <= 2**20
     assert len(metadata.model_fingerprint) == 64
