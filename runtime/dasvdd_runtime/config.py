@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from .config_paths import refuse_overlaps
 from .detector import DecisionSettings
 from .endpoint.tables import HttpTable
 from .errors import ConfigError
@@ -138,6 +139,12 @@ class MonitorConfig(StrictModel):
         """Every model, in the order of the file."""
         return self.model
 
+    @property
+    def evidence_folder(self) -> Path | None:
+        """Where clips of alarms are kept; None where no source leaves any, or there is no place."""
+        modes = {source.evidence or self.evidence.mode for source in self.sources}
+        return None if modes == {"none"} else self.evidence.directory
+
     def model_of(self, source: SourceTable) -> ModelTable:
         """The model that judges `source`."""
         return next(table for table in self.model if source.model in ("", table.name))
@@ -200,7 +207,7 @@ def load_config(path: str | Path) -> MonitorConfig:
     config = validate(MonitorConfig, read_toml(path), origin=str(path))
     evidence_wanted = "evidence" in config.model_fields_set and config.evidence.mode != "none"
     config = _relative_to(path.parent, config)
-    _refuse_to_overwrite(path, config)
+    refuse_overlaps(path, config)
     if config.alarm.latch and config.state.directory is None:
         raise ConfigError(
             f"{path}: [alarm] latch needs a place where an acknowledgement can reach the monitor: "
@@ -217,19 +224,6 @@ def load_config(path: str | Path) -> MonitorConfig:
             '[state] directory = "/var/lib/dasvdd", for instance.'
         )
     return config
-
-
-def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
-    """Raise ConfigError if events would be written into a file that the monitor reads."""
-    if config.events.path is None:
-        return
-    read = [file for table in [*config.models, *config.sources] for file in table.paths().values()]
-    for file in [path, *read]:
-        if config.events.path.resolve() == file.resolve():
-            raise ConfigError(
-                f"[events] path: {config.events.path} is a file that the monitor reads, and events would overwrite it. "
-                "Choose another, for instance events.jsonl."
-            )
 
 
 def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:

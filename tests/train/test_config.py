@@ -46,7 +46,7 @@ def test_assignment_values_are_toml_or_text(text: str, expected: tuple[str, obje
         ("training.epoch", 3, "unknown key 'training.epoch'. Did you mean 'epochs'?"),
         ("trainin.epochs", 3, "Did you mean 'training'?"),
         ("decision.smoothing", 3, "Did you mean 'smoothing_seconds'?"),
-        ("training.kappa", 1.0, "training.kappa: Input should be less than 1 (given: 1.0)"),
+        ("training.kappa", 1.0, "training.kappa: must be below 1 (given: 1.0)"),
         ("decision.k", 7, "k = 7 of n = 5"),
         ("epochs", 7, "not of the form section.key"),
         ("data.holdout", "tails", "'tail', 'recordings' or 'none'"),

@@ -110,13 +110,11 @@ def _only_replays(config: MonitorConfig) -> bool:
 
 def _make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
     """What keeps clips of alarms, where there is a place for them."""
-    table = config.evidence
-    modes = {source.evidence or table.mode for source in config.sources}
-    if table.directory is None or modes == {"none"}:
+    if config.evidence_folder is None:
         return None
     from ..evidence.keeper import keep_evidence
 
-    return keep_evidence(table, table.directory, patient=_only_replays(config))
+    return keep_evidence(config.evidence, config.evidence_folder, patient=_only_replays(config))
 
 
 @contextmanager
