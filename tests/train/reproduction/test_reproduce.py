@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from dasvdd_train.reproduction.cli import COMMANDS
+from dasvdd_train.reproduction.experiments import EXPERIMENTS
 from dasvdd_train.reproduction.paper import METHODS, TABLE_2, TABLE_2_AVERAGES
 
 
@@ -28,6 +30,11 @@ def write_pima(folder: Path) -> None:
     scipy.io.savemat(
         folder / "pima.mat", {"X": random.normal(10 + 3 * labels[:, None], 1, (768, 8)), "y": labels[:, None]}
     )
+
+
+def test_every_command_is_an_experiment() -> None:
+    """The command line, which must not import torch for --help, names the experiments that there are."""
+    assert list(COMMANDS) == list(EXPERIMENTS)
 
 
 def test_table_2_is_written_and_finished_cells_are_not_run_again(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "convergence": "Figs. 3 and 4: loss terms, center and biases over the iterations.",
     "extremes": "Fig. 2: the lowest and the highest scoring test images of every class.",
 }
+"""Name of an experiment -> its help; here, since --help must not import torch with the experiments."""
 
 
 @click.group(

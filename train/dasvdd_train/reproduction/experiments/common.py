@@ -64,7 +64,6 @@ class Experiment:
     name: str
     title: str
     """What it is in the paper, for instance 'Table 2'."""
-    help: str
     datasets: tuple[str, ...]
     """By default."""
     classes: tuple[str, ...] | None

@@ -123,7 +123,6 @@ def _plot(path: Path, cell: Cell, arrays: Arrays) -> Path:
 CONVERGENCE = Experiment(
     name="convergence",
     title="Figs. 3 and 4",
-    help="Figs. 3 and 4: loss terms, center and biases over the iterations.",
     datasets=("mnist", "fmnist", "cifar10"),
     classes=("8",),
     seeds=1,

@@ -84,7 +84,6 @@ def _plot(path: Path, title: str, columns: list[tuple[str, NDArray[np.float32]]]
 EXTREMES = Experiment(
     name="extremes",
     title="Fig. 2",
-    help="Fig. 2: the lowest and the highest scoring test images of every class.",
     datasets=("mnist", "fmnist"),
     classes=None,
     seeds=1,

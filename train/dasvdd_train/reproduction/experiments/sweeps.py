@@ -167,11 +167,10 @@ def _roc_curves(context: Context, path: Path, points: list[tuple[str, float | No
     return write_png(path, drawing)
 
 
-def _experiment(sweep: Sweep, *, help: str, datasets: tuple[str, ...], classes: tuple[str, ...] | None) -> Experiment:
+def _experiment(sweep: Sweep, *, datasets: tuple[str, ...], classes: tuple[str, ...] | None) -> Experiment:
     return Experiment(
         name=sweep.name,
         title=sweep.title,
-        help=help,
         datasets=datasets,
         classes=classes,
         seeds=10,
@@ -191,7 +190,6 @@ GAMMA = _experiment(
         "is at least as good as any.",
         logarithmic=True,
     ),
-    help="Fig. 5: gamma from 1e-5 to 1e3 and by eq. 6, with ROC curves.",
     datasets=("cifar10",),
     classes=("8",),
 )
@@ -205,7 +203,6 @@ TRIALS = _experiment(
         paper_says="the AUC rises with T, and much more slowly above about T = 10.",
         logarithmic=False,
     ),
-    help="Fig. 6: T, the number of initialisations that gamma is averaged over.",
     datasets=("cifar10",),
     classes=None,
 )
@@ -220,7 +217,6 @@ KAPPA = _experiment(
         "worse.",
         logarithmic=False,
     ),
-    help="Fig. 7: kappa, the share of a batch that trains the networks.",
     datasets=("mnist",),
     classes=None,
 )
@@ -236,7 +232,6 @@ LATENT = _experiment(
         logarithmic=True,
         normalised=True,
     ),
-    help="Fig. 8: the latent size, from 32 to 2048.",
     datasets=("mnist", "cifar10", "fmnist", "speech"),
     classes=None,
 )

@@ -201,7 +201,6 @@ def _plot(path: Path, by_split: Splits) -> Path:
 TABLE_2 = Experiment(
     name="table2",
     title="Table 2",
-    help="AUC on every class of every data set, beside the paper's figures.",
     datasets=tuple(ENTRIES),
     classes=None,
     seeds=10,
