@@ -99,7 +99,7 @@ class Sparkplug:
         self._rebirth_asked = True
         return []
 
-    def leaving(self) -> list[Message]:
+    def leaving(self, *, for_good: bool) -> list[Message]:
         """The node's death, which a broker does not publish for a client that takes leave."""
         return [self._death()]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..assembly import make_channel
+from ..channels import make_channel
 from ..config import MonitorConfig
 from ..errors import DasvddError, DataError
 from ..model_files.loaded_model import LoadedModel, load_models
