@@ -246,6 +246,7 @@ def test_the_endpoint_moves(monitor: Callable[..., Any], tmp_path: Path) -> None
     port, other = free_port(), free_port()
     table = '[http]\nlisten = "{}:{}"\ntoken_file = "{}"\n'
     child = monitor(table.format("127.0.0.1", port, "one"), seconds=4)
+    child.wait_for("started")
     wait_until(lambda: json.loads(fetch(port, "/api/history", token="token-one")[1])["steps"])
     for host, at, token in (
         ("127.0.0.1", port, "two"),
