@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
+from ..errors import EXIT_CONFIG, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
 from . import trial_capture
 from .bench import measure
 from .check_receivers import check_receivers
+from .check_report import Report
 from .common import examples, reports_errors
 
 if TYPE_CHECKING:
-    from ..condition.comparison import Verdict
     from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig
     from ..scorer import Scorer
     from ..sources.tables import SourceTable
@@ -24,25 +24,6 @@ if TYPE_CHECKING:
 SPEED_SECONDS = 0.3
 HEADROOM = 2.0
 """How much faster than real time scoring should be for all sources together."""
-
-
-class Report:
-    """Prints one line a finding and remembers the exit code of the first failure."""
-
-    def __init__(self) -> None:
-        self.exit_code = EXIT_OK
-        self.warnings = 0
-
-    def add(self, verdict: Verdict, subject: str, text: str, *, exit_code: int = EXIT_FAILURE) -> None:
-        """Print a finding; `exit_code` counts where it is a failure."""
-        click.echo(f"{verdict:<8} {subject}: {text}")
-        self.warnings += verdict == "warning"
-        if verdict == "FAIL" and self.exit_code == EXIT_OK:
-            self.exit_code = exit_code
-
-    def fail(self, subject: str, error: DasvddError) -> None:
-        """Print the fault `error`."""
-        self.add("FAIL", subject, str(error), exit_code=error.exit_code)
 
 
 @click.command(

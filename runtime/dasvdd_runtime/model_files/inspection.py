@@ -12,7 +12,8 @@ from ..errors import DasvddError, ModelError
 from ..scorer import Scorer
 from ..thresholds.choice import rests_on
 from ..words import count, duration
-from .onnx_graph import GraphSummary, summarise_graph
+from .graph_summary import summarise_graph
+from .onnx_graph import GraphSummary
 
 SCHEMA_VERSION = "1.0"
 """Of the JSON; a new field raises the minor number, a changed one the major number."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import InputMissing, ModelError
 from ..files import write_atomically
-from ..model_files.onnx_graph import summarise_graph
+from ..model_files.graph_summary import summarise_graph
 from ..scorer import Scorer
 from .ed25519 import key_id
 from .statement import SignedStatement, Statement, signature_path
