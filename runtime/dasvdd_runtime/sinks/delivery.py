@@ -120,8 +120,10 @@ class Delivery:
         while not self._successors.empty():
             self._interrupted.clear()
             successor = self._successors.get_nowait()
-            self._publisher.hand_over(successor)
-            self._publisher = successor
+            try:
+                self._publisher.hand_over(successor)
+            finally:
+                self._publisher = successor
             self._retry_seconds = FIRST_RETRY_SECONDS
         if self._stopping.is_set():
             self._interrupted.set()
