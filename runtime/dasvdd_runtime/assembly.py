@@ -12,7 +12,6 @@ from . import events
 from .alarms.desk import AlarmDesk
 from .channels import make_channel
 from .config import MonitorConfig, load_config
-from .contract import ModelMetadata
 from .errors import ModelError
 from .model_files.loaded_model import LoadedModel, load_models, note_signed
 from .reload_plan import Change, ReloadPlan, prepared
@@ -87,18 +86,20 @@ class Assembly:
         thresholds = _thresholds(config, models, self._directory)
         tables = {table.name: table for table in before.sources}
         running = {channel.pipeline.name: channel for channel in current if not channel.ended}
-        kept = [table.name for table in config.sources if table.name in running and _goes_on(tables, table)]
+        judges = {table.name: models[config.model_of(table).name] for table in config.sources}
+        kept = [
+            table.name
+            for table in config.sources
+            if table.name in running
+            and _goes_on(tables[table.name], table, self.model_of(tables[table.name]), judges[table.name])
+        ]
         channels, new_models = [], {}
         for table in config.sources:
             if table.name not in kept:
                 channels.append(self._channel(config, table, models, thresholds))
                 continue
-            channel, model, old = (
-                running[table.name],
-                models[config.model_of(table).name],
-                self.model_of(tables[table.name]),
-            )
-            _require_same_stream(table.name, old.scorer.metadata, model.scorer.metadata)
+            channel, model, old = running[table.name], judges[table.name], self.model_of(tables[table.name])
+            _require_same_stream(table.name, old, model)
             channels.append(channel)
             rule = model.rule(thresholds[table.name])
             if model is not old or config.events.scores != before.events.scores:
@@ -187,10 +188,17 @@ def _in_turn(*steps: Callable[[], object]) -> None:
         step()
 
 
-def _goes_on(before: Mapping[str, SourceTable], table: SourceTable) -> bool:
-    """Nothing of the source `table` changes that its capture would have to begin anew for."""
-    old = before.get(table.name)
-    return old is not None and old.model_copy(update={"model": table.model, "evidence": table.evidence}) == table
+def _goes_on(before: SourceTable, table: SourceTable, old: LoadedModel, new: LoadedModel) -> bool:
+    """Nothing of a source changes that its capture would have to begin anew for."""
+    same_capture = before.model_copy(update={"model": table.model, "evidence": table.evidence}) == table
+    return same_capture and (before.model == table.model or _stream(old) == _stream(new))
+
+
+def _stream(model: LoadedModel) -> tuple[object, ...]:
+    """What has to be captured for `model`."""
+    metadata = model.scorer.metadata
+    shape = (metadata.kind, metadata.sample_rate_hz, metadata.channels)
+    return *shape, tuple(metadata.channel_names), tuple(metadata.used_channels)
 
 
 def _thresholds(
@@ -214,13 +222,10 @@ def _models_by_source(config: MonitorConfig) -> dict[str, str]:
     return {table.name: config.model_of(table).name for table in config.sources}
 
 
-def _require_same_stream(source: str, old: ModelMetadata, new: ModelMetadata) -> None:
-    """Raise ModelError unless what is captured for `old` fits `new`."""
-
-    def stream(metadata: ModelMetadata) -> tuple[object, ...]:
-        return (metadata.kind, metadata.sample_rate_hz, metadata.channels, metadata.channel_names)
-
-    if stream(old) != stream(new) or old.used_channels != new.used_channels:
+def _require_same_stream(source: str, old_model: LoadedModel, new_model: LoadedModel) -> None:
+    """Raise ModelError unless what is captured for `old_model` fits `new_model`."""
+    if _stream(old_model) != _stream(new_model):
+        old, new = old_model.scorer.metadata, new_model.scorer.metadata
         raise ModelError(
             f"the new model of source '{source}' takes {new.channels} channel(s) of {new.kind} at "
             f"{new.sample_rate_hz:g} Hz ({', '.join(new.channel_names)}), the one that runs {old.channels} at "

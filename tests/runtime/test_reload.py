@@ -397,6 +397,22 @@ def test_another_model_and_evidence_of_a_source_open_no_gap(
     assert (summary["gaps"], summary["lost_seconds"]) == (0, 0)
 
 
+def test_a_model_of_another_rate_begins_the_capture_anew(
+    monitor: Callable[..., Any], tiny_model: Any, tmp_path: Path
+) -> None:
+    """A source that names such a model is opened again for it, and not refused."""
+    tiny_model(tmp_path / "other.onnx", sample_rate_hz=8000.0, window_samples=800, window_hop_samples=400)
+    child = monitor("", seconds=3)
+    child.wait_for("score")
+    models = '[[model]]\nname = "other"\npath = "other.onnx"\n'
+    head = HEAD.replace('[model]\npath = "model.onnx"\n', models).replace('name = "m"', 'name = "m"\nmodel = "other"')
+    write(tmp_path, "", seconds=3, head=head)
+    reloaded = reload(child)
+    assert (reloaded["kept"], reloaded["added"], reloaded["removed"]) == ([], ["m"], ["m"])
+    child.wait_for("score", count=len(child.of_kind("score")) + 5)
+    assert child.stop() == 0
+
+
 @pytest.mark.slow
 def test_a_hundred_reloads_leave_no_gap_and_nothing_open(
     monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
