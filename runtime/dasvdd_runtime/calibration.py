@@ -3,30 +3,23 @@
 Where the hours suffice, the threshold is counted: the smallest one at which an upper confidence bound of the episode
 rate meets the target. Otherwise a fitted tail says where the target rate should lie. Either way an episode is what the
 whole decision chain of `detector.py` makes.
-
-The chain at any threshold t follows from two series that do not depend on t: the alarm rises where the rise statistic
-lies above t, and clears where the clear statistic lies at or below the clear level of t. That counts episodes at many
-thresholds without a loop over scores; a test compares the counts with the Detector's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import accumulate
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .detector import DecisionSettings, clear_level, smooth
+from .detector import DecisionSettings
 from .errors import DataError
+from .thresholds.decision_chain import MINIMUM_WINDOWS, Chain
 from .thresholds.rare_events import BlockBootstrap, correlation_length, fit_cautious_pareto, poisson_upper
 
-MINIMUM_WINDOWS = 10
-"""Fewer held-out scores than this carry no threshold."""
 UPPER_TAIL = 0.9
 """Counted thresholds lie above this quantile: an alarm that is always on makes few episodes, yet is no use."""
 TAIL_QUANTILES = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
@@ -56,7 +49,8 @@ class Calibration:
     confidence: float
     """Confidence of that bound, for instance 0.95."""
     hours: float
-    """Hours of held-out normal running that the threshold rests on."""
+    """Hours of held-out normal running that the threshold rests on: those in which an alarm could have risen. A window
+    counts for its hop, except for the first few of each stretch, before the chain can decide."""
     windows: int
     """Number of held-out scores."""
     extrapolates: bool
@@ -95,7 +89,7 @@ def calibrate(
             f"{windows} held-out scores, and a threshold needs at least {MINIMUM_WINDOWS}: fewer say nothing about the "
             "tail of normal running. Record the healthy machine for longer, or hold out a larger part."
         )
-    chain = _Chain.of(checked, settings=settings, window_hop_seconds=window_hop_seconds)
+    chain = Chain.of(checked, settings=settings, window_hop_seconds=window_hop_seconds)
     bound = _RateBound(chain, confidence=confidence, seed=seed)
     threshold = _counted_threshold(chain, bound, false_alarms_per_day)
     counted = threshold is not None
@@ -106,7 +100,7 @@ def calibrate(
         false_alarms_per_day=float(false_alarms_per_day),
         episodes_per_day_upper=bound.episodes_per_day(threshold),
         confidence=float(confidence),
-        hours=windows * window_hop_seconds / 3600,
+        hours=24 * chain.days,
         windows=windows,
         extrapolates=not counted,
         method="empirical" if counted else "fitted tail",
@@ -128,97 +122,10 @@ def _check_stream(stream: NDArray[np.float64]) -> NDArray[np.float64]:
     return scores
 
 
-@dataclass(frozen=True)
-class _Chain:
-    """The decision chain over all streams, joined end to end, for any threshold. All series are float64 [windows]."""
-
-    smoothed: NDArray[np.float64]
-    rise: NDArray[np.float64]
-    """Rise statistic; -inf where a stream has too few scores yet for the chain to decide."""
-    clear: NDArray[np.float64]
-    """Clear statistic; +inf likewise."""
-    stream: NDArray[np.intp]
-    """Index of the stream that a window belongs to."""
-    clear_ratio: float
-    usual: float
-    """Median of the clear statistic."""
-    days: float
-    """Running time in which an alarm could have risen."""
-
-    @classmethod
-    def of(cls, streams: list[NDArray[np.float64]], *, settings: DecisionSettings, window_hop_seconds: float) -> _Chain:
-        """The chain of `settings`; where streams are too short for it to decide, that of single smoothed scores.
-
-        The stand-in raises no fewer alarms than the true chain, so what is stated for it holds.
-        """
-        alpha = settings.smoothing_alpha(window_hop_seconds)
-        hold = settings.windows_to_hold(window_hop_seconds)
-        step = partial(smooth, alpha=alpha)
-        smoothed = [np.fromiter(accumulate(stream.tolist(), step), np.float64, len(stream)) for stream in streams]
-        rise = np.concatenate([_rise_statistic(series, k=settings.k, n=settings.n, hold=hold) for series in smoothed])
-        clear = np.concatenate([_rolling(series, settings.n, np.max, padding=np.inf) for series in smoothed])
-        joined = np.concatenate(smoothed)
-        if np.isfinite(rise).sum() < MINIMUM_WINDOWS:
-            rise, clear = joined, joined
-        return cls(
-            smoothed=joined,
-            rise=rise,
-            clear=clear,
-            stream=np.repeat(np.arange(len(streams)), [len(series) for series in smoothed]),
-            clear_ratio=settings.clear_ratio,
-            usual=float(np.median(clear[np.isfinite(clear)])),
-            days=float(np.isfinite(rise).sum()) * window_hop_seconds / 86400,
-        )
-
-    def rises(self, threshold: float) -> NDArray[np.intp]:
-        """Indices of the windows at which an alarm rises."""
-        rising = self.rise > threshold
-        level = clear_level(threshold=threshold, usual_score=self.usual, clear_ratio=self.clear_ratio)
-        events = np.flatnonzero(rising | (self.clear <= level))
-        is_rise = rising[events]
-        first = np.ones(len(events), bool)
-        first[1:] = ~is_rise[:-1] | (np.diff(self.stream[events]) > 0)
-        return events[is_rise & first]
-
-    def above_all(self) -> float:
-        """A threshold above every smoothed score, by half the distance between the largest two or 0.1 %."""
-        distinct = np.unique(self.smoothed)
-        top = float(distinct[-1])
-        gap = top - float(distinct[-2]) if len(distinct) > 1 else 0.0
-        return top + max(gap / 2, 1e-3 * top, 1e-9)
-
-
-def _rise_statistic(series: NDArray[np.float64], *, k: int, n: int, hold: int) -> NDArray[np.float64]:
-    """The largest threshold below which an alarm rises at each window, or -inf while there are too few scores.
-
-    That is the k-th largest of the last n smoothed scores, and then the smallest such value of the last `hold` windows.
-    """
-    if k == n == 1:
-        kth = series
-    else:
-        # Scores that are not there yet count as -inf, so that k scores suffice.
-        padded = np.concatenate([np.full(n - 1, -np.inf), series])
-        kth = np.empty_like(series)
-        rows = max(1, 1_000_000 // n)
-        for start in range(0, len(series), rows):
-            histories = np.lib.stride_tricks.sliding_window_view(padded[start : start + rows + n - 1], n)
-            kth[start : start + rows] = np.partition(histories, n - k, axis=1)[:, n - k]
-    return _rolling(kth, hold, np.min, padding=-np.inf)
-
-
-def _rolling(
-    series: NDArray[np.float64], length: int, reduce: Callable[..., Any], *, padding: float
-) -> NDArray[np.float64]:
-    """`reduce` over the last `length` values at each index; missing ones are `padding`."""
-    padded = np.concatenate([np.full(length - 1, padding), series])
-    reduced: NDArray[np.float64] = reduce(np.lib.stride_tricks.sliding_window_view(padded, length), axis=1)
-    return reduced
-
-
 class _RateBound:
     """Upper confidence bound of the episode rate at any threshold."""
 
-    def __init__(self, chain: _Chain, *, confidence: float, seed: int) -> None:
+    def __init__(self, chain: Chain, *, confidence: float, seed: int) -> None:
         self._chain = chain
         self._confidence = confidence
         # Ten correlation lengths make blocks nearly independent; 20 blocks leave something to draw, 1000 are plenty.
@@ -238,7 +145,7 @@ class _RateBound:
         return max(poisson, self._bootstrap.upper(rises, self._confidence) / self._chain.days)
 
 
-def _counted_threshold(chain: _Chain, bound: _RateBound, target_per_day: float) -> float | None:
+def _counted_threshold(chain: Chain, bound: _RateBound, target_per_day: float) -> float | None:
     """The smallest midpoint in the upper tail from which on the bound meets the target, or None if there is none."""
     distinct = np.unique(chain.smoothed[chain.smoothed >= np.quantile(chain.smoothed, UPPER_TAIL)])
     midpoints = (distinct[:-1] + distinct[1:]) / 2
@@ -262,7 +169,7 @@ def _counted_threshold(chain: _Chain, bound: _RateBound, target_per_day: float) 
     return float(midpoints[lowest_good]) if lowest_good >= 0 else None
 
 
-def _tail_threshold(chain: _Chain, target_per_day: float) -> float:
+def _tail_threshold(chain: Chain, target_per_day: float) -> float:
     """The threshold at which peaks of the rise statistic reach the target rate, by a fitted tail.
 
     A target of less than one episode in the data always lies above every smoothed score.
@@ -278,7 +185,7 @@ def _tail_threshold(chain: _Chain, target_per_day: float) -> float:
     return _between_scores(chain, threshold)
 
 
-def _tail_peaks(chain: _Chain) -> tuple[float, NDArray[np.float64], int]:
+def _tail_peaks(chain: Chain) -> tuple[float, NDArray[np.float64], int]:
     """A level, by how much the rise statistic peaks above it, and from how many episodes these peaks are.
 
     There is one peak an episode. The level is the highest of TAIL_QUANTILES with ENOUGH_PEAKS, else the one with most.
@@ -302,7 +209,7 @@ def _tail_peaks(chain: _Chain) -> tuple[float, NDArray[np.float64], int]:
     return best_level, best - best_level, episodes
 
 
-def _between_scores(chain: _Chain, threshold: float) -> float:
+def _between_scores(chain: Chain, threshold: float) -> float:
     """The midpoint of the two neighbouring smoothed scores around `threshold`, which lies below the largest."""
     distinct = np.unique(chain.smoothed)
     above = int(np.searchsorted(distinct, threshold, side="right"))

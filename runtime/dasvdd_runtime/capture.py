@@ -26,6 +26,8 @@ FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 STEADY_SECONDS = 30.0
 """A device that gave this much is retried after FIRST_RETRY_SECONDS again; one that flaps is retried ever later."""
+LAST_SAMPLES_SECONDS = 0.5
+"""Samples that are too few to be worth a turn are taken all the same once no more have come for this long."""
 STALL_SAMPLES = 3
 """A source slower than `stall_seconds` is not given up before so many samples are due."""
 JOIN_SECONDS = 3.0
@@ -68,13 +70,21 @@ class MessageQueue:
     """What a capture thread hands over, in order.
 
     With `live`, it holds `queue_seconds` of samples and drops the oldest beyond; else `put` waits while WAITING_BLOCKS
-    are there. Messages other than samples are never dropped.
+    are there, or with `unread_stays` as many samples as it holds. Messages other than samples are never dropped.
     """
 
     def __init__(
-        self, *, sample_rate_hz: float, live: bool, wake: threading.Event, queue_seconds: float = QUEUE_SECONDS
+        self,
+        *,
+        sample_rate_hz: float,
+        live: bool,
+        wake: threading.Event,
+        queue_seconds: float = QUEUE_SECONDS,
+        unread_stays: bool = False,
     ) -> None:
         self._live = live
+        self._unread_stays = unread_stays
+        self._drops = live and not unread_stays
         self._most_samples = round(queue_seconds * sample_rate_hz)
         self._messages: deque[Message] = deque()
         self._samples = 0
@@ -89,12 +99,14 @@ class MessageQueue:
         with self._changed:
             if not self._live:
                 self._changed.wait_for(lambda: self._closed or len(self._messages) < WAITING_BLOCKS)
+            elif self._unread_stays:
+                self._changed.wait_for(lambda: self._closed or self._samples < self._most_samples)
             self._messages.append(message)
             if isinstance(message, Samples):
                 self._samples += len(message.samples)
             else:
                 self._others += 1
-            while self._live and self._samples > self._most_samples and self._drop_oldest():
+            while self._drops and self._samples > self._most_samples and self._drop_oldest():
                 pass
         if self.is_due():
             self._wake.set()
@@ -110,6 +122,11 @@ class MessageQueue:
     def is_due(self) -> bool:
         """As many samples wait as were asked for, or a message of another kind does, or the source waits for room."""
         return self._samples >= self._due_samples or self._others > 0 or (not self._live and bool(self._messages))
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits."""
+        return not self._messages
 
     def wake_at(self, samples: int) -> None:
         """Set `wake` only once `samples` wait, or a message of another kind."""
@@ -152,9 +169,12 @@ class Capture:
         stall_seconds: float,
         wake: threading.Event,
         queue_seconds: float = QUEUE_SECONDS,
+        unread_stays: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wake` is set whenever something arrives; `queue_seconds` of a live source's samples may wait.
+
+        `unread_stays`: what is not read yet waits where it is, so that the source waits and nothing is dropped.
 
         A live source that gives no samples for twice `stall_seconds`, or twice three samples, is opened again.
         """
@@ -166,7 +186,11 @@ class Capture:
         self._loss = LossMeter(source.sample_rate_hz)
         self._stop = threading.Event()
         self._queue = MessageQueue(
-            sample_rate_hz=source.sample_rate_hz, live=source.live, wake=wake, queue_seconds=queue_seconds
+            sample_rate_hz=source.sample_rate_hz,
+            live=source.live,
+            wake=wake,
+            queue_seconds=queue_seconds,
+            unread_stays=unread_stays,
         )
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
         self._waiting_since: float | None = None
@@ -194,8 +218,8 @@ class Capture:
         return self._queue.take_all()
 
     def is_due(self) -> bool:
-        """It is worth taking what has arrived (see `wake_at`)."""
-        return self._queue.is_due()
+        """It is worth taking what has arrived (see `wake_at`): also the last few samples, once no more follow."""
+        return self._queue.is_due() or (self.waiting_seconds() >= LAST_SAMPLES_SECONDS and not self._queue.is_empty)
 
     def wake_at(self, samples: int) -> None:
         """Set `wake` only once `samples` have arrived, or news of another kind."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .integrations.commands import Commands
     from .integrations.start import Links
     from .sinks.delivery import DeliveredOutbox
+    from .sinks.outbox_store import Row
 
 Preparation = Callable[[], Change | None]
 
@@ -67,6 +68,15 @@ class Outlets:
         """How each receiver stands. May be called from any thread."""
         return {} if self._outbox is None else self._outbox.standings()
 
+    def read(self, name: str, *, most: int) -> list[Row]:
+        """As `Outbox.read`, for a receiver that nothing here delivers to. May be called from any thread."""
+        return [] if self._outbox is None else self._outbox.read(name, most=most)
+
+    def acknowledge(self, name: str, row_id: int) -> None:
+        """As `Outbox.acknowledge`. May be called from any thread."""
+        if self._outbox is not None:
+            self._outbox.acknowledge(name, row_id)
+
     def command_counts(self) -> Mapping[str, int]:
         """How many commands of `[mqtt]` were taken and refused. May be called from any thread."""
         return {} if self._commands is None else self._commands.counts.copy()
@@ -87,7 +97,7 @@ class Outlets:
 
     def preparations(self, config: MonitorConfig) -> list[Preparation]:
         """What prepares each part for `config`. Each raises ConfigError or Unavailable where that cannot be."""
-        parts = (self._prepare_endpoint, self._prepare_lines, self._prepare_links, self._prepare_outbox)
+        parts = (self._prepare_endpoint, self._prepare_lines, self._prepare_outbox, self._prepare_links)
         return [*(partial(part, config) for part in parts), lambda: Change(partial(self._note, config))]
 
     def _note(self, config: MonitorConfig) -> None:
@@ -136,7 +146,7 @@ class Outlets:
 
             assert self._observed is not None
             self._commands = Commands(config.state.directory)
-            self._links = Links(self._observed.sources, self._commands)
+            self._links = Links(self._observed.sources, self._commands, self, config.outbox.folder)
         return self._links.prepare(table)
 
     def _prepare_endpoint(self, config: MonitorConfig) -> Change | None:

@@ -193,7 +193,7 @@ class Service:
 
     def _look_at_waiting(self) -> None:
         for channel in self._channels:
-            if not channel.ended:
+            if not channel.ended and not channel.capture.is_due():  # what has arrived meanwhile comes first
                 channel.pipeline.waiting(channel.capture.waiting_seconds())
                 self._emit(channel.pipeline.events_due())
 

@@ -1,14 +1,11 @@
-"""calibrate: the threshold learned on site, what it promises, and what it is bound to."""
+"""The command calibrate, and run and check with what it learned: the real programs on a small model."""
 
 from __future__ import annotations
 
 import json
-import math
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,22 +16,18 @@ import soundfile
 from click.testing import CliRunner, Result
 from dasvdd_runtime import cli
 from dasvdd_runtime.calibration import calibrate
-from dasvdd_runtime.detector import DecisionSettings, find_episodes
+from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_runtime.thresholds.choice import threshold_in_force
-from dasvdd_runtime.thresholds.score_collector import ScoreCollector
-from dasvdd_runtime.thresholds.site_calibration import CannotPromise, calibrate_site, doubts, seconds_needed
 from dasvdd_runtime.thresholds.site_threshold import (
     SiteThreshold,
     file_of,
     read_site_file,
     restore,
-    write_site_threshold,
 )
+from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, MonitorChild
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.signal import lfilter
 
 RATE_HZ = 16000
 HOP_SECONDS = 0.5
@@ -47,121 +40,6 @@ OFTEN = "20000"
 def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
     random = np.random.default_rng(seed)
     return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
-
-
-def scores_of_hours(hours: float, *, seed: int, correlation_seconds: float) -> NDArray[np.float64]:
-    """Scores of a healthy machine: exp of a first-order autoregression; 0 s: independent ones."""
-    pole = math.exp(-HOP_SECONDS / correlation_seconds) if correlation_seconds else 0.0
-    white = np.random.default_rng(seed).standard_normal(round(hours * 3600 / HOP_SECONDS) + 1000)
-    return np.exp(0.3 * lfilter([math.sqrt(1 - pole**2)], [1, -pole], white)[1000:])
-
-
-@pytest.fixture
-def learned(tiny_model: Any) -> Callable[..., SiteThreshold]:
-    """A maker of calibrations from scores."""
-    metadata = tiny_model.metadata(sample_rate_hz=16000.0, window_samples=16000, window_hop_samples=8000)
-
-    def make(scores: NDArray[np.float64], per_day: float) -> SiteThreshold:
-        return calibrate_site(
-            [scores],
-            seconds=(len(scores) - 2) * HOP_SECONDS,
-            source="pump7",
-            metadata=metadata,
-            settings=DEFAULT,
-            false_alarms_per_day=per_day,
-            now=NOW,
-        )
-
-    return make
-
-
-@pytest.mark.parametrize("correlation_seconds", [0, 10, 60])
-@pytest.mark.parametrize(("hours", "per_day"), [(8, 1.0), (40, 3.0)])
-def test_the_rate_holds_within_what_the_calibration_states(
-    learned: Any, hours: float, per_day: float, correlation_seconds: float
-) -> None:
-    """Eight days of fresh running alarm no more often than the stated bound, by more than chance (99.9 %)."""
-    site = learned(scores_of_hours(hours, seed=1, correlation_seconds=correlation_seconds), per_day)
-    fresh = scores_of_hours(192, seed=2, correlation_seconds=correlation_seconds)
-    found = find_episodes(
-        np.arange(len(fresh)) * HOP_SECONDS,
-        fresh,
-        threshold=site.calibration.threshold,
-        settings=DEFAULT,
-        window_hop_seconds=HOP_SECONDS,
-        usual_score=site.calibration.usual_score,
-    )
-    bound = site.calibration.episodes_per_day_upper
-    assert bound <= 10 * per_day
-    assert len(found) <= stats.poisson.ppf(0.999, 8 * bound)
-    # Nor is it blind: what makes an alarm of the method is a score that grows a few times.
-    assert site.calibration.threshold < 6
-
-
-def test_it_is_the_models_own_calibration(learned: Any) -> None:
-    """On the same scores and target, the threshold is bit for bit that which a training would set."""
-    scores = scores_of_hours(10, seed=3, correlation_seconds=10)
-    expected = calibrate([scores], settings=DEFAULT, window_hop_seconds=HOP_SECONDS, false_alarms_per_day=1.0)
-    assert learned(scores, 1.0).calibration == expected
-
-
-@pytest.mark.parametrize("per_day", [0.1, 1.0, 8.0])
-def test_the_time_that_is_needed_is_the_least_that_is_not_refused(learned: Any, per_day: float) -> None:
-    """A window more than seconds_needed is enough, one less is refused with both numbers and the rate that holds."""
-    enough = math.ceil(seconds_needed(per_day) / HOP_SECONDS) + 3
-    scores = scores_of_hours((enough + 1) * HOP_SECONDS / 3600, seed=4, correlation_seconds=0)
-    assert learned(scores[:enough], per_day).seconds >= seconds_needed(per_day)
-    short = scores[: enough - 4]
-    with pytest.raises(CannotPromise) as refused:
-        learned(short, per_day)
-    words = str(refused.value)
-    assert f"{(len(short) - 2) * HOP_SECONDS:.0f} s of running" in words
-    assert f"at least {seconds_needed(per_day):.0f} s" in words
-    offered = float(words.split("--alarms-per-day ")[1].split(")")[0])
-    assert per_day < offered < 1.3 * per_day
-    assert learned(short, offered).calibration.false_alarms_per_day == offered
-
-
-def test_scores_far_from_training_and_alarms_are_doubted(learned: Any, tiny_model: Any) -> None:
-    """Four times the usual score of training is a warning with both numbers; the same score is none."""
-    site = learned(scores_of_hours(8, seed=5, correlation_seconds=0), 1.0)
-    usual = site.calibration.usual_score
-
-    def trained_at(usual: float) -> Any:
-        metadata = tiny_model.metadata()
-        return metadata.model_copy(update={"calibration": replace(metadata.calibration, usual_score=usual)})
-
-    assert doubts(site, trained_at(usual), alarms=0) == []
-    (far,) = doubts(site, trained_at(usual / 4), alarms=0)
-    assert "4 times" in far
-    (alarms,) = doubts(site, trained_at(usual), alarms=2)
-    assert "2 alarms" in alarms and "--restore" in alarms
-
-
-def test_what_is_clipped_or_doubtful_does_not_count() -> None:
-    """Windows of a clipped stretch, of the second before it was told, and of a fault are not learned from."""
-    collector = ScoreCollector(settings=DEFAULT, window_hop_seconds=0.5)
-    state = {"event": "source_state", "state": "OK", "previous": "STARTING", "stream_seconds": 1.0}
-    collector.take(state)
-
-    def feed(first: int, last: int, score: float) -> None:
-        for number in range(first, last):
-            collector.take({"event": "score", "start_seconds": 0.5 * number, "score": score})
-
-    feed(0, 20, 1.0)
-    feed(20, 22, 9.0)
-    collector.take(state | {"state": "CLIPPED", "previous": "OK", "stream_seconds": 12.0})
-    feed(22, 40, 9.0)
-    collector.take(state | {"state": "OK", "previous": "CLIPPED", "stream_seconds": 21.0})
-    feed(40, 42, 9.0)
-    feed(42, 50, 2.0)
-    collector.take(state | {"state": "FAULT", "previous": "OK", "stream_seconds": 26.0})
-    feed(50, 60, 9.0)
-    assert [stream.tolist() for stream in collector.streams] == [[1.0] * 20, [2.0] * 8]
-    assert collector.seconds == 0.5 * (20 - 2 + 8 - 2)
-
-
-# The command
 
 
 def configure(
@@ -231,6 +109,20 @@ def test_what_was_learned_is_what_run_judges_by(site: Path) -> None:
     assert "calibrated on site" in chosen["why"]
     assert not [event for event in events if event["event"] in ("alarm_raised", "site_threshold_not_used")]
     assert f"pump7, threshold: {learned.calibration.threshold:.5g}: calibrated on site" in check(site)
+
+
+def test_the_usual_spectrum_is_learned_with_the_threshold(site: Path) -> None:
+    """Of two minutes of white noise: each octave 3 dB above the one below it, and a drift is seen against that."""
+    soundfile.write(site / "long.wav", noise(120), RATE_HZ)
+    spectrum = learn(site, "--from", str(site / "long.wav")).spectrum
+    assert spectrum is not None
+    assert next(iter(spectrum)) == "62.5 Hz"
+    usual = [middle for _, middle, _ in spectrum.values()]
+    np.testing.assert_allclose(np.diff(usual), 10 * np.log10(2), atol=1.0)
+    assert all(low < middle < high for low, middle, high in spectrum.values())
+    metadata = Scorer(site / "model.onnx", provider="cpu").metadata
+    assert threshold_in_force(site / "state", "pump7", metadata, DEFAULT, None).spectrum == spectrum
+    assert "pump7, drift: the spectrum is compared with that of the calibration on site" in check(site)
 
 
 def test_a_threshold_in_the_configuration_beats_both(site: Path) -> None:
@@ -376,9 +268,28 @@ def test_recordings_give_what_the_source_gives(site: Path) -> None:
     both = learn(site, "--from", str(site / "healthy"))
     assert both.calibration.windows == 2 * listened.calibration.windows
     assert both.seconds == pytest.approx(2 * listened.seconds)
+    done = command(site, "--alarms-per-day", OFTEN, "--from", str(site / "healthy"))
+    assert f"{duration(both.seconds)} of normal running collected" in done.stderr
+    assert f"on {duration(both.seconds)} of normal running" in done.stdout
+    assert 3600 * both.calibration.hours == pytest.approx(both.seconds)
     (site / "list.csv").write_text("path,start_seconds\nhealthy/1.wav,3\n")
     refused = command(site, "--from", str(site / "list.csv"), "--alarms-per-day", OFTEN)
     assert refused.exit_code == 65 and "whole recordings only" in refused.stderr
+
+
+def test_a_faulty_recording_changes_nothing(site: Path) -> None:
+    """--from a folder with one far louder file: 65, that file is named, and the threshold that was there stays."""
+    (site / "healthy").mkdir()
+    for number in range(3):
+        soundfile.write(site / "healthy" / f"{number}.wav", noise(10, seed=number), RATE_HZ, subtype="FLOAT")
+    before = learn(site, "--from", str(site / "healthy"))
+    soundfile.write(site / "healthy" / "faulty.wav", noise(10, amplitude=0.4), RATE_HZ, subtype="FLOAT")
+    done = command(site, "--alarms-per-day", OFTEN, "--from", str(site / "healthy"))
+    assert done.exit_code == 65, done.output
+    (told,) = [line for line in done.stderr.splitlines() if "far above" in line]
+    assert "faulty.wav" in told and "the other 3 recordings" in told
+    noted = read_site_file(site / "state", "pump7")
+    assert noted is not None and noted.current == before
 
 
 def test_only_running_time_that_is_not_clipped_or_silent_counts(site: Path) -> None:
@@ -420,9 +331,9 @@ def test_ctrl_c_leaves_everything_as_it_was(site: Path) -> None:
     )
     assert child.stderr is not None
     line = ""
-    while "collected of" not in line:
+    while "collected, " not in line:
         line = child.stderr.readline()
-    assert "s collected of 26 s, 25.9 s of running left" in line
+    assert "of normal running collected, 25.9 s of 25.9 s left" in line
     time.sleep(0.5)
     child.send_signal(signal.SIGINT)
     rest = child.stderr.read()
@@ -483,15 +394,16 @@ def test_names_cannot_leave_the_directory(tmp_path: Path) -> None:
     assert {path.resolve().parent for path in files} == {tmp_path / "calibration"}
 
 
-def test_sighup_takes_a_new_site_threshold_without_a_gap(site: Path, learned: Any) -> None:
+def test_sighup_takes_a_new_site_threshold_without_a_gap(site: Path) -> None:
     """The alarm of the model's threshold closes, the site's rules from then on, and not one window is missing."""
+    learn(site)
+    restore(site / "state", "pump7")
     soundfile.write(site / "a.wav", noise(60), RATE_HZ, subtype="FLOAT")
     source = 'kind = "file"\npath = "a.wav"\npace = "real-time"'
     child = MonitorChild(configure(site, "[events]\nscores = true\n", source=source))
     try:
         child.wait_for("alarm_raised")
-        new = learned(scores_of_hours(8, seed=6, correlation_seconds=0), 1.0)
-        write_site_threshold(site / "state", new)
+        restore(site / "state", "pump7")
         child.reload()
         reloaded = child.wait_for("reloaded")
         assert reloaded["kept"] == ["pump7"]

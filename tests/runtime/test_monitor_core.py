@@ -1,28 +1,28 @@
-"""The service with many sources: batches, overload, reload, clocks, a device that was never there."""
+"""The service in this process, with many sources: batches, overload, clocks, a device that was never there."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 from dasvdd_runtime import Scorer, capture
 from dasvdd_runtime.capture import Capture, Missing, Samples
 from dasvdd_runtime.clock_watch import ClockWatch
 from dasvdd_runtime.condition.health import State
+from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting
 from dasvdd_runtime.service import Channel, Service
 from dasvdd_runtime.sources.base import Block, SourceLost
-from monitor_child import Events, MonitorChild
+from dasvdd_runtime.windows import Waiting
+from monitor_child import Events
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
@@ -90,10 +90,14 @@ class CountingScorer:
         self._scorer = scorer
         self._window_seconds = window_seconds
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        self.batches.append(len(windows))
-        time.sleep(self._window_seconds * len(windows))
-        return self._scorer.score_windows(windows)
+    @property
+    def batch_windows(self) -> int:
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        self.batches.append(len(waiting))
+        time.sleep(self._window_seconds * len(waiting))
+        return self._scorer.score(waiting)
 
 
 @pytest.fixture
@@ -206,6 +210,29 @@ def test_a_device_that_was_never_there_is_tried_for_ever(
     assert "not plugged in" in changes[0]["reason"]
 
 
+def test_the_last_samples_before_a_stall_are_no_recovery(counting: Callable[..., CountingScorer]) -> None:
+    """What a device gave last, too little for a turn of its own, is not taken for its return once it is given up."""
+
+    class Ending(LiveNoise):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = [noise(1), noise(0.03)]
+
+        def read(self) -> Block:
+            time.sleep(0.05)
+            return Block(self.parts.pop(0) if self.parts else noise(0))
+
+    wake, sink = threading.Event(), ListSink()
+    scorer = counting()
+    rule = DecisionRule(THRESHOLD, scorer.metadata.decision, usual_score=0.0)
+    intake = Intake(stall_seconds=0.8)
+    pipeline = Pipeline(name="s", metadata=scorer.metadata, scorer=scorer, rule=rule, report_scores=True, intake=intake)
+    channel = Channel(Capture(Ending(), name="s", stall_seconds=0.8, wake=wake), pipeline)
+    Service([channel], [sink], wake=wake).run({"event": "started"}, max_seconds=3)
+    assert [event["state"] for event in of_kind(sink.events, "source_state")] == ["OK", "STALLED", "MISSING"]
+    assert of_kind(sink.events, "summary")[0]["stream_seconds"] == pytest.approx(1.03)
+
+
 def test_a_flapping_device_is_retried_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loose plug that gives a moment of sound at every try cannot fill a disk with its changes of state."""
     monkeypatch.setattr(capture, "FIRST_RETRY_SECONDS", 0.02)
@@ -280,160 +307,3 @@ def test_slewing_is_no_jump() -> None:
     watch = ClockWatch()
     assert [watch.look(1e9 + 1.0005 * t, t) for t in range(0, 100, 1)] == [None] * 100
     assert watch.look(1e9 + 200, 100.0) == pytest.approx(100, abs=0.1)
-
-
-def write(folder: Path, text: str) -> Path:
-    (folder / "monitor.toml").write_text(text)
-    return folder / "monitor.toml"
-
-
-@pytest.fixture
-def program() -> Any:
-    """A starter of programs that are killed at the end."""
-    started: list[MonitorChild] = []
-
-    def start(config: Path, environment: dict[str, str] | None = None) -> MonitorChild:
-        started.append(MonitorChild(config, environment))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.kill()
-
-
-REPLAY = '[[source]]\nname = "{name}"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
-SCORES = "[events]\nscores = true\n"
-
-
-def test_two_models_judge_their_own_sources(tiny_model: Any, tmp_path: Path, program: Any) -> None:
-    """Each source is judged by the model that it names, at that model's window and threshold, on its own channel."""
-    tiny_model(tmp_path / "long.onnx", threshold=1.0, window_samples=3200, window_hop_samples=3200)
-    tiny_model(tmp_path / "short.onnx", threshold=THRESHOLD)
-    stereo = np.concatenate([noise(5), noise(5, amplitude=0.6, seed=1)], axis=1)
-    soundfile.write(tmp_path / "a.wav", stereo, RATE_HZ)
-    source = '[[source]]\nname = "{0}"\nmodel = "{0}"\nkind = "file"\npath = "a.wav"\nchannels = [{1}]\n'
-    models = '[[model]]\nname = "short"\npath = "short.onnx"\n[[model]]\nname = "long"\npath = "long.onnx"\n'
-    child = program(write(tmp_path, models + source.format("short", 1) + source.format("long", 0)))
-    child.wait_for("stopped")
-    assert child.events[0]["sources"] == {"short": "short", "long": "long"}
-    assert {name: model["threshold"] for name, model in child.events[0]["models"].items()} == {
-        "short": THRESHOLD,
-        "long": 1.0,
-    }
-    counts = {event["source"]: event["windows_scored"] for event in of_kind(child.events, "summary")}
-    assert counts == {"short": 99, "long": 25}
-    assert [event["source"] for event in of_kind(child.events, "alarm_raised")] == ["short"]
-
-
-def test_a_new_model_is_taken_without_a_gap(tiny_model: Any, tmp_path: Path, program: Any) -> None:
-    """After SIGHUP the new threshold holds, the stream goes on, and no sample is missing."""
-    tiny_model(threshold=THRESHOLD)
-    soundfile.write(tmp_path / "a.wav", noise(60, amplitude=0.5), RATE_HZ)
-    child = program(write(tmp_path, '[model]\npath = "model.onnx"\n' + REPLAY.format(name="pump7") + SCORES))
-    child.wait_for("alarm_raised")
-    tiny_model(threshold=5.0, model_fingerprint="e" * 64)
-    child.reload()
-    reloaded = child.wait_for("reloaded")
-    assert reloaded["kept"] == ["pump7"]
-    assert reloaded["models"]["model"]["threshold"] == 5.0
-    child.wait_for("alarm_open")
-    written = len(child.events)
-    child.wait_for("score", count=len(of_kind(child.events, "score")) + 20)
-    assert child.stop() == 0
-    assert not [event for event in of_kind(child.events[written:], "score") if event["in_alarm"]]
-    (summary,) = of_kind(child.events, "summary")
-    assert summary["gaps"] == 0
-    # The same noise, sample for sample: what was scored after the reload lies where the file says.
-    last = of_kind(child.events, "score")[-1]
-    begin = round(last["start_seconds"] * RATE_HZ)
-    samples = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0][begin : begin + 1600]
-    assert last["score"] == pytest.approx(Scorer(tmp_path / "model.onnx").score_signal(samples).score[0], rel=1e-5)
-
-
-def test_what_cannot_run_is_not_taken(tiny_model: Any, tmp_path: Path, program: Any) -> None:
-    """A model whose golden windows fail, one of another rate, a broken file: each is refused, and scoring goes on."""
-    model = tiny_model(threshold=THRESHOLD)
-    good = model.read_bytes()
-    soundfile.write(tmp_path / "a.wav", noise(60), RATE_HZ)
-    config = write(tmp_path, '[model]\npath = "model.onnx"\n' + REPLAY.format(name="pump7") + SCORES)
-    child = program(config)
-    child.wait_for("score")
-    golden = tiny_model.metadata().golden
-    wrong = golden.model_copy(update={"scores": [1.1 * score for score in golden.scores]})
-    text = config.read_text()
-    faults: list[tuple[Callable[[], object], str]] = [
-        (lambda: tiny_model(threshold=THRESHOLD, golden=wrong), "golden"),
-        (lambda: tiny_model(threshold=THRESHOLD, sample_rate_hz=8000.0), "8000 Hz"),
-        (lambda: tiny_model(threshold=THRESHOLD, channels=2), "2 channel"),
-        (lambda: model.write_bytes(good[: len(good) // 2]), "damaged"),
-        (model.unlink, "model.onnx"),
-        (lambda: model.write_bytes(good) and config.write_text("[modell]"), "modell"),
-    ]
-    for number, (break_it, says) in enumerate(faults, start=1):
-        break_it()
-        child.reload()
-        refused = child.wait_for("reload_refused", count=number)
-        assert says in refused["reason"]
-        child.wait_for("score", count=len(of_kind(child.events, "score")) + 3)
-    config.write_text(text)
-    child.reload()
-    child.wait_for("reloaded")
-    assert child.stop() == 0
-    (summary,) = of_kind(child.events, "summary")
-    assert summary["gaps"] == 0
-
-
-def test_a_reload_adds_and_removes_sources(tiny_model: Any, tmp_path: Path, program: Any) -> None:
-    """The removed one gets its summary, the new one starts, and the one that stays is not touched."""
-    tiny_model(threshold=THRESHOLD)
-    soundfile.write(tmp_path / "a.wav", noise(60), RATE_HZ)
-    head = '[model]\npath = "model.onnx"\n'
-    config = write(tmp_path, head + REPLAY.format(name="one") + REPLAY.format(name="two") + SCORES)
-    child = program(config)
-    child.wait_for("score", count=20)
-    config.write_text(head + REPLAY.format(name="two") + REPLAY.format(name="three") + SCORES)
-    child.reload()
-    reloaded = child.wait_for("reloaded")
-    assert (reloaded["added"], reloaded["removed"], reloaded["kept"]) == (["three"], ["one"], ["two"])
-    before = len(of_kind(child.events, "score"))
-    child.wait_for("score", count=before + 30)
-    assert child.stop() == 0
-    assert [event["source"] for event in of_kind(child.events, "summary")] == ["one", "two", "three"]
-    three = next(e for e in of_kind(child.events, "score") if e["source"] == "three")
-    assert three["start_seconds"] == 0
-    assert of_kind(child.events, "summary")[1]["gaps"] == 0
-
-
-@pytest.mark.parametrize("hours", [1, -1])
-def test_a_clock_jump_under_libfaketime_is_survived(
-    tiny_model: Any, tmp_path: Path, program: Any, require_program: Callable[[str], str], hours: int
-) -> None:
-    """The real program, its wall clock set by an hour while it runs, the monotonic clock left alone."""
-    faketime = Path(require_program("faketime")).resolve()
-    library = next(faketime.parents[1].glob("lib/**/libfaketime.so.1"), None)
-    if library is None:
-        pytest.skip("libfaketime.so.1 is not where the program faketime is")
-    tiny_model(threshold=THRESHOLD)
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    environment = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    source = '[model]\npath = "model.onnx"\n[[source]]\nname = "pump7"\nkind = "stdin"\nformat = "s16le"\n'
-    child = program(write(tmp_path, source + SCORES), environment)
-    child.feed(noise(2))
-    child.wait_for("score", count=10)
-    clock.write_text(f"{hours:+d}h")
-    jump = child.wait_for("clock_jump")
-    assert jump["seconds"] == pytest.approx(3600 * hours, abs=1)
-    before = len(of_kind(child.events, "score"))
-    child.feed(noise(2))
-    child.wait_for("score", count=before + 20)
-    last = of_kind(child.events, "score")[-1]["time"]
-    assert abs((datetime.fromisoformat(last) - datetime.now(UTC)).total_seconds() - 3600 * hours) < 30
-    assert child.stop() == 0
-    (summary,) = of_kind(child.events, "summary")
-    assert (summary["gaps"], summary["lost_seconds"], summary["state"]) == (0, 0, "OK")

@@ -235,5 +235,5 @@ class _Progress:
 
 def _collected(subject: Subject) -> str:
     seconds, wanted = subject.collector.seconds, subject.wanted_seconds
-    left = "" if wanted == math.inf else f" of {wanted:.0f} s, {duration(max(0.0, wanted - seconds))} of running left"
-    return f"{subject.table.name}: {seconds:.0f} s collected{left}"
+    left = "" if wanted == math.inf else f", {duration(max(0.0, wanted - seconds))} of {duration(wanted)} left"
+    return f"{subject.table.name}: {duration(seconds)} of normal running collected{left}"

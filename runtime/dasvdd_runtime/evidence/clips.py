@@ -97,6 +97,7 @@ class SourceClips(Clips):
     def _begin_rows(self) -> None:
         """Remember the stream, as the mode has it, from the next sample on."""
         self._rows = make_rows(self._source.mode, self._metadata)
+        self.keeps = self._rows.keeps
         self._format = _format(self._rows, self._metadata)
         remembered = self._pre + self._metadata.window_samples + round(BACKLOG_SECONDS * self._rate)
         self._ring = Ring(self._rows.row_samples, capacity=remembered // self._rows.row_samples)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 from ..reload_plan import Change
 from ..sinks.mqtt import prefix_of
-from ..sinks.tables import MqttTable
+from ..sinks.outbox_store import Row
+from ..sinks.tables import MqttTable, SparkplugTable
 from .commands import Commands
 from .home_assistant import HomeAssistant
 from .link import STOP_SECONDS, Link, Role, Sources
@@ -16,13 +19,28 @@ from .link import STOP_SECONDS, Link, Role, Sources
 log = logging.getLogger(__name__)
 
 
+class Waiting(Protocol):
+    """Where events wait for receivers."""
+
+    def read(self, name: str, *, most: int) -> list[Row]:
+        """As `Outbox.read`."""
+
+    def acknowledge(self, name: str, row_id: int) -> None:
+        """As `Outbox.acknowledge`."""
+
+
 class Links:
     """The links that `[mqtt]` asks for, until another table asks for others."""
 
-    def __init__(self, sources: Sources, commands: Commands) -> None:
-        """They tell of `sources`. None yet."""
+    def __init__(self, sources: Sources, commands: Commands, waiting: Waiting, folder: Path) -> None:
+        """They tell of `sources`; of the past, what is `waiting`. None yet.
+
+        `folder`: for what Sparkplug must know again after a restart.
+        """
         self._sources = sources
         self._commands = commands
+        self._waiting = waiting
+        self._folder = folder
         self._table: MqttTable | None = None
         self._running: list[Link] = []
 
@@ -39,18 +57,30 @@ class Links:
 
     def _roles(self, table: MqttTable) -> list[Role]:
         roles: list[Role] = []
+        if not self._commands.possible:
+            log.info("mqtt: there is no state directory, so nothing can be acknowledged or muted: [state] directory")
         if table.home_assistant:
-            if not self._commands.possible:
-                log.info(
-                    "home assistant: there is no state directory, so it cannot acknowledge or mute: [state] directory"
-                )
             prefix = prefix_of(table)
             roles.append(HomeAssistant(self._commands, prefix=prefix, discovery_prefix=table.home_assistant_prefix))
         if table.sparkplug is not None:
-            from .sparkplug import Sparkplug
-
-            roles.append(Sparkplug(self._commands, group=table.sparkplug.group, node=table.sparkplug.node))
+            roles.append(self._sparkplug(table.sparkplug))
         return roles
+
+    def _sparkplug(self, names: SparkplugTable) -> Role:
+        from .backlog import BATCH, RECEIVER, Backlog
+        from .birth_number import BirthNumber
+        from .sparkplug import Sparkplug
+
+        waiting = self._waiting
+        backlog = Backlog(partial(waiting.read, RECEIVER, most=BATCH), partial(waiting.acknowledge, RECEIVER))
+        return Sparkplug(
+            self._commands,
+            BirthNumber(self._folder),
+            backlog,
+            group=names.group,
+            node=names.node,
+            primary_host=names.primary_host,
+        )
 
     def _use(self, table: MqttTable | None, links: list[Link]) -> None:
         self._stop(next_table=table)

@@ -46,4 +46,10 @@ def change_receivers(sink: DeliveredOutbox, before: MonitorConfig, config: Monit
 def _receivers(config: MonitorConfig) -> dict[str, bool]:
     """By name, whether a receiver takes scores."""
     receivers = {webhook.receiver: False for webhook in config.webhook}
-    return receivers if config.mqtt is None else {**receivers, RECEIVER: config.mqtt.telemetry}
+    if config.mqtt is not None:
+        receivers[RECEIVER] = config.mqtt.telemetry
+        if config.mqtt.sparkplug is not None:
+            from ..integrations import backlog
+
+            receivers[backlog.RECEIVER] = False
+    return receivers

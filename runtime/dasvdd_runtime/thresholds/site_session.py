@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..channels import make_channel
+from ..condition.spectrum import SpectrumMeter
 from ..config import MonitorConfig
 from ..errors import DasvddError, DataError
 from ..model_files.loaded_model import LoadedModel, load_models
@@ -17,10 +22,14 @@ from ..pipeline import Pipeline
 from ..reading.manifest import find_segments
 from ..service import Channel, Service
 from ..sources.tables import FileTable, SourceTable
+from ..words import count
 from .choice import ThresholdInForce
-from .score_collector import FiniteScorer, ScoreCollector
+from .recordings_apart import refuse_apart
+from .score_collector import CalibrationScorer, ScoreCollector
 from .site_calibration import calibrate_site, require_enough, seconds_needed
 from .site_threshold import SiteThreshold
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,13 +47,15 @@ class Subject:
 
     def calibrated(self, now: datetime) -> SiteThreshold:
         """The threshold that its scores give. Raises DataError, which names the source, as calibrate_site does."""
+        metadata = self.model.scorer.metadata
         try:
             return calibrate_site(
                 self.collector.streams,
                 seconds=self.collector.seconds,
                 level_dbfs=self.collector.level_dbfs,
+                spectrum=SpectrumMeter.of(metadata).usual(self.collector.spectra),
                 source=self.table.name,
-                metadata=self.model.scorer.metadata,
+                metadata=metadata,
                 settings=self.model.settings,
                 false_alarms_per_day=self.false_alarms_per_day,
                 now=now,
@@ -107,19 +118,28 @@ class Session:
     def replay(self, data: Path) -> None:
         """The recordings that `data` stands for, as the only subject's source would give them.
 
-        Raises as find_segments does, and DasvddError, naming the recording, for one that cannot be judged.
+        Raises as find_segments does, and DasvddError, naming the recording, for one that cannot be judged or whose
+        scores lie far above the others'.
         """
         (subject,) = self._subjects
+        collector = subject.collector
+        ends: dict[str, int] = {}
         for path in _whole_recordings(data):
             if self.interrupted:
                 return
-            subject.collector.cut()
+            collector.cut()
+            alarms_before = collector.alarms
             try:
                 self._run([(subject, _as_file(subject.table, path))])
             except DasvddError as error:
                 if str(path) in str(error):
                     raise
                 raise DataError(f"{path}: {error}") from error
+            ends[str(path)] = len(collector.streams)
+            if alarms := collector.alarms - alarms_before:
+                log.warning("%s: the threshold before raised %s in it", path, count(alarms, "alarm"))
+        if not self.interrupted:
+            refuse_apart(_parted(collector.streams, ends))
 
     def _run(self, work: list[tuple[Subject, SourceTable]]) -> None:
         wake = threading.Event()
@@ -157,7 +177,10 @@ class _Feed:
         source = event.get("source")
         if source not in self._collectors:
             return
-        self._collectors[source].take(event, level_dbfs=self._pipelines[source].level_dbfs)
+        pipeline = self._pipelines[source]
+        assert isinstance(pipeline.scorer, CalibrationScorer)
+        spectrum = pipeline.scorer.next_spectrum() if event["event"] == "score" else None
+        self._collectors[source].take(event, level_dbfs=pipeline.level_dbfs, spectrum=spectrum)
         self._progress()
         if all(collector.done for collector in self._collectors.values()):
             self._enough()
@@ -168,7 +191,7 @@ class _Feed:
 
 def _channel(subject: Subject, table: SourceTable, wake: threading.Event) -> Channel:
     channel = make_channel(table, subject.model, subject.before, wake=wake, report_scores=True)
-    channel.pipeline.scorer = FiniteScorer(channel.pipeline.scorer)
+    channel.pipeline.scorer = CalibrationScorer(channel.pipeline.scorer, subject.model.scorer.metadata)
     return channel
 
 
@@ -183,6 +206,15 @@ def _as_file(table: SourceTable, path: Path) -> FileTable:
         channels=table.channels,
         running=table.running,
     )
+
+
+def _parted(streams: Sequence[NDArray[np.float64]], ends: Mapping[str, int]) -> dict[str, NDArray[np.float64]]:
+    """Scores [windows] of each recording. `ends`: how many streams there were at its end."""
+    parted, start = {}, 0
+    for name, end in ends.items():
+        parted[name] = np.concatenate([np.empty(0), *streams[start:end]])
+        start = end
+    return parted
 
 
 def _whole_recordings(data: Path) -> list[Path]:
