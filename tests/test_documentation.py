@@ -159,3 +159,17 @@ def test_every_path_of_the_project_exists(page: Path) -> None:
     named = re.findall(rf"(?<![\w./-])((?:{'|'.join(FOLDERS)})/[\w./-]*)", code)
     lost = [path for path in named if not list(ROOT.glob(re.sub(r"\b[A-Z]+\b", "*", path).rstrip("/.")))]
     assert lost == []
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """The table of faults names test files and functions, and each is there."""
+    text = (ROOT / "docs" / "operating.md").read_text().split("## What goes wrong")[1].split("\n## ")[0]
+    named = re.findall(r"(?:(\w+): )?`(test_\w+)`", text)
+    file = ""
+    lost = []
+    for found, function in named:
+        file = found or file
+        path = ROOT / "tests" / "runtime" / f"test_{file}.py"
+        if not path.exists() or f"def {function}(" not in path.read_text():
+            lost.append(f"{file}: {function}")
+    assert len(named) > 30 and lost == []

@@ -13,7 +13,7 @@ from .config_paths import refuse_overlaps
 from .detector import DecisionSettings
 from .endpoint.tables import HttpTable
 from .errors import ConfigError
-from .evidence.tables import EvidenceTable
+from .evidence.tables import EvidenceTable, Mode
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
@@ -144,6 +144,25 @@ class MonitorConfig(StrictModel):
         """Where clips of alarms are kept; None where no source leaves any, or there is no place."""
         modes = {source.evidence or self.evidence.mode for source in self.sources}
         return None if modes == {"none"} else self.evidence.directory
+
+    @property
+    def only_replays(self) -> bool:
+        """A replay can wait for a slow reader, `less` say, or a slow disk; a machine cannot."""
+        return all(source.kind == "file" for source in self.source)
+
+    @property
+    def has_receivers(self) -> bool:
+        """There is somebody for whom events wait in the outbox."""
+        return self.mqtt is not None or bool(self.webhook)
+
+    @property
+    def keeps_evidence(self) -> bool:
+        """Alarms of some source leave clips."""
+        return any(self.evidence_of(source) != "none" for source in self.source)
+
+    def evidence_of(self, source: SourceTable) -> Mode:
+        """What is kept of the alarms of `source`."""
+        return "none" if self.evidence.directory is None else source.evidence or self.evidence.mode
 
     def model_of(self, source: SourceTable) -> ModelTable:
         """The model that judges `source`."""

@@ -33,6 +33,9 @@ def log_for_people(event: Event) -> None:
         log.error("the new configuration is not taken, the old one stays: %s", event["reason"])
     elif kind == "reloaded":
         log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
+        if event["restart_needed"]:
+            stays = ", ".join(event["restart_needed"])
+            log.warning("%s stays as it was: only a restart of the monitor changes it", stays)
     elif kind == "stopped":
         log.info("stopped: %s", event["reason"])
     elif kind == "drift" and event["drifting"]:
@@ -45,7 +48,6 @@ def log_for_people(event: Event) -> None:
         )
     elif kind == "drift":
         log.info("source '%s' drifts no longer", source)
-
     else:
         _log_life(event)
 

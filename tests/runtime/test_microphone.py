@@ -163,6 +163,33 @@ def test_a_microphone_unplugged_and_plugged_in_again(
 
 
 @pytest.mark.slow
+def test_a_sound_server_that_is_killed_is_found_again(
+    microphone: FakeMicrophone, tiny_model: Any, tmp_path: Path
+) -> None:
+    """MISSING or STALLED while PulseAudio is gone; once another runs, windows are scored, and the time away is lost."""
+    tiny_model(threshold=10.0)
+    quiet = tmp_path / "quiet.wav"
+    soundfile.write(quiet, noise(60, amplitude=0.1), RATE_HZ)
+    microphone.play(quiet)
+    program = Program(["run", write_config(tmp_path)], microphone.environment)
+    try:
+        program.wait_for(is_state("OK"))
+        time.sleep(1)
+        microphone.kill_server()
+        program.wait_for(lambda event: is_state("STALLED")(event) or is_state("MISSING")(event))
+        time.sleep(1)
+        microphone.start_server()
+        microphone.play(quiet)
+        program.wait_for(is_state("OK"), seconds=60)
+        program.wait_for(is_score)
+        program.stop()
+    finally:
+        program.process.kill()
+    (summary,) = (event for event in program.events if event["event"] == "summary")
+    assert summary["gaps"] >= 1 and summary["lost_seconds"] > 1
+
+
+@pytest.mark.slow
 def test_a_microphone_that_comes_late_is_waited_for(
     microphone: FakeMicrophone, tiny_model: Any, tmp_path: Path
 ) -> None:

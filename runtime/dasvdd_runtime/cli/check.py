@@ -215,7 +215,7 @@ def check_speed(sources: int, scorer: Scorer | StreamScorer, report: Report) -> 
 
 def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Report) -> bool:
     """Report on one source; True if its device hangs and still holds a thread."""
-    from ..assembly import open_intake
+    from ..channels import open_intake
     from ..condition.comparison import compare_capture
 
     metadata = scorer.metadata
