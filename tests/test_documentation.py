@@ -163,7 +163,7 @@ def test_every_path_of_the_project_exists(page: Path) -> None:
 
 def test_every_test_that_is_named_exists() -> None:
     """The table of faults names test files and functions, and each is there."""
-    text = (ROOT / "docs" / "operating.md").read_text().split("## What goes wrong")[1].split("\n## ")[0]
+    text = (ROOT / "docs" / "operating.md").read_text().split("## Faults, reactions")[1].split("\n## ")[0]
     named = re.findall(r"(?:(\w+): )?`(test_\w+)`", text)
     file = ""
     lost = []

@@ -56,7 +56,7 @@ class Listener:
         if credentials:
             self._client.username_pw_set(**credentials)
         self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
-        self._client.on_message = lambda _c, _d, m: self._keep(m.topic, m.payload.decode(), m.retain)
+        self._client.on_message = lambda _c, _d, m: self._keep(m.topic, m.payload.decode(errors="replace"), m.retain)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
 
@@ -64,6 +64,9 @@ class Listener:
         self.heard.append((topic, text))
         if retained:
             self.retained[topic] = text
+
+    def topics(self) -> set[str]:
+        return {topic for topic, _ in list(self.heard)}
 
     def newest(self) -> dict[str, str]:
         """The last message of each topic."""
@@ -307,6 +310,29 @@ def test_home_assistant_forgets_the_old_prefix(
     configs = [json.loads(text) for topic, text in kept.items() if topic.startswith("homeassistant/")]
     assert len(configs) == 4 and all(config["availability_topic"] == "new/home_assistant" for config in configs)
     stopped_without_a_gap(child, 5)
+
+
+def test_what_is_now_is_told_from_a_reload_on_and_until_another(
+    monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
+) -> None:
+    """[mqtt] with both integrations comes and goes: a node is born and dies, entities are announced and taken back."""
+    broker = make_broker()
+    broker.start()
+    listener = Listener(broker.port)
+    child = monitor("", seconds=5)
+    child.wait_for("score")
+    mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\nprefix = "site"\nhome_assistant = true\n'
+    write(tmp_path, mqtt + 'sparkplug = { group = "g", node = "n" }\n', seconds=5)
+    reload(child)
+    wait_until(lambda: {"site/home_assistant", "site/m/now"} < retained(broker.port).keys())
+    wait_until(lambda: "spBv1.0/g/DBIRTH/n/m" in listener.topics())
+    write(tmp_path, "", seconds=5)
+    reload(child)
+    wait_until(lambda: "spBv1.0/g/NDEATH/n" in listener.topics())
+    assert [topic for topic in retained(broker.port) if "homeassistant" in topic or topic.endswith("/now")] == []
+    assert listener.newest()["site/status"] == "offline"
+    stopped_without_a_gap(child, 5)
+    listener.close()
 
 
 def test_evidence_changes_from_the_next_clip_on(tiny_model: Any, tmp_path: Path) -> None:
