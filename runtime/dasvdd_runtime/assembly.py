@@ -27,6 +27,7 @@ from .sources import make_source
 from .sources.base import Source
 from .sources.base_tables import RunningTable
 from .sources.channel_choice import channels_to_open
+from .sources.row_tables import CsvTailTable
 from .sources.tables import FileTable, SourceTable
 from .thresholds.choice import ThresholdInForce
 
@@ -186,6 +187,7 @@ def make_channel(
         stall_seconds=table.stall_seconds,
         wake=wake,
         queue_seconds=max(QUEUE_SECONDS, QUEUE_WINDOWS * metadata.window_seconds),
+        unread_stays=isinstance(table, CsvTailTable),
     )
     return Channel(capture, pipeline)
 

@@ -70,13 +70,21 @@ class MessageQueue:
     """What a capture thread hands over, in order.
 
     With `live`, it holds `queue_seconds` of samples and drops the oldest beyond; else `put` waits while WAITING_BLOCKS
-    are there. Messages other than samples are never dropped.
+    are there, or with `unread_stays` as many samples as it holds. Messages other than samples are never dropped.
     """
 
     def __init__(
-        self, *, sample_rate_hz: float, live: bool, wake: threading.Event, queue_seconds: float = QUEUE_SECONDS
+        self,
+        *,
+        sample_rate_hz: float,
+        live: bool,
+        wake: threading.Event,
+        queue_seconds: float = QUEUE_SECONDS,
+        unread_stays: bool = False,
     ) -> None:
         self._live = live
+        self._unread_stays = unread_stays
+        self._drops = live and not unread_stays
         self._most_samples = round(queue_seconds * sample_rate_hz)
         self._messages: deque[Message] = deque()
         self._samples = 0
@@ -91,12 +99,14 @@ class MessageQueue:
         with self._changed:
             if not self._live:
                 self._changed.wait_for(lambda: self._closed or len(self._messages) < WAITING_BLOCKS)
+            elif self._unread_stays:
+                self._changed.wait_for(lambda: self._closed or self._samples < self._most_samples)
             self._messages.append(message)
             if isinstance(message, Samples):
                 self._samples += len(message.samples)
             else:
                 self._others += 1
-            while self._live and self._samples > self._most_samples and self._drop_oldest():
+            while self._drops and self._samples > self._most_samples and self._drop_oldest():
                 pass
         if self.is_due():
             self._wake.set()
@@ -159,9 +169,12 @@ class Capture:
         stall_seconds: float,
         wake: threading.Event,
         queue_seconds: float = QUEUE_SECONDS,
+        unread_stays: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wake` is set whenever something arrives; `queue_seconds` of a live source's samples may wait.
+
+        `unread_stays`: what is not read yet waits where it is, so that the source waits and nothing is dropped.
 
         A live source that gives no samples for twice `stall_seconds`, or twice three samples, is opened again.
         """
@@ -173,7 +186,11 @@ class Capture:
         self._loss = LossMeter(source.sample_rate_hz)
         self._stop = threading.Event()
         self._queue = MessageQueue(
-            sample_rate_hz=source.sample_rate_hz, live=source.live, wake=wake, queue_seconds=queue_seconds
+            sample_rate_hz=source.sample_rate_hz,
+            live=source.live,
+            wake=wake,
+            queue_seconds=queue_seconds,
+            unread_stays=unread_stays,
         )
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
         self._waiting_since: float | None = None

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .detector import DecisionSettings
 from .endpoint.tables import HttpTable
-from .errors import ConfigError, InputMissing
+from .errors import ConfigError
 from .evidence.tables import EvidenceTable
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
@@ -197,11 +197,7 @@ def load_config(path: str | Path) -> MonitorConfig:
     cannot work. Does not look whether the model or a recording exists.
     """
     path = Path(path)
-    try:
-        raw = read_toml(path)
-    except InputMissing as error:
-        raise ConfigError(f"{error}. Give the path of a monitor.toml.") from error
-    config = validate(MonitorConfig, raw, origin=str(path))
+    config = validate(MonitorConfig, read_toml(path), origin=str(path))
     evidence_wanted = "evidence" in config.model_fields_set and config.evidence.mode != "none"
     config = _relative_to(path.parent, config)
     _refuse_to_overwrite(path, config)

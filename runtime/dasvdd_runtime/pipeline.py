@@ -120,8 +120,7 @@ class Pipeline:
         """Cut `samples` [samples, channels], score them alone and decide: the events that they caused."""
         self.cut(samples)
         caused = self.events_due()
-        windows = self.windows()
-        if windows:
+        if windows := self.windows():
             caused += self.decide(self.scorer.score(windows))
         return caused
 
@@ -199,9 +198,8 @@ class Pipeline:
         episode = self._detector.finish()
         if episode is None:
             return []
-        bands = self._bands(episode.peak_residual)
-        left_open = events.alarm_open(self.counts.episodes, episode, bands) | self._clips.left_open(episode)
-        return [self._placed(left_open)]
+        left_open = events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual))
+        return [self._placed(left_open | self._clips.left_open(episode))]
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import ConfigError, InputMissing, nearest
+from .errors import ConfigError, nearest
 
 
 class StrictModel(BaseModel):
@@ -33,7 +33,7 @@ MAX_BYTES = 2**20
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises InputMissing, or ConfigError with the line of a syntax error."""
+    """The tables of a TOML file. Raises ConfigError, for a syntax error with its line."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -42,7 +42,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         tables = tomllib.loads(content.decode("utf-8"))
         _require_usable(tables)
     except FileNotFoundError:
-        raise InputMissing(f"{path}: there is no such file") from None
+        raise ConfigError(f"{path}: there is no such file. Check the path of the configuration.") from None
     except RecursionError:
         raise ConfigError(f"{path}: not a readable TOML file: its values lie too deep in each other") from None
     except (OSError, ValueError) as error:  # the latter for TOML, UTF-8 and numbers alike

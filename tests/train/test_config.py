@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dasvdd_runtime.errors import ConfigError, InputMissing
+from dasvdd_runtime.errors import ConfigError
 from dasvdd_train.config import TrainConfig, load_config, parse_assignment
 
 
@@ -61,7 +61,7 @@ def test_wrong_settings_are_refused(key: str, value: object, message: str) -> No
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:
     """A file that is missing, cut or no TOML gives one clear error."""
-    with pytest.raises(InputMissing, match="no such file"):
+    with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "none.toml", {})
     path = tmp_path / "config.toml"
     path.write_text("[training\nepochs = 7")

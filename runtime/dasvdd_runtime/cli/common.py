@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import IO, Any, ParamSpec, TypeVar, cast
 
 import click
 
-from ..errors import DasvddError
+from ..errors import EXIT_NO_INPUT, DasvddError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -46,6 +47,28 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             sys.exit(EXIT_BROKEN_PIPE)
 
     return guarded
+
+
+class InputPath(click.Path):
+    """A path that must be there: exit code 66 where it is not, and click's 2 for a file where a folder is wanted."""
+
+    def __init__(self, *, file_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """`value` as a Path."""
+        path = cast(Path, super().convert(value, param, ctx))
+        if not path.exists():
+            name = "" if param is None else param.get_error_hint(ctx) if ctx else param.name
+            raise _InputMissing(f"{name}: {path}: there is no such file or folder. Check the path.")
+        return path
+
+
+class _InputMissing(click.ClickException):
+    exit_code = EXIT_NO_INPUT
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"error: {self.message}", file=file, err=file is None)
 
 
 def examples(*lines: str) -> str:
