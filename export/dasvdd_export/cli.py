@@ -72,6 +72,11 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="ort: onnxruntime's own format, which builds without an ONNX parser read.",
 )
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Also write the stream form, model.stream.onnx: it computes each frame of overlapping windows once.",
+)
 @click.option("--sbom", is_flag=True, help="Also write a CycloneDX bill of materials beside it (dasvdd[sbom]).")
 @click.version_option(__version__, prog_name="dasvdd-export")
 @reports_errors
@@ -88,6 +93,7 @@ def main(
     even_if_slower: bool,
     measure_on: Literal["cpu", "cuda"],
     file_format: FileFormat,
+    stream: bool,
     sbom: bool,
 ) -> None:
     """Fuse front end, networks, center and gamma of MODEL (a model.pt) into one ONNX file that emits the score.
@@ -98,6 +104,7 @@ def main(
     \b
     Examples:
       dasvdd-export runs/pump7/model.pt
+      dasvdd-export runs/pump7/model.pt --stream
       dasvdd-export runs/pump7/model.pt --sbom
       dasvdd-export runs/pump7/model.pt --variant int8
       dasvdd-export runs/pump7/model.pt --for raspberry-pi-5
@@ -119,11 +126,13 @@ def main(
         raise click.UsageError("--for takes the variant from the device's profile: leave out --variant and --all.")
     from dasvdd_runtime.devices.profile import load_profile
 
+    if stream and (device or all_variants or variant != "fp32"):
+        raise click.UsageError("--stream is made of the fp32 form alone: leave out --variant, --all and --for.")
     profile = load_profile(device) if device else None
     variant = profile.variant if profile else variant
     from .export import check, export
     from .export_variants import export_variants
-    from .tables import show_outcome, show_recentring, show_variants
+    from .tables import show_outcome, show_recentring, show_variants, warn_not_ready
     from .variants import VARIANTS
 
     if recenter:
@@ -140,19 +149,22 @@ def main(
             calibration_data=calibration_data,
             false_alarms_per_day=false_alarms_per_day,
             file_format=file_format,
+            stream=stream,
         )
         show_outcome(outcome)
+        not_ready = outcome.not_ready
         written = [(outcome.path, outcome.metadata)]
         failed = False
     else:
         names = VARIANTS if all_variants else (variant,)
+        checked = check(
+            model,
+            calibration_data=calibration_data,
+            false_alarms_per_day=false_alarms_per_day,
+            file_format=file_format,
+        )
         rows = export_variants(
-            check(
-                model,
-                calibration_data=calibration_data,
-                false_alarms_per_day=false_alarms_per_day,
-                file_format=file_format,
-            ),
+            checked,
             {name: _path(out, model.with_suffix(f".{file_format}"), name, alone=not all_variants) for name in names},
             max_drop=max_drop,
             even_if_slower=even_if_slower,
@@ -161,6 +173,7 @@ def main(
             instead=_path(out, model.with_suffix(f".{file_format}"), "fp32", alone=True) if profile else None,
         )
         show_variants(rows)
+        not_ready = checked.trained.not_ready
         written = [(row.path, row.finished.metadata) for row in rows if row.path]
         failed = not profile and any(row.failed or (row.name == variant and row.refusal) for row in rows)
     if sbom:
@@ -168,6 +181,9 @@ def main(
 
         for path, metadata in written:
             click.echo(f"wrote {write_sbom(path, metadata)}")
+    warn_not_ready(not_ready)
+    if written and not not_ready:
+        click.echo(f"next: dasvdd-monitor score {written[0][0]} RECORDINGS --summary, then dasvdd-monitor init")
     if failed:
         raise SystemExit(EXIT_FAILURE)
 

@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 from dasvdd_runtime.calibration import Calibration, calibrate
 from dasvdd_runtime.contract import ModelMetadata, Variant, encode
-from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.files import require_writable, write_atomically
 from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime, open_session
 from dasvdd_runtime.scorer import Scorer
+from dasvdd_runtime.stream_scorer import stream_path
 from dasvdd_train.features import as_input
 from dasvdd_train.holdout import Holdout
 from dasvdd_train.model_file import TrainedModel, load_model
@@ -26,12 +26,10 @@ from .fused import export_graph
 from .held_out import read_held_out
 from .metadata import GOLDEN_TOLERANCE, build_metadata, choose_golden
 from .ort_format import to_ort
+from .parity import ParityError as ParityError
+from .stream_export import StreamFile, make_stream_file
 
 FileFormat = Literal["onnx", "ort"]
-
-
-class ParityError(DasvddError):
-    """The graph does not say what the model says; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,10 @@ class Outcome:
     torch_milliseconds: float
     onnxruntime_milliseconds: float
     metadata: ModelMetadata
+    not_ready: tuple[str, ...]
+    """Why dasvdd-train said that this model is not ready; empty where it did not."""
+    stream: StreamFile | None
+    """The second form, where one was asked for; it was written to `stream_path(path)`."""
 
     @property
     def calibration(self) -> Calibration:
@@ -84,8 +86,12 @@ def export(
     calibration_data: Path | None,
     false_alarms_per_day: float | None,
     file_format: FileFormat = "onnx",
+    stream: bool = False,
 ) -> Outcome:
-    """Export `model_path` to `out`. Raises ParityError with the figures, or the errors of what it reads."""
+    """Export `model_path` to `out`, and with `stream` the stream form beside it.
+
+    Raises ParityError with the figures, DasvddError where there can be no stream form, or the errors of what it reads.
+    """
     require_writable(out)
     checked = check(
         model_path,
@@ -94,9 +100,21 @@ def export(
         file_format=file_format,
     )
     finished = finish(checked, checked.graph, checked.calibration)
+    second = make_stream_file(checked, finished.metadata) if stream else None
     torch_ms, onnxruntime_ms = parity.latency_milliseconds(checked.trained, checked.run)
     write_atomically(out, finished.content)
-    return Outcome(out, len(finished.content), checked.findings, torch_ms, onnxruntime_ms, finished.metadata)
+    if second:
+        write_atomically(stream_path(out), second.content)
+    return Outcome(
+        path=out,
+        bytes_written=len(finished.content),
+        findings=checked.findings,
+        torch_milliseconds=torch_ms,
+        onnxruntime_milliseconds=onnxruntime_ms,
+        metadata=finished.metadata,
+        not_ready=checked.trained.not_ready,
+        stream=second,
+    )
 
 
 def check(

@@ -6,13 +6,17 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
 
 import onnx
 import torch
 from dasvdd_runtime.contract import OUTPUT_NAMES
 from dasvdd_runtime.errors import DasvddError
+from dasvdd_runtime.stream_scorer import STATE_NEXT
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel
+
+from .stream_form import StreamForm
 
 OPSET = 18
 IR_VERSION = 8
@@ -28,16 +32,28 @@ def export_graph(trained: TrainedModel) -> onnx.ModelProto:
 
 def export_model(model: DasvddModel, shape: tuple[int, int]) -> onnx.ModelProto:
     """The graph of `model` for windows of `shape`, without metadata. Raises DasvddError as `export_graph` does."""
+    return export_module(model, {"window": shape}, OUTPUT_NAMES)
+
+
+def export_stream_form(form: StreamForm, shape: tuple[int, int]) -> onnx.ModelProto:
+    """The graph of `form` for hops of `shape`, without metadata. Raises DasvddError as `export_graph` does."""
+    return export_module(form, {"samples": shape, "state": (form.state_size,)}, (*OUTPUT_NAMES, STATE_NEXT))
+
+
+def export_module(
+    module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], output_names: Sequence[str]
+) -> onnx.ModelProto:
+    """The graph of `module` for inputs of `shapes` behind a batch. Raises DasvddError as `export_graph` does."""
     batch = torch.export.Dim("batch", min=1, max=65536)
     with _quiet():
         program = torch.onnx.export(
-            model,
-            (torch.zeros(2, *shape),),
+            module,
+            tuple(torch.zeros(2, *shape) for shape in shapes.values()),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["window"],
-            output_names=list(OUTPUT_NAMES),
-            dynamic_shapes=({0: batch},),
+            input_names=list(shapes),
+            output_names=list(output_names),
+            dynamic_shapes=tuple({0: batch} for _ in shapes),
             external_data=False,
             verbose=False,
         )

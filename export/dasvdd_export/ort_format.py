@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from dasvdd_runtime.errors import DasvddError
-from dasvdd_runtime.model_files.onnx_graph import summarise_graph
+from dasvdd_runtime.model_files.graph_summary import summarise_graph
 from dasvdd_runtime.model_files.onnxruntime_session import CPU_PROVIDER, import_onnxruntime, session_options
 
 from .fused import IR_VERSION, OPSET

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from dasvdd_runtime.contract import OUTPUT_NAMES
+from dasvdd_runtime.errors import DasvddError
 from dasvdd_train.features import as_input
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel
@@ -31,6 +32,10 @@ BATCHES = (1, 3, 64)
 
 Run = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float64]]]
 """The graph: windows in its input's layout -> outputs by name."""
+
+
+class ParityError(DasvddError):
+    """The graph does not say what the model says; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def compare(trained: TrainedModel, run: Run, held_out: NDArray[np.float32]) -> l
     findings = []
     features = trained.model.bands * trained.model.stacked_frames
     exact = copy.deepcopy(trained.model).double()
-    for name, windows, limit in _cases(trained, held_out):
+    for name, windows, limit in cases(trained, held_out):
         batch = as_input(windows, trained.kind).numpy()
         expected = _torch_scores(trained.model, batch)
         own = relative_difference(expected, _torch_scores(exact, batch.astype(np.float64)))
@@ -193,7 +198,7 @@ def _filled(part: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.resize(part, (size, *part.shape[1:]))
 
 
-def _cases(trained: TrainedModel, held_out: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.float32], float]]:
+def cases(trained: TrainedModel, held_out: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.float32], float]]:
     """Name, windows [windows, samples, channels] and limit. Sensors: synthetic signals around the training mean."""
     samples, channels = trained.window_samples, trained.channels
     audio = trained.kind == "audio"

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from dasvdd_runtime.calibration import Calibration, calibrate
-from dasvdd_runtime.condition.levels import baseline_of
+from dasvdd_runtime.condition.spectrum import baseline_with_spectrum
 from dasvdd_runtime.contract import Recentring
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.files import require_writable
@@ -128,11 +128,13 @@ def recenter(model_path: Path, data: Path, folder: Path) -> Report:
         moved,
         residual_baseline=list(residual),
         calibration=calibration,
-        baseline=baseline_of(
+        baseline=baseline_with_spectrum(
             [stretch.samples for stretch in fitting],
             trained.sample_rate_hz,
             kind=trained.kind,
+            channel_names=trained.channel_names,
             used_channels=used_channels(front_end.settings()["channel"], trained.channels),
+            window_samples=trained.window_samples,
         ),
         recentred=Recentring(
             recordings=len({stretch.name for stretch in fitting}),

@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from dasvdd_runtime.calibration import Calibration
+from dasvdd_runtime.stream_scorer import stream_path
 from dasvdd_runtime.words import duration
 from rich.console import Console
 from rich.table import Table
 
 from .export import Outcome
 from .export_variants import Row
+from .parity import Finding
 from .recenter import Report
+from .stream_export import StreamFile
 
 
 def show_outcome(outcome: Outcome) -> None:
     """The comparison with torch, the threshold, and the file."""
-    table = Table("input", "windows", "largest relative difference", "allowed")
-    for finding in outcome.findings:
-        table.add_row(finding.name, str(finding.windows), f"{finding.difference:.1e}", f"{finding.limit:.0e}")
-    Console().print(table)
+    _show_findings(outcome.findings, "torch and onnxruntime")
     click.echo(
         f"one window, one thread: torch {outcome.torch_milliseconds:.2f} ms, "
         f"onnxruntime {outcome.onnxruntime_milliseconds:.2f} ms"
     )
     click.echo(_threshold(outcome.calibration))
     click.echo(f"wrote {outcome.path} ({outcome.bytes_written / 1024:,.0f} KiB)")
+    if outcome.stream:
+        _show_stream(outcome.stream, stream_path(outcome.path))
+
+
+def _show_findings(findings: Sequence[Finding], compared: str) -> None:
+    table = Table("input", "windows", "largest relative difference", "allowed", title=compared, title_justify="left")
+    for finding in findings:
+        table.add_row(finding.name, str(finding.windows), f"{finding.difference:.1e}", f"{finding.limit:.0e}")
+    Console().print(table)
+
+
+def _show_stream(stream: StreamFile, path: Path) -> None:
+    """The comparison of the two forms, what the stream form gains, and the file."""
+    _show_findings(stream.findings, "plain form and stream form, in onnxruntime")
+    metadata = stream.metadata
+    click.echo(
+        f"one more window ({metadata.window_seconds:g} s every {metadata.window_hop_seconds:g} s), one thread: plain "
+        f"form {stream.plain_milliseconds:.2f} ms, stream form {stream.stream_milliseconds:.2f} ms"
+    )
+    click.echo(f"wrote {path} ({len(stream.content) / 1024:,.0f} KiB); copy it beside the plain form")
 
 
 def show_variants(rows: Sequence[Row]) -> None:
@@ -92,6 +113,12 @@ def show_recentring(report: Report) -> None:
         click.echo(f"without change here, their deviation kept: {', '.join(report.constant_bands)}")
     old = "none" if report.old_threshold is None else f"{report.old_threshold:.6g}"
     click.echo(f"threshold {old} -> {report.new_threshold:.6g}; wrote {report.model}")
+
+
+def warn_not_ready(reasons: Sequence[str]) -> None:
+    """On standard error, what dasvdd-train found that must be mended before the model is used."""
+    for reason in reasons:
+        click.echo(f"warning: this model is not ready: {reason}", err=True)
 
 
 def _threshold(calibration: Calibration) -> str:

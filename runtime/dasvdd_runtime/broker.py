@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from .errors import ConfigError
 from .extras import require
+from .hosts import require_host
 from .secret import Secret
 from .strict_config import StrictModel
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class BrokerTable(StrictModel):
     """The keys that every table has which names a broker."""
 
-    host: str = Field(min_length=1)
+    host: Annotated[str, AfterValidator(require_host)]
     port: int | None = Field(default=None, ge=1, le=65535)
     """Default: 1883, or 8883 with TLS."""
     client_id: str = ""

@@ -8,16 +8,18 @@ The graph itself: one input `window`, float32, audio `[batch, channels, samples]
 `[batch, samples, channels]` in their units. Outputs, each float32 `[batch]`: `score` = `reconstruction_error`
 + gamma * `center_distance` (eq. 2 of the paper, averaged over the window's feature vectors); and `residual`
 `[batch, len(residual_names)]`, which sums to `reconstruction_error`.
+
+The stream form of a model has the field `stream`. Its graph has the inputs `samples`, one window hop laid out as
+`window` is, and `state` `[batch, stream.state_size]`; its outputs are those above, of the window that ends with the
+samples, and `state_next`, the state for the next hop of the same stream. A stream begins with a state of zeros; its
+first window is filled up with zeros in front to whole hops.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
@@ -25,6 +27,8 @@ from .calibration import Calibration
 from .condition.levels import Baseline
 from .detector import DecisionSettings
 from .errors import ModelError
+from .golden import GoldenSequences as GoldenSequences
+from .golden import GoldenWindows as GoldenWindows
 from .reading.recording_types import Kind, used_channels
 
 SCHEMA_MAJOR = 1
@@ -34,46 +38,21 @@ LARGEST_NUMBER = 1e30
 """In size, of any number in the metadata."""
 UNIT_NOT_STATED = "unit not stated"
 """In `units`, where the training was not told."""
-OPTIONAL_FIELDS = ("variant", "recentred")
+OPTIONAL_FIELDS = ("variant", "recentred", "stream")
 """Left out of a file where they are None, so that readers that do not know them need not."""
+MOST_STATE = 2**22
+"""Numbers in the state of a stream form, one source's: 16 MiB."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
 
 
-class GoldenWindows(BaseModel):
-    """A few real windows with their scores, for the device to repeat before it trusts the model."""
+class StreamInfo(BaseModel):
+    """What the stream form of a model needs beside its graph."""
 
     model_config = ConfigDict(frozen=True)
 
-    shape: list[int]
-    """Shape of the graph's input that the windows make: [batch, channels, samples] or [batch, samples, channels]."""
-    windows_base64: str
-    """The windows, little-endian float32 in that order, base64."""
-    scores: list[float]
-    """The score of each, as the exporter's onnxruntime computed it on its CPU provider."""
-    relative_tolerance: float
-    """Largest relative difference of a score that a device may show."""
-
-    @classmethod
-    def encode(
-        cls, windows: NDArray[np.float32], scores: NDArray[np.float64], *, relative_tolerance: float
-    ) -> GoldenWindows:
-        """Pack `windows` (the graph's input, batch first) and their `scores` [batch]."""
-        return cls(
-            shape=list(windows.shape),
-            windows_base64=base64.b64encode(windows.astype("<f4").tobytes()).decode("ascii"),
-            scores=[float(score) for score in scores],
-            relative_tolerance=relative_tolerance,
-        )
-
-    def windows(self) -> NDArray[np.float32]:
-        """The windows as the graph's input. Raises ModelError if the bytes do not fill the shape."""
-        try:
-            flat = np.frombuffer(base64.b64decode(self.windows_base64, validate=True), "<f4")
-            return flat.reshape(self.shape).astype(np.float32)
-        except ValueError as error:
-            raise ModelError(
-                f"the golden windows in the model file are damaged ({error}). Export or copy the file again."
-            ) from error
+    state_size: int = Field(ge=1, le=MOST_STATE)
+    """Numbers that are remembered of one source's stream from one hop to the next."""
+    golden: GoldenSequences
 
 
 class TrainingSummary(BaseModel):
@@ -172,6 +151,13 @@ class ModelMetadata(BaseModel):
     """None: fp32 throughout, as trained."""
     recentred: Recentring | None = None
     """None: standardisation, center and threshold are those of the training."""
+    stream: StreamInfo | None = None
+    """None: the plain form, which scores whole windows. In a stream form `golden` holds no windows."""
+
+    @property
+    def golden_of_form(self) -> GoldenWindows | GoldenSequences:
+        """What a device scores again before it trusts the file."""
+        return self.golden if self.stream is None else self.stream.golden
 
     @property
     def trained_fingerprint(self) -> str:
@@ -270,6 +256,8 @@ def _check_consistency(metadata: ModelMetadata) -> None:
         "channel_names": (len(metadata.channel_names), metadata.channels),
         "units": (len(metadata.units), metadata.channels),
         "residual_baseline": (len(metadata.residual_baseline), len(metadata.residual_names)),
+        "baseline.channel_mean": (len(metadata.baseline.channel_mean), metadata.channels),
+        "baseline.channel_std": (len(metadata.baseline.channel_std), metadata.channels),
         "golden.scores": (len(metadata.golden.scores), metadata.golden.shape[0] if metadata.golden.shape else 0),
     }
     for name, (found, expected) in lengths.items():

@@ -13,10 +13,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from .condition.drift import DriftReport
 from .condition.health import StateChange
+from .condition.spectrum_drift import SpectrumChange
 from .contract import ModelMetadata
 from .detector import Decision, DecisionSettings, Episode
 from .thresholds.choice import ThresholdInForce
@@ -60,6 +61,10 @@ class ModelInForce:
     overrides: dict[str, float]
     """Decision values that the configuration puts in the place of the model's."""
     provider: str
+    form: Literal["plain", "stream"] = "plain"
+    """What scores: the plain form, or the stream form that lies beside it."""
+    stream_not_used: str | None = None
+    """Why a stream form that lies there does not."""
     signature: dict[str, Any] | None = None
     """Id of the key that signed the file, and its counter, where the configuration requires a signature."""
 
@@ -107,6 +112,8 @@ def _described(model: ModelInForce) -> dict[str, Any]:
         "overrides": model.overrides,
         "false_alarms_per_day": None if model.overrides else model.metadata.calibration.false_alarms_per_day,
         "provider": model.provider,
+        "form": model.form,
+        "stream_not_used": model.stream_not_used,
         "signature": model.signature,
     }
 
@@ -218,8 +225,13 @@ def drift(report: DriftReport, bands: list[dict[str, Any]]) -> Event:
         "score_p95": report.score_p95,
         "level_p5_dbfs": report.level_p5_dbfs,
         "level_p50_dbfs": report.level_p50_dbfs,
+        "spectrum": None if report.spectrum is None else [_spectrum_change(change) for change in report.spectrum],
         "bands": bands,
     }
+
+
+def _spectrum_change(change: SpectrumChange) -> dict[str, Any]:
+    return {"name": change.name, "change": change.change, "unit": change.unit, "usual": [change.low, change.high]}
 
 
 def overload(dropped_seconds: dict[str, float]) -> Event:

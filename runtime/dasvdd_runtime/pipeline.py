@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +17,16 @@ from . import events
 from .alarms.decision_rule import DecisionRule as DecisionRule
 from .condition.drift import DriftReference, DriftWatch
 from .condition.health import State, StateChange
+from .condition.spectrum_drift import SpectrumWatch
 from .contract import ModelMetadata
 from .detector import Decision, Detector
 from .errors import DataError
 from .events import Counts, Event
 from .evidence.base import Clips
 from .intake import Break, Cutter, Intake
-from .scorer import Scores
+from .scorer import Scores, WindowScorer
 from .snapshot import Residual, SourceSnapshot
-from .windows import Window
-
-
-class WindowScorer(Protocol):
-    """What a pipeline needs of a Scorer."""
-
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        """Scores of `windows` [windows, window_samples, channels]."""
+from .windows import StreamMemory, Waiting, Window
 
 
 class Pipeline:
@@ -77,6 +71,7 @@ class Pipeline:
         """
         self.model_name, self.scorer, self._metadata = name, scorer, metadata
         self._report_scores = report_scores
+        self._memory = StreamMemory()
         self._cutter.use_model(metadata)
         self._clips.use_model(metadata)
         self.use_rule(rule)
@@ -98,6 +93,7 @@ class Pipeline:
             DriftReference(rule.usual_score, rule.threshold, self._usual_level_dbfs),
             history_windows=rule.settings.n,
             window_hop_seconds=self._metadata.window_hop_seconds,
+            spectrum=SpectrumWatch.of(rule.spectrum, self._metadata),
         )
 
     @property
@@ -124,9 +120,8 @@ class Pipeline:
         """Cut `samples` [samples, channels], score them alone and decide: the events that they caused."""
         self.cut(samples)
         caused = self.events_due()
-        windows = self.windows()
-        if windows:
-            caused += self.decide(self.scorer.score_windows(np.stack(windows)))
+        if windows := self.windows():
+            caused += self.decide(self.scorer.score(windows))
         return caused
 
     def cut(self, samples: NDArray[np.float32]) -> None:
@@ -135,9 +130,9 @@ class Pipeline:
         for step in self._cutter.cut(samples):
             self._steps.extend(self._state_events(step) if isinstance(step, StateChange) else [step])
 
-    def windows(self) -> list[NDArray[np.float32]]:
-        """The windows that wait for their scores, oldest first, each [window_samples, channels]."""
-        return [step.samples for step in self._steps if isinstance(step, Window)]
+    def windows(self) -> list[Waiting]:
+        """The windows that wait for their scores, oldest first."""
+        return [Waiting(step, self._memory) for step in self._steps if isinstance(step, Window)]
 
     def decide(self, scores: Scores) -> list[Event]:
         """The scores of the oldest windows that wait, in order; the events up to the next window that waits."""
@@ -203,15 +198,13 @@ class Pipeline:
         episode = self._detector.finish()
         if episode is None:
             return []
-        bands = self._bands(episode.peak_residual)
-        left_open = events.alarm_open(self.counts.episodes, episode, bands) | self._clips.left_open(episode)
-        return [self._placed(left_open)]
+        left_open = events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual))
+        return [self._placed(left_open | self._clips.left_open(episode))]
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
-        return self._placed(
-            events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm, drift_ppm=drift_ppm)
-        )
+        said = events.summary(self.counts, state=self.state.value, in_alarm=self.in_alarm, drift_ppm=drift_ppm)
+        return self._placed(said)
 
     def snapshot(self, *, waiting_seconds: float, drift_ppm: float | None, live: bool, ended: bool) -> SourceSnapshot:
         """The source as it is now; what the capture knows of it is given."""
@@ -235,6 +228,7 @@ class Pipeline:
             state_reason=self._cutter.health.reason,
             usual_level_dbfs=self._usual_level_dbfs,
             residual=residual,
+            keeps=self._clips.keeps,
         )
 
     def _pass_over(self, passed: Break) -> None:
@@ -256,7 +250,7 @@ class Pipeline:
         if self._report_scores:
             caused.append(events.score(decision, start_seconds=window.first_sample / metadata.sample_rate_hz))
         caused += self._alarm_events(decision, window)
-        caused += self._drift_events(decision, residual)
+        caused += self._drift_events(decision, window, residual)
         return [self._placed(event, end_seconds) for event in caused]
 
     def _alarm_events(self, decision: Decision, window: Window) -> list[Event]:
@@ -279,11 +273,11 @@ class Pipeline:
             caused.append(cleared | self._clips.cleared(decision.cleared))
         return caused
 
-    def _drift_events(self, decision: Decision, residual: NDArray[np.float64]) -> list[Event]:
+    def _drift_events(self, decision: Decision, window: Window, residual: NDArray[np.float64]) -> list[Event]:
         anomalous = decision.in_alarm or decision.smoothed_score > self._threshold or self.state is not State.OK
         if not self._drift.window(decision.smoothed_score, anomalous=anomalous):
             return []
-        report = self._drift.sample(level_dbfs=self.level_dbfs, residual=residual)
+        report = self._drift.sample(window.samples, level_dbfs=self.level_dbfs, residual=residual)
         return [] if report is None else [events.drift(report, self._bands(list(report.residual)))]
 
     def _bands(self, residual: tuple[float, ...] | list[float]) -> list[dict[str, Any]]:

@@ -22,7 +22,8 @@ from .reading.recording_types import (
     part_outside,
     require_file,
 )
-from .reading.table_formats import TABLE_SUFFIXES, Table, open_table
+from .reading.table import Table
+from .reading.table_formats import TABLE_SUFFIXES, open_table
 
 __all__ = [
     "AUDIO_SUFFIXES",

@@ -7,18 +7,20 @@ scores.score > scorer.metadata.calibration.threshold
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import OUTPUT_NAMES, ModelMetadata, decode
-from .errors import DasvddError, ModelError
+from .contract import OUTPUT_NAMES
+from .errors import ModelError
 from .model_files.onnxruntime_session import Provider as Provider
-from .model_files.onnxruntime_session import open_session, release_free_memory
-from .windows import cut_windows
+from .model_files.onnxruntime_session import release_free_memory
+from .model_files.opened_model import OpenedModel, Outputs
+from .windows import Waiting, cut_windows
 
 BATCH_WINDOWS = 64
 """Most windows that one run of the graph takes."""
@@ -41,50 +43,29 @@ class Scores:
     """Shape [windows, len(metadata.residual_names)]: the reconstruction error by band or channel."""
 
 
-class Scorer:
-    """A model file, opened for scoring. May be used from several threads at once.
+class WindowScorer(Protocol):
+    """What a pipeline needs of a Scorer or a StreamScorer."""
 
-    metadata: what the file says of itself. unknown_fields: metadata that this version ignores. provider: the
-    onnxruntime execution provider really obtained, for instance 'CPUExecutionProvider'.
-    """
+    @property
+    def batch_windows(self) -> int:
+        """Most windows that are scored at once."""
 
-    metadata: ModelMetadata
-    unknown_fields: list[str]
-    provider: str
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        """Scores of the windows that wait, those of a stream in their order."""
 
-    def __init__(
-        self, path: str | Path, *, provider: Provider = "auto", threads: int = 1, content: bytes | None = None
-    ) -> None:
-        """Open the model at `path`, or its `content` where that was read already.
 
-        `provider` 'cuda' is strict, 'auto' takes CUDA if it can be had. Raises InputMissing if there is no file,
-        ModelError if it is damaged or breaks the contract, Unavailable if onnxruntime or CUDA cannot be had.
-        """
-        self._use(open_session(Path(path), provider=provider, threads=threads, content=content), path)
+class Scorer(OpenedModel):
+    """The plain form of a model, which scores whole windows. May be used from several threads at once."""
 
-    @classmethod
-    def over(cls, session: Any, path: str | Path) -> Scorer:
-        """A scorer over an open onnxruntime session of the file at `path`. Raises ModelError as the constructor."""
-        scorer = cls.__new__(cls)
-        scorer._use(session, path)
-        return scorer
+    @property
+    def batch_windows(self) -> int:
+        """Most windows that one run of the graph takes."""
+        metadata = self.metadata
+        return rows_that_fit(4 * metadata.window_samples * metadata.channels)
 
-    def _use(self, session: Any, path: str | Path) -> None:
-        self._session = session
-        self.provider = self._session.get_providers()[0]
-        try:
-            self.metadata, self.unknown_fields = decode(self._session.get_modelmeta().custom_metadata_map)
-            _check_graph(self._session, self.metadata)
-        except UnicodeDecodeError as error:
-            raise ModelError(f"the text in {path} is damaged ({error}). Copy the file again.") from error
-
-    def tensors(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Type and shape of the graph's inputs and of its outputs, by name, for people."""
-        inputs, outputs = (
-            {node.name: f"{node.type} {node.shape}" for node in nodes}
-            for nodes in (self._session.get_inputs(), self._session.get_outputs())
-        )
-        return inputs, outputs
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        """Scores of the windows that wait, each from its samples alone."""
+        return self.score_windows(np.stack([entry.window.samples for entry in waiting]))
 
     def score_windows(self, windows: NDArray[np.float32]) -> Scores:
         """Score `windows`, float of shape [windows, window_samples, channels], for audio full scale 1.0.
@@ -100,7 +81,7 @@ class Scorer:
             )
         if not np.issubdtype(windows.dtype, np.floating):
             raise ValueError(f"windows of {windows.dtype}: convert to float32, for audio with full scale 1.0")
-        batch = max(1, min(BATCH_WINDOWS, BATCH_BYTES // (4 * expected[0] * expected[1])))
+        batch = self.batch_windows
         rows = [self._score_batch(windows[start : start + batch]) for start in range(0, len(windows), batch)]
         return self._join(rows)
 
@@ -127,91 +108,50 @@ class Scorer:
         tolerance, by default that in the file: then this machine does not compute what was calibrated.
         """
         golden = self.metadata.golden
-        allowed = golden.relative_tolerance if relative_tolerance is None else relative_tolerance
         windows = golden.windows()
-        if not len(windows) or list(windows.shape[1:]) != _input_shape(self.metadata):
+        shape = self._samples_shape(self.metadata.window_samples)
+        if not len(windows) or list(windows.shape[1:]) != shape:
             raise ModelError(
                 f"the model's golden windows have shape {list(windows.shape)} where [1 or more, "
-                f"{', '.join(map(str, _input_shape(self.metadata)))}] belongs. Export the model again."
+                f"{', '.join(map(str, shape))}] belongs. Export the model again."
             )
         # One at a time, as a device scores: a batch of them would be this process's largest use of memory.
-        found = np.concatenate([self._run(windows[i : i + 1])["score"] for i in range(len(windows))])
+        found = np.concatenate([self._outputs(windows[i : i + 1])["score"] for i in range(len(windows))])
         release_free_memory()
-        expected = np.array(golden.scores)
-        difference = float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), np.finfo(np.float32).tiny)))
-        if not difference <= allowed:
-            worst = int(np.argmax(np.nan_to_num(np.abs(found - expected), nan=np.inf)))
-            raise ModelError(
-                f"golden window {worst + 1} of {len(expected)} scores {found[worst]:.7g} on {self.provider}; the "
-                f"exporter computed {expected[worst]:.7g} (relative difference {difference:.2g}, allowed "
-                f"{allowed:.2g}). The file is damaged or this machine computes differently, so the "
-                "threshold does not hold here: copy the file again, or try the provider cpu."
-            )
-        return difference
+        allowed = golden.relative_tolerance if relative_tolerance is None else relative_tolerance
+        return self._golden_difference(found, np.array(golden.scores), allowed)
 
-    def _score_batch(self, windows: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        batch = windows.swapaxes(1, 2) if self.metadata.kind == "audio" else windows
-        outputs = self._run(np.ascontiguousarray(batch, np.float32))
+    def _require_form(self, path: Path) -> None:
+        if self.metadata.stream is not None:
+            raise ModelError(
+                f"{path} is the stream form of a model: it follows a stream hop by hop and scores no window by itself. "
+                "Name the plain form, model.onnx where this is model.stream.onnx; the monitor finds the stream form "
+                "beside it."
+            )
+
+    def _tensors_called_for(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        return {"window": self._samples_shape(self.metadata.window_samples)}, self._outputs_called_for()
+
+    def _score_batch(self, windows: NDArray[np.float32]) -> Outputs:
+        outputs = self._outputs(self._laid_out(windows))
         finite = np.isfinite(windows).all(axis=(1, 2))
         if not finite.all():
             for values in outputs.values():
                 values[~finite] = np.nan
         return outputs
 
-    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        """The graph's outputs by name for `batch`, laid out as the graph's input."""
-        try:
-            outputs = self._session.run(list(OUTPUT_NAMES), {"window": batch})
-        except Exception as error:  # onnxruntime's exceptions have no public base class
-            raise DasvddError(
-                f"scoring {len(batch)} windows failed on {self.provider}: {error}. Run dasvdd-monitor check; if it "
-                "fails there too, export the model again."
-            ) from error
-        by_name = {name: np.asarray(value, np.float64) for name, value in zip(OUTPUT_NAMES, outputs, strict=True)}
-        for name, values in by_name.items():
-            expected = (len(batch), len(self.metadata.residual_names)) if name == "residual" else (len(batch),)
-            if values.shape != expected:
-                raise ModelError(
-                    f"the model's output '{name}' has shape {values.shape} where {expected} belongs. "
-                    "Export the model again."
-                )
-        return by_name
+    def _outputs(self, batch: NDArray[np.float32]) -> Outputs:
+        """The graph's outputs for `batch`, laid out as the graph's input."""
+        outputs = self._run({"window": batch}, self._outputs_called_for())
+        return {name: np.asarray(values, np.float64) for name, values in zip(OUTPUT_NAMES, outputs, strict=True)}
 
-    def _join(self, rows: list[dict[str, NDArray[np.float64]]]) -> Scores:
+    def _join(self, rows: list[Outputs]) -> Scores:
         if not rows:
             none = np.empty(0)
             return Scores(none, none, none, np.empty((0, len(self.metadata.residual_names))))
         return Scores(**{name: np.concatenate([row[name] for row in rows]) for name in OUTPUT_NAMES})
 
 
-def _input_shape(metadata: ModelMetadata) -> list[int]:
-    """Shape of one window as the graph takes it."""
-    if metadata.kind == "audio":
-        return [metadata.channels, metadata.window_samples]
-    return [metadata.window_samples, metadata.channels]
-
-
-def _check_graph(session: Any, metadata: ModelMetadata) -> None:
-    """Raise ModelError unless the graph's input and outputs are those that the contract and the metadata state."""
-    inputs = [(node.name, node.type, _fixed(node.shape)) for node in session.get_inputs()]
-    expected_input = ("window", "tensor(float)", [None, *_input_shape(metadata)])
-    if inputs != [expected_input]:
-        raise ModelError(
-            f"the model's graph takes {inputs} where its metadata calls for [{expected_input}]. Export the model again."
-        )
-    outputs = {node.name: (node.type, _fixed(node.shape)) for node in session.get_outputs()}
-    for name in OUTPUT_NAMES:
-        dims: list[int | None] = [None, len(metadata.residual_names)] if name == "residual" else [None]
-        if name not in outputs:
-            raise ModelError(f"the model's graph has no output '{name}', only {sorted(outputs)}. Export it again.")
-        kind, shape = outputs[name]
-        # The exporter may leave the number of bands dynamic; it is checked again at every run.
-        if kind != "tensor(float)" or shape not in (dims, [None] * len(dims)):
-            raise ModelError(
-                f"the model's output '{name}' is {kind} {shape} where tensor(float) {dims} belongs. Export it again."
-            )
-
-
-def _fixed(shape: list[Any]) -> list[int | None]:
-    """`shape` with None for each named, that is dynamic, dimension."""
-    return [dim if isinstance(dim, int) else None for dim in shape]
+def rows_that_fit(row_bytes: int) -> int:
+    """Rows of `row_bytes` that one run of a graph takes, within BATCH_WINDOWS and BATCH_BYTES."""
+    return max(1, min(BATCH_WINDOWS, BATCH_BYTES // row_bytes))

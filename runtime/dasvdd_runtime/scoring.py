@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
-import numpy as np
-
 from .events import Event
-from .pipeline import Pipeline, WindowScorer
-from .scorer import BATCH_BYTES, BATCH_WINDOWS, Scores
+from .pipeline import Pipeline
+from .scorer import Scores, WindowScorer
 
 
 def score_waiting(
@@ -20,7 +18,7 @@ def score_waiting(
 ) -> None:
     """Score every window that waits and `emit` what follows, in order for each pipeline.
 
-    BATCH_WINDOWS or BATCH_BYTES at most are copied at once, whatever waits. `scored` is called after each batch.
+    The scorer's `batch_windows` at most are copied at once, whatever waits. `scored` is called after each batch.
     """
     by_scorer: dict[int, tuple[WindowScorer, list[Pipeline]]] = {}
     for pipeline in pipelines:
@@ -30,10 +28,10 @@ def score_waiting(
         waiting = [(pipeline, window) for pipeline in sharing for window in pipeline.windows()]
         if not waiting:
             continue
-        most = max(1, min(BATCH_WINDOWS, BATCH_BYTES // waiting[0][1].nbytes))
+        most = scorer.batch_windows
         for start in range(0, len(waiting), most):
             batch = waiting[start : start + most]
-            scores = scorer.score_windows(np.stack([window for _, window in batch]))
+            scores = scorer.score([window for _, window in batch])
             first = 0
             for pipeline, rows in groupby((pipeline for pipeline, _ in batch)):
                 end = first + len(list(rows))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Sequence
 
 from .scorer import Scorer, Scores
+from .stream_scorer import StreamScorer
+from .windows import Waiting
 
 BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the histogram's classes; a last one has none."""
@@ -18,16 +17,21 @@ BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 class TimedScorer:
     """Scores as `scorer` does, and keeps how long each batch took. One thread scores, any may read."""
 
-    def __init__(self, scorer: Scorer, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, scorer: Scorer | StreamScorer, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._scorer = scorer
         self._clock = clock
         self.total_seconds = 0.0
         self._batches = [0] * (len(BOUNDS_SECONDS) + 1)
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        """Scores of `windows` [windows, window_samples, channels]."""
+    @property
+    def batch_windows(self) -> int:
+        """Most windows that are scored at once."""
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        """Scores of the windows that wait, those of a stream in their order."""
         begin_seconds = self._clock()
-        scores = self._scorer.score_windows(windows)
+        scores = self._scorer.score(waiting)
         elapsed_seconds = self._clock() - begin_seconds
         self._batches[bisect_left(BOUNDS_SECONDS, elapsed_seconds)] += 1
         self.total_seconds += elapsed_seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from .condition.drift import DriftReport
 from .condition.health import State
 from .events import Counts
+
+Keeps = Literal["nothing", "spectrogram", "values", "sound"]
+"""Of an alarm: nothing, levels without speech, sensor values too slow for a voice, or samples with what was said."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class SourceSnapshot:
     """5th, 50th and 95th percentile of the level in normal running; None where it says nothing."""
     residual: Residual | None = None
     """Of the newest window that was judged; None before the first."""
+    keeps: Keeps = "nothing"
+    """What is kept of its alarms."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,24 @@ class Window:
     """Index, in the stream, of the window's first sample."""
     samples: NDArray[np.float32]
     """Shape [window_samples, channels]; a view that overlapping windows share, not to be written to."""
+
+
+@dataclass(eq=False)
+class StreamMemory:
+    """What a scorer remembers of one stream from one window to the next. The stream's pipeline keeps it."""
+
+    next_first_sample: int | None = None
+    """Index of the first sample of the window that `state` leads up to; None before the first."""
+    state: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    """Shape [state_size], as the stream form of a model made it."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A window that waits for its score, and the memory of its stream."""
+
+    window: Window
+    memory: StreamMemory
 
 
 class Windower:

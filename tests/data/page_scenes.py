@@ -57,7 +57,8 @@ def listening(name: str, seconds: float, *, level: float = 0.45) -> SourceSnapsh
         state_reason="samples arrive",
         usual_level_dbfs=(-38.0, -32.0, -27.0),
         residual=Residual(residual, [0.01] * 128, NAMES),
-        drift=DriftReport(False, (), 86400.0, 0.009, 0.012, -36.0, -32.0, (0.01,) * 128),
+        drift=DriftReport(False, (), 86400.0, 0.009, 0.012, -36.0, -32.0, (0.01,) * 128, ()),
+        keeps="sound" if name == "pump7" else "spectrogram",
     )
 
 

@@ -87,6 +87,7 @@ def report_data(*, faulty_level: float = 40.0, bands: int = 128) -> ReportData:
         epochs=[EpochMetrics(i + 1, 30 / (i + 1), 2.0 / (i + 1), 3.0, i * 0.1, 35 / (i + 1)) for i in range(40)],
         streams=streams,
         residual_names=[f"{100 + 50 * i} Hz" for i in range(bands)],
+        residual_noun="band",
         residual_by_role={"holdout": usual.tolist(), "test_anomalous": faulty.tolist()},
         calibration=CALIBRATION,
         decision=DECISION,

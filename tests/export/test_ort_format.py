@@ -15,8 +15,8 @@ import pytest
 from dasvdd_export.ort_format import to_ort
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.errors import ModelError
+from dasvdd_runtime.model_files.graph_summary import summarise_graph
 from dasvdd_runtime.model_files.inspection import inspect_model
-from dasvdd_runtime.model_files.onnx_graph import summarise_graph
 from make_tiny_models import seeded_windows, write_audio
 from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +9,17 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import pytest
+import soundfile
+from captured import Captured
+from chromium import Chromium
 from dasvdd_runtime import contract
 from dasvdd_runtime.calibration import Calibration
-from dasvdd_runtime.capture import Capture, Missing, Samples
 from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.sources.base import Source
-from mosquitto_broker import Broker
+from monitor_child import MonitorChild
+from mosquitto_broker import Broker, free_port
+from mqtt_monitor import write_config, write_recording
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -163,58 +165,6 @@ def tiny_model(tmp_path: Path) -> TinyModel:
     return TinyModel(tmp_path)
 
 
-class Captured:
-    """A live source in the thread that would own it in the monitor, and what has come of it."""
-
-    def __init__(self, source: Source, *, stall_seconds: float = 5.0) -> None:
-        self.samples: list[Samples] = []
-        self.missing: list[str] = []
-        self._source = source
-        self._capture = Capture(source, name="test", stall_seconds=stall_seconds, wake=threading.Event())
-        self._capture.start()
-
-    @property
-    def rows(self) -> NDArray[np.float32]:
-        """All rows so far [rows, channels]."""
-        return np.concatenate([part.samples for part in self.samples])
-
-    @property
-    def first_channel(self) -> list[float]:
-        """All values so far of the first channel."""
-        return [float(value) for part in self.samples for value in part.samples[:, 0]]
-
-    @property
-    def lost(self) -> int:
-        """Rows that were lost so far."""
-        return sum(part.lost for part in self.samples)
-
-    def wait(self, condition: Callable[[], bool], *, seconds: float = 15.0) -> None:
-        """Take what comes until `condition` holds."""
-        deadline = time.monotonic() + seconds
-        while not self._look() and not condition():
-            assert time.monotonic() < deadline, f"after {seconds} s: {self.first_channel[-20:]}, {self.missing}"
-            time.sleep(0.01)
-
-    def pause(self, seconds: float) -> None:
-        """Take what comes for so long."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self._look()
-            time.sleep(0.01)
-
-    def stop(self) -> bool:
-        """Ask for the end; whether it came within the time that a stop waits for."""
-        self._capture.request_stop()
-        return self._capture.join()
-
-    def _look(self) -> None:
-        for message in self._capture.take_all():
-            if isinstance(message, Samples):
-                self.samples.append(message)
-            elif isinstance(message, Missing):
-                self.missing.append(message.reason)
-
-
 @pytest.fixture
 def captured() -> Iterator[Callable[..., Captured]]:
     """`captured(source)` captures a live source until the end of the test, where it must stop in time."""
@@ -252,3 +202,61 @@ def broker(make_broker: Callable[..., Broker]) -> Broker:
     made = make_broker()
     made.start()
     return made
+
+
+@pytest.fixture
+def run_monitor() -> Iterator[Callable[[Path], MonitorChild]]:
+    """`run_monitor(config)` starts the real program, and kills it at the end of the test."""
+    children: list[MonitorChild] = []
+
+    def start(config: Path) -> MonitorChild:
+        children.append(MonitorChild(config))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+
+
+@pytest.fixture
+def alarmed_monitor(
+    tiny_model: TinyModel, tmp_path: Path, broker: Broker, run_monitor: Callable[[Path], MonitorChild]
+) -> Callable[..., MonitorChild]:
+    """`alarmed_monitor("pump", mqtt=lines)` starts a monitor of a recording, in alarm after a second."""
+    tiny_model(threshold=0.02)
+    write_recording(tmp_path)
+
+    def start(*sources: str, mqtt: str, more: str = "") -> MonitorChild:
+        write_config(tmp_path / "monitor.toml", broker.port, *sources, mqtt=mqtt, more=more)
+        return run_monitor(tmp_path / "monitor.toml")
+
+    return start
+
+
+@pytest.fixture
+def page_monitor(
+    tiny_model: TinyModel, tmp_path: Path, run_monitor: Callable[[Path], MonitorChild]
+) -> Callable[[NDArray[np.float32], str], tuple[MonitorChild, str]]:
+    """`page_monitor(samples, more)` starts a monitor that hears `samples` at 16 kHz and serves a page; and its URL."""
+
+    def start(samples: NDArray[np.float32], more: str) -> tuple[MonitorChild, str]:
+        tiny_model(threshold=0.02)
+        soundfile.write(tmp_path / "a.wav", samples, 16000)
+        port = free_port()
+        (tmp_path / "monitor.toml").write_text(
+            '[model]\npath = "model.onnx"\n'
+            '[[source]]\nname = "pump <7>"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
+            f'[state]\ndirectory = "state"\n[http]\nlisten = "127.0.0.1:{port}"\n{more}\n'
+        )
+        child = run_monitor(tmp_path / "monitor.toml")
+        child.wait_for("started")
+        return child, f"http://127.0.0.1:{port}/"
+
+    return start
+
+
+@pytest.fixture
+def browser(require_program: Callable[[str], str]) -> Iterator[Chromium]:
+    """A browser of its own."""
+    with Chromium(require_program("chromium")) as chromium:
+        yield chromium

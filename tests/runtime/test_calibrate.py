@@ -111,6 +111,20 @@ def test_what_was_learned_is_what_run_judges_by(site: Path) -> None:
     assert f"pump7, threshold: {learned.calibration.threshold:.5g}: calibrated on site" in check(site)
 
 
+def test_the_usual_spectrum_is_learned_with_the_threshold(site: Path) -> None:
+    """Of two minutes of white noise: each octave 3 dB above the one below it, and a drift is seen against that."""
+    soundfile.write(site / "long.wav", noise(120), RATE_HZ)
+    spectrum = learn(site, "--from", str(site / "long.wav")).spectrum
+    assert spectrum is not None
+    assert next(iter(spectrum)) == "62.5 Hz"
+    usual = [middle for _, middle, _ in spectrum.values()]
+    np.testing.assert_allclose(np.diff(usual), 10 * np.log10(2), atol=1.0)
+    assert all(low < middle < high for low, middle, high in spectrum.values())
+    metadata = Scorer(site / "model.onnx", provider="cpu").metadata
+    assert threshold_in_force(site / "state", "pump7", metadata, DEFAULT, None).spectrum == spectrum
+    assert "pump7, drift: the spectrum is compared with that of the calibration on site" in check(site)
+
+
 def test_a_threshold_in_the_configuration_beats_both(site: Path) -> None:
     """[decision] threshold rules, and it is said that what was learned is not used; calibrate says so too."""
     learn(site)

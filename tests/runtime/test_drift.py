@@ -23,6 +23,7 @@ HOP_SECONDS = 5.0
 WINDOWS_A_DAY = round(86400 / HOP_SECONDS)
 DEFAULT = DecisionSettings()
 RESIDUAL = np.ones(2)
+NO_SAMPLES = np.zeros((1, 1), np.float32)
 
 
 def scores_of_days(days: float, *, seed: int, spread: float = 0.3) -> NDArray[np.float64]:
@@ -57,7 +58,7 @@ def reports(
         decision = detector.update(number * HOP_SECONDS, score)
         anomalous = decision.in_alarm or decision.smoothed_score > known.threshold
         if watch.window(decision.smoothed_score, anomalous=anomalous):
-            report = watch.sample(level_dbfs=level, residual=RESIDUAL)
+            report = watch.sample(NO_SAMPLES, level_dbfs=level, residual=RESIDUAL)
             if report is not None:
                 told.append(report)
     return told, watch
@@ -143,7 +144,7 @@ def test_gaps_change_nothing_and_memory_stays_bounded() -> None:
         if number % 1777 == 0:
             watch.gap()
         if watch.window(score, anomalous=False):
-            watch.sample(level_dbfs=-math.inf if number % 2 else None, residual=RESIDUAL)
+            watch.sample(NO_SAMPLES, level_dbfs=-math.inf if number % 2 else None, residual=RESIDUAL)
         most = max(most, len(watch._scores))
     assert watch.report is not None and not watch.report.drifting
     assert watch.report.level_p50_dbfs is None
@@ -151,9 +152,11 @@ def test_gaps_change_nothing_and_memory_stays_bounded() -> None:
     assert watch.report.residual == (1.0, 1.0)
 
 
-def test_a_drift_is_seen_against_the_level_of_the_calibration_on_site(tiny_model: Any) -> None:
-    """Calibrated on site at -70 dBFS, that is the level to compare with; training's is where there was none."""
-    metadata = tiny_model.metadata()
+def test_a_drift_is_seen_against_level_and_spectrum_of_the_calibration_on_site(tiny_model: Any) -> None:
+    """Level and spectrum of the calibration on site, or none where it noted none, else the spectrum of the training."""
+    plain = tiny_model.metadata()
+    trained, found_there = {"62.5 Hz": (-41.0, -40.0, -39.0)}, {"62.5 Hz": (-61.0, -60.0, -59.0)}
+    metadata = plain.model_copy(update={"baseline": replace(plain.baseline, spectrum=trained)})
     site = SiteThreshold(
         source="pump7",
         model_fingerprint=metadata.model_fingerprint,
@@ -163,10 +166,17 @@ def test_a_drift_is_seen_against_the_level_of_the_calibration_on_site(tiny_model
         calibration=metadata.calibration,
         level_dbfs=(-71.0, -70.0, -69.0),
         score_quantiles={},
+        spectrum=found_there,
     )
-    for chosen, expected in ((site, site.level_dbfs), (None, None)):
+    older = site.model_copy(update={"spectrum": None})
+    for chosen, level, spectrum in (
+        (site, site.level_dbfs, found_there),
+        (older, site.level_dbfs, None),
+        (None, None, trained),
+    ):
         found = choose_threshold(metadata, DEFAULT, configured=None, site=chosen)
-        assert found.level_dbfs == expected
+        assert (found.level_dbfs, found.spectrum) == (level, spectrum)
+    assert choose_threshold(metadata, DEFAULT, configured=5.0, site=site).spectrum == trained
 
 
 @pytest.fixture

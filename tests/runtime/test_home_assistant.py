@@ -7,22 +7,22 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pytest
-import soundfile
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.errors import ConfigError, DataError
 from dasvdd_runtime.integrations.commands import Acknowledge, MuteFor, parse
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker, free_port
+from mqtt_monitor import write_config
 from scraping import Samples, fetch, wait_until
 
-RATE_HZ = 16000
+MQTT = 'prefix = "site"\nhome_assistant = true'
 EVERY = {
     "name", "unique_id", "availability_topic", "device", "origin", "qos", "icon", "entity_category",
 }  # fmt: skip
@@ -77,31 +77,9 @@ def listener(broker: Broker) -> Iterator[Listener]:
 
 
 @pytest.fixture
-def monitor(tiny_model: Any, tmp_path: Path, broker: Broker) -> Iterator[Callable[..., MonitorChild]]:
-    """Starts monitors of a recording, in alarm after a second, that Home Assistant is told of."""
-    tiny_model(threshold=0.02)
-    samples = np.random.default_rng(0).uniform(-0.1, 0.1, 120 * RATE_HZ).astype(np.float32)
-    samples[RATE_HZ:] *= 8
-    soundfile.write(tmp_path / "a.wav", samples, RATE_HZ)
-    children: list[MonitorChild] = []
-
-    def start(*sources: str, more: str = "") -> MonitorChild:
-        path = tmp_path / "monitor.toml"
-        write_config(path, broker.port, *sources, more=more)
-        children.append(MonitorChild(path))
-        return children[-1]
-
-    yield start
-    for child in children:
-        child.kill()
-
-
-def write_config(path: Path, port: int, *sources: str, more: str = "") -> None:
-    tables = "".join(f'[[source]]\nname = "{n}"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n' for n in sources)
-    path.write_text(
-        f'[model]\npath = "model.onnx"\n{tables}{more}\n'
-        f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\nprefix = "site"\nhome_assistant = true\n'
-    )
+def monitor(alarmed_monitor: Callable[..., MonitorChild]) -> Callable[..., MonitorChild]:
+    """Starts monitors that Home Assistant is told of."""
+    return partial(alarmed_monitor, mqtt=MQTT)
 
 
 STATE = '[state]\ndirectory = "state"\n[alarm]\nlatch = true\n'
@@ -219,7 +197,7 @@ def test_a_source_that_is_removed_is_taken_back(
     listener.send(other, "{}", retain=True)
     child = monitor("pump", "fan", "press")
     wait_until(lambda: len(listener.configs()) == 13 and listener.now("fan") and listener.now("press"))
-    write_config(tmp_path / "monitor.toml", broker.port, "pump", "press")
+    write_config(tmp_path / "monitor.toml", broker.port, "pump", "press", mqtt=MQTT)
     child.reload()
     wait_until(lambda: len(listener.configs()) == 9)
     child.kill()
@@ -276,7 +254,7 @@ def test_a_command_is_taken_whole_or_refused(verb: Any, payload: bytes, command:
 @pytest.mark.parametrize("line", ['home_assistant_prefix = "a/#"', 'home_assistant_prefix = "x"'])
 def test_a_discovery_prefix_that_cannot_work_is_refused(tmp_path: Path, line: str) -> None:
     """Wildcards, and a prefix that nothing uses, are faults of the configuration."""
-    write_config(tmp_path / "monitor.toml", 1883, "pump")
+    write_config(tmp_path / "monitor.toml", 1883, "pump", mqtt=MQTT)
     text = (tmp_path / "monitor.toml").read_text()
     flag = "false" if "#" not in line else "true"
     (tmp_path / "monitor.toml").write_text(text.replace("home_assistant = true", f"home_assistant = {flag}\n{line}"))

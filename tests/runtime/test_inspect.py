@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from dasvdd_runtime import cli
 from dasvdd_runtime.errors import ModelError
-from dasvdd_runtime.model_files.onnx_graph import summarise_graph
+from dasvdd_runtime.model_files.graph_summary import summarise_graph
 from onnx import TensorProto, helper
 
 MODELS = sorted((Path(__file__).parents[1] / "data" / "schema_1.0").glob("*.onnx"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting
 from dasvdd_runtime.service import Channel, Service
 from dasvdd_runtime.sources.base import Block, SourceLost
+from dasvdd_runtime.windows import Waiting
 from monitor_child import Events
 from numpy.typing import NDArray
 
@@ -89,10 +90,14 @@ class CountingScorer:
         self._scorer = scorer
         self._window_seconds = window_seconds
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        self.batches.append(len(windows))
-        time.sleep(self._window_seconds * len(windows))
-        return self._scorer.score_windows(windows)
+    @property
+    def batch_windows(self) -> int:
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        self.batches.append(len(waiting))
+        time.sleep(self._window_seconds * len(waiting))
+        return self._scorer.score(waiting)
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import page_scenes as scenes
@@ -13,7 +12,6 @@ import soundfile
 from chromium import Chromium, press
 from evidence_scenes import keep_clip
 from monitor_child import MonitorChild
-from mosquitto_broker import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +19,7 @@ RATE_HZ = 16000
 OPEN = "document.querySelector('.evidence details').open"
 SHOWN = "document.querySelector('.evidence-shown')?.hidden === false"
 AUDIO = "document.querySelector('.evidence audio')"
+PRIVACY = "document.getElementById('privacy').innerText"
 BLOBS = """
   window.held = new Set();
   for (const [name, work] of [["createObjectURL", "add"], ["revokeObjectURL", "delete"]]) {
@@ -40,39 +39,17 @@ INK = """(() => {
 
 
 @pytest.fixture
-def browser(require_program: Callable[[str], str]) -> Iterator[Chromium]:
-    """A browser of its own."""
-    with Chromium(require_program("chromium")) as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def monitor(tiny_model: Any, tmp_path: Path) -> Iterator[Callable[..., tuple[MonitorChild, str]]]:
-    """Starts a real monitor that hears a whine from its third to its fifth second; gives it with its URL."""
-    children: list[MonitorChild] = []
+def monitor(page_monitor: Callable[..., tuple[MonitorChild, str]]) -> Callable[..., tuple[MonitorChild, str]]:
+    """Starts a real monitor that hears a whine from its third to its fifth second."""
 
     def start(mode: str, http: str = "") -> tuple[MonitorChild, str]:
-        tiny_model(threshold=0.02)
-        random = np.random.default_rng(0)
-        samples = random.uniform(-0.1, 0.1, 300 * RATE_HZ).astype(np.float32)
+        samples = np.random.default_rng(0).uniform(-0.1, 0.1, 300 * RATE_HZ).astype(np.float32)
         times = np.arange(len(samples)) / RATE_HZ
         whine = np.sin(2 * np.pi * 2000 * times) * 0.7
         samples += np.where((times >= 3) & (times < 5), whine, 0).astype(np.float32)
-        soundfile.write(tmp_path / "a.wav", samples, RATE_HZ)
-        port = free_port()
-        (tmp_path / "monitor.toml").write_text(
-            '[model]\npath = "model.onnx"\n'
-            '[[source]]\nname = "pump <7>"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
-            f'[evidence]\nmode = "{mode}"\npre_seconds = 2\npost_seconds = 1\n'
-            f'[state]\ndirectory = "state"\n[http]\nlisten = "127.0.0.1:{port}"\n{http}\n'
-        )
-        children.append(MonitorChild(tmp_path / "monitor.toml"))
-        children[-1].wait_for("started")
-        return children[-1], f"http://127.0.0.1:{port}/"
+        return page_monitor(samples, f'{http}\n[evidence]\nmode = "{mode}"\npre_seconds = 2\npost_seconds = 1\n')
 
-    yield start
-    for child in children:
-        child.kill()
+    return start
 
 
 def open_evidence(browser: Chromium) -> None:
@@ -98,6 +75,7 @@ def test_what_was_heard_is_seen_and_played_and_let_go(
     browser.evaluate("document.querySelector('#login button').click()")
     kept = child.wait_for("evidence_kept")
     assert not any("/evidence/" in request for request in browser.requests), "nothing is fetched before it is opened"
+    assert browser.evaluate(PRIVACY).startswith("Sound is kept.")
     open_evidence(browser)
     browser.wait_for(f"{AUDIO}?.readyState > 0")
     (clip,) = (tmp_path / "state" / "evidence").glob("*.flac")
@@ -126,6 +104,7 @@ def test_a_spectrogram_says_its_band_where_no_sound_was_kept(
     child, url = monitor("spectrogram")
     browser.show(url)
     child.wait_for("evidence_kept")
+    assert browser.evaluate(PRIVACY).startswith("No sound is kept. Around an alarm band levels are")
     open_evidence(browser)
     browser.wait_for(SHOWN)
     said = browser.evaluate("document.querySelector('.heard-caption').textContent")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from dasvdd_runtime.endpoint.observed import Observed
 from dasvdd_runtime.endpoint.pages import make_probes
 from dasvdd_runtime.endpoint.probes import faults, undelivered
 from dasvdd_runtime.endpoint.pulse import Pulse
-from dasvdd_runtime.endpoint.server import Server
+from dasvdd_runtime.endpoint.server import Request, Server
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.events import Counts
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
@@ -32,7 +34,7 @@ from dasvdd_runtime.service import Channel, Service
 from dasvdd_runtime.sinks.outbox import Outbox
 from dasvdd_runtime.snapshot import SourceSnapshot, Standing
 from dasvdd_runtime.sources.base import Block
-from numpy.typing import NDArray
+from dasvdd_runtime.windows import StreamMemory, Waiting, Window
 from scraping import Samples, fetch, wait_until
 
 RATE_HZ = 16000
@@ -73,8 +75,35 @@ SOURCE = SourceSnapshot(
 )
 def test_a_source_delivers_in_these_states(state: State, changes: dict[str, bool], delivers: bool) -> None:
     """Judged, or of a machine that stands still, or a recording that came to its end."""
-    missing = undelivered([replace(SOURCE, state=state, **changes), SOURCE])
-    assert missing == ({} if delivers else {"a": state.value})
+    other = replace(SOURCE, state=state, **changes)
+    assert undelivered([other, SOURCE]) == ([] if delivers else [other])
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.OK, State.CLIPPED, State.IDLE}))
+def test_what_is_not_ready_says_why(state: State) -> None:
+    """Every state that makes `/readyz` answer 503 has a reason that names source and state, before any sample too."""
+    for why in ("", "no samples for 7.0 s"):
+        (reason,) = said_by_readyz(replace(SOURCE, state=state, state_reason=why))
+        assert reason == f"source 'a' is {state.value}: {why or 'nothing has arrived yet'}"
+
+
+def test_a_source_that_ended_with_a_fault_says_so() -> None:
+    """Also where its last state was one of those that are judged."""
+    (reason,) = said_by_readyz(replace(SOURCE, ended=True, failed=True, state_reason="samples arrive"))
+    assert reason == "source 'a' ended with a fault and was OK: samples arrive"
+
+
+def said_by_readyz(source: SourceSnapshot) -> list[str]:
+    """The `reasons` that `/readyz` gives where this is the only source."""
+    observed = Observed(lambda: (source,), dict, dict, dict, lambda: 0.0, {"v": "1"})
+    page = make_probes(observed, Guard(HttpTable(listen="127.0.0.1:9464").token))["/readyz"]
+    answer = page(Request(Message()))
+    assert answer.status == 503
+    assert isinstance(answer.body, bytes)
+    said = json.loads(answer.body)
+    assert (said["ready"], said["undelivered"]) == (False, {"a": source.state.value})
+    reasons: list[str] = said["reasons"]
+    return reasons
 
 
 def test_who_hangs_is_named() -> None:
@@ -92,10 +121,14 @@ class HangingScorer:
         self.held = threading.Event()
         self._scorer = scorer
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
+    @property
+    def batch_windows(self) -> int:
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
         while self.held.is_set():
             time.sleep(0.02)
-        return self._scorer.score_windows(windows)
+        return self._scorer.score(waiting)
 
 
 class LiveNoise:
@@ -134,7 +167,8 @@ def test_health_falls_while_the_scorer_hangs(tiny_model: Any) -> None:
         wait_until(lambda: fetch(server.server_port, "/healthz")[0] == 503, seconds=10)
         said = json.loads(fetch(server.server_port, "/healthz")[1])
         assert not said["healthy"] and "scoring" in said["reasons"][0]
-        assert fetch(server.server_port, "/readyz")[0] == 503
+        status, answer = fetch(server.server_port, "/readyz")
+        assert status == 503 and "scoring" in json.loads(answer)["reasons"][0]
         assert Samples(fetch(server.server_port, "/metrics")[1]).value("heartbeat_age_seconds") >= 1
         hanging.held.clear()
         wait_until(lambda: fetch(server.server_port, "/healthz")[0] == 200)
@@ -150,9 +184,9 @@ def test_scoring_times_fall_into_their_classes(tiny_model: Any) -> None:
     scorer = Scorer(tiny_model(), provider="cpu")
     times = iter([0.0, BOUNDS_SECONDS[0], 0.0, 0.002, 0.0, 99.0])
     timed = TimedScorer(scorer, clock=lambda: next(times))
-    windows = scorer.metadata.golden.windows().swapaxes(1, 2)
+    waiting = [Waiting(Window(0, samples.T), StreamMemory()) for samples in scorer.metadata.golden.windows()]
     for _ in range(3):
-        timed.score_windows(windows)
+        timed.score(waiting)
     assert timed.batches() == [1, 1, *[0] * (len(BOUNDS_SECONDS) - 2), 1]
     assert timed.total_seconds == pytest.approx(BOUNDS_SECONDS[0] + 0.002 + 99.0)
 

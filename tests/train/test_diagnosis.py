@@ -104,6 +104,13 @@ def test_little_data_is_serious_only_where_it_is_far_too_little(
     assert [doubt.serious for doubt in found] == expected
 
 
+@pytest.mark.parametrize(("seconds", "vectors", "least"), [(57, 1700, "1 min"), (159, 317, "3 min 21 s")])
+def test_little_data_says_how_long_to_record(seconds: float, vectors: int, least: str) -> None:
+    """A minute, and as long as fills two batches where vectors are few: never less than what was recorded."""
+    (found,) = amount_doubts(vectors=vectors, batch_rows=200, training_seconds=seconds)
+    assert f"Record at least {least}, " in found.text
+
+
 def channels(count: int, rows: int = 5000) -> NDArray[np.float32]:
     """Independent noise, [rows, count]."""
     return np.random.default_rng(0).standard_normal((rows, count)).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from chromium import Chromium
 from dasvdd_train.diagnosis import Doubt
 from dasvdd_train.evaluation import Separation, evaluate
 from dasvdd_train.inspection import RivalResult
@@ -83,8 +85,10 @@ def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
 def test_serious_warnings_come_before_everything_else(tmp_path: Path) -> None:
     """With a serious warning the verdict says why the model is not ready, and the warning precedes the figures."""
     doubt = Doubt("loss-not-falling", "the loss did not fall: 3 at first, 4 at last.", serious=True)
-    html = written(tmp_path, replace(report_data(), warnings=[doubt]))
+    other = Doubt("left-out", "left out: a.wav: silent")
+    html = written(tmp_path, replace(report_data(), warnings=[doubt, other]))
     assert "Ready to try" not in html
+    assert "2 warnings below say what to mind." in html  # however serious
     places = [
         html.index(words) for words in ("Not ready: the training did not learn.", "The loss did not fall", "<svg")
     ]
@@ -129,13 +133,28 @@ def test_sensor_pieces_are_drawn_as_channels_without_a_player(tmp_path: Path) ->
 
 
 def test_every_figure_has_words_for_those_who_cannot_see_it(tmp_path: Path) -> None:
-    """Each SVG and each player has a label, and headings go down one level at a time."""
+    """Each SVG, player and swiped part has a label, and headings go down one level at a time."""
     page = Page(written(tmp_path, report_data()))
-    assert len(page.values("aria-label")) == page.tags.count("svg") + page.tags.count("audio")
+    swiped = page.values("tabindex")
+    assert len(page.values("aria-label")) == page.tags.count("svg") + page.tags.count("audio") + len(swiped)
     assert all(page.values("aria-label"))
     levels = [int(tag[1]) for tag in page.tags if tag in ("h1", "h2", "h3")]
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_on_a_phone_what_goes_on_sideways_says_so(tmp_path: Path, require_program: Callable[[str], str]) -> None:
+    """At 390 px the page itself fits, and what must be swiped has a line above it that says so; at 1280 nothing."""
+    written(tmp_path, report_data())
+    cut_off = """[...document.querySelectorAll(".scroll")].filter(part => part.scrollWidth > part.clientWidth + 1)"""
+    with Chromium(require_program("chromium")) as browser:
+        browser.show((tmp_path / "report.html").as_uri(), width=390)
+        assert browser.evaluate("document.documentElement.scrollWidth") == 390
+        assert browser.evaluate(f"{cut_off}.length") == 3  # the scores over time, two tables
+        assert browser.evaluate(f"{cut_off}.every(part => part.previousElementSibling.offsetHeight > 10)")
+        browser.show((tmp_path / "report.html").as_uri(), width=1280)
+        assert browser.evaluate(f"{cut_off}.length") == 0
+        assert browser.evaluate("[...document.querySelectorAll('.sideways')].every(hint => hint.offsetHeight === 0)")
 
 
 def test_the_report_says_who_won(tmp_path: Path) -> None:

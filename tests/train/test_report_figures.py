@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.detector import DecisionSettings
+from dasvdd_train.diagnosis import separation_doubts
 from dasvdd_train.evaluation import ScoredStream
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.report.clip_views import most_unusual, player_data, spectrogram_db
@@ -102,6 +103,7 @@ def test_a_dominant_fault_does_not_flatten_all_else() -> None:
 def test_the_verdict_follows_what_was_found(faulty_level: float, level: str, words: str) -> None:
     """Faults far above, just below the threshold, among and below the healthy scores get the verdict they deserve."""
     data = report_data(faulty_level=faulty_level)
+    data = replace(data, warnings=separation_doubts(data.evaluation))
     found = verdict(data, recording_outcomes(data))
     assert (found.level, words in found.text) == (level, True)
 
@@ -153,12 +155,22 @@ def test_the_residual_axis_stays_readable(tmp_path: Path, bands: int) -> None:
     assert (labels[0], labels[-1]) == (data.residual_names[0], data.residual_names[-1])
 
 
+@pytest.mark.parametrize("noun", ["band", "channel", "sample"])
+def test_the_residual_is_of_what_the_front_end_makes(tmp_path: Path, noun: str) -> None:
+    """A sensor's spectrum has bands, its rows channels: axis, label and words call them so."""
+    data = replace(report_data(), kind="sensor", residual_noun=noun)
+    html = written(tmp_path, data)
+    assert f"A fault raises the {noun} 3300 Hz most" in html
+    assert f'aria-label="Mean residual by {noun}"' in html
+    assert f"spread over all 128 {noun}s" in residual_words(data)
+
+
 @pytest.mark.parametrize("raised", [2.0, 500.0])
 def test_every_channel_has_its_bar(raised: float) -> None:
     """On a linear and on a logarithmic axis, the bars of three channels have heights in the order of the values."""
     from dasvdd_train.report.figures import residual_figure
 
-    svg = residual_figure(["x", "y", "z"], {"holdout": [1.0, 1.5, raised]}, kind="sensor")
+    svg = residual_figure(["x", "y", "z"], {"holdout": [1.0, 1.5, raised]}, noun="channel")
     bars = re.findall(r'<path d="M [\d.]+ ([\d.]+)  L [\d.]+ \1  L [\d.]+ ([\d.]+)  L [^"]*z " clip-path', svg)
     heights = [float(bottom) - float(top) for bottom, top in bars]
     assert len(heights) == 3

@@ -96,19 +96,22 @@ def test_a_longer_training_may_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("config", "data", "words"),
     [
-        lambda folder: Checkpoint(folder, TrainConfig(), "other data"),
-        lambda folder: Checkpoint(folder, TrainConfig(training=TrainingSettings(seed=1)), "data"),
+        (TrainConfig(), "other data", "after epoch 2: other recordings\\."),
+        (TrainConfig(training=TrainingSettings(seed=1)), "data", r"after epoch 2: training\.seed was 0 and is 1\."),
     ],
     ids=["data", "settings"],
 )
-def test_another_run_is_refused(tmp_path: Path, other: object) -> None:
-    """Going on with other recordings or settings would make a model that nothing describes."""
+def test_another_run_is_refused(tmp_path: Path, config: TrainConfig, data: str, words: str) -> None:
+    """Going on with other recordings or settings would make a model that nothing describes: what differs is named."""
     model, vectors = model_and_vectors()
     train(model, vectors, None, settings(2), checkpoint=Checkpoint(tmp_path, TrainConfig(), "data"))
-    with pytest.raises(ConfigError, match="after epoch 2"):
-        train(model, vectors, None, settings(3), checkpoint=other(tmp_path))  # type: ignore[operator]
+    other = Checkpoint(tmp_path, config, data)
+    with pytest.raises(ConfigError, match=words):
+        other.history()  # before anything is said to go on
+    with pytest.raises(ConfigError, match=words):
+        train(model, vectors, None, settings(3), checkpoint=other)
 
 
 def test_a_checkpoint_cut_at_any_length_is_named(tmp_path: Path) -> None:

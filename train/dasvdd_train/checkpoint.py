@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -19,7 +18,9 @@ from .metrics import EpochMetrics
 from .training_state import Best, TrainingState
 
 CHECKPOINT_NAME = "checkpoint.pt"
-FORMAT = "dasvdd checkpoint 2"
+FORMAT = "dasvdd checkpoint 3"
+DATA = "data"
+"""Where the fingerprint of the recordings stands among the settings, whose names all have a dot."""
 MAY_CHANGE = {"training.epochs", "training.early_stopping_epochs", "training.device"}
 """Settings that may differ when a training goes on."""
 
@@ -47,8 +48,10 @@ class Checkpoint:
     def __init__(self, out: Path, config: TrainConfig, data_fingerprint: str) -> None:
         self.path = out / CHECKPOINT_NAME
         settings = {name: value for name, value in config.flat().items() if name not in MAY_CHANGE}
-        run = {"data": data_fingerprint, "torch": torch.__version__} | settings
-        self._run = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+        # As JSON and back, so that it compares with what a file holds.
+        self._run: dict[str, Any] = json.loads(
+            json.dumps(settings | {"torch": torch.__version__, DATA: data_fingerprint})
+        )
 
     def exists(self) -> bool:
         """There is something to go on from."""
@@ -59,7 +62,7 @@ class Checkpoint:
         (run,) = state.members
         content = {
             "format": FORMAT,
-            "run": self._run,
+            "run": json.dumps(self._run),
             "epoch": run.epoch,
             "gamma": run.gamma,
             "networks": state.networks(),
@@ -76,14 +79,9 @@ class Checkpoint:
     def restore(self, state: TrainingState) -> None:
         """Put what was saved into `state`.
 
-        Raises ModelError for a damaged file and ConfigError for one of other data or settings.
+        Raises as `history`.
         """
         content = self._load(state.center.device)
-        if content["run"] != self._run:
-            raise ConfigError(
-                f"{self.path} holds a training of other recordings or settings, after epoch {content['epoch']}; going "
-                "on from it would mix the two. Give the same DATA and options as then, or remove it to start anew."
-            )
         state.load_networks(content["networks"])
         state.optimisers.networks.load_state_dict(content["network_optimiser"])
         state.optimisers.center.load_state_dict(content["center_optimiser"])
@@ -95,7 +93,10 @@ class Checkpoint:
         run.best = Best(**content["best"]) if content["best"] else None
 
     def history(self) -> list[EpochMetrics]:
-        """The epochs that are done. Raises ModelError for a damaged file."""
+        """The epochs that are done.
+
+        Raises ModelError for a damaged file and ConfigError for one of other data or settings.
+        """
         return _history(self._load(torch.device("cpu")))
 
     def remove(self) -> None:
@@ -109,7 +110,24 @@ class Checkpoint:
             raise ModelError(f"{self.path}: damaged ({type(error).__name__}). Remove it to start anew.") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ModelError(f"{self.path}: not a checkpoint of this version. Remove it to start anew.")
+        changes = _changes(json.loads(content["run"]), self._run)
+        if changes:
+            raise ConfigError(
+                f"{self.path} holds another training, after epoch {content['epoch']}: {'; '.join(changes)}. Going on "
+                "from it would mix the two. Give the same DATA and options as then, or remove it to start anew."
+            )
         return content
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two runs, in words, with both values of a setting."""
+    names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    return [
+        "other recordings"
+        if name == DATA
+        else f"{name} was {json.dumps(then.get(name))} and is {json.dumps(now.get(name))}"
+        for name in names
+    ]
 
 
 def _history(content: Mapping[str, Any]) -> list[EpochMetrics]:

@@ -107,6 +107,7 @@ def main(
     check_apart(segments)
     if dry_run or out is None:
         _show_plan(segments, settings)
+        click.echo(f"next: the same command without --dry-run{'' if out else ', and with --out FOLDER'}")
         return
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
         try:

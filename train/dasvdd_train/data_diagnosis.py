@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -36,11 +37,13 @@ def amount_doubts(*, vectors: int, batch_rows: int, training_seconds: float) -> 
         return []
     few = vectors < FEW_BATCHES * batch_rows
     least = f", fewer than {FEW_BATCHES} batches of {batch_rows}" if few else ""
+    seconds_wanted = max(SHORT_SECONDS, training_seconds * FEW_BATCHES * batch_rows / max(1, vectors))
     return [
         Doubt(
             "little-data",
             f"little data: {duration(training_seconds)} in {vectors} feature vectors{least}. Record at least "
-            f"{SHORT_SECONDS:.0f} s, better an hour, over every way the machine runs when healthy.",
+            f"{long_duration(math.ceil(seconds_wanted))}, better an hour, over every way the machine runs when "
+            "healthy.",
             serious=few or training_seconds < FAR_TOO_SHORT_SECONDS,
         )
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from dasvdd_runtime.errors import DataError
 
+from .evaluation import Evaluation
 from .features import FeatureVectors
 from .metrics import EpochMetrics
 from .model import DasvddModel
@@ -26,6 +27,8 @@ FEW_STEPS = 500
 """Fewer gradient steps than this leave an autoencoder unfinished."""
 STILL_FALLING = 0.98
 """A loss below this share of what it was a fifth of the epochs ago is still falling."""
+USABLE_AUC = 0.8
+"""AUC of the test recordings below which an alarm says little."""
 JUMP = 2.0
 """A loss this many times its lowest value so far has jumped: the learning rate is too high."""
 
@@ -131,6 +134,23 @@ def training_doubts(history: Sequence[EpochMetrics], latent: LatentFigures, *, s
             )
         )
     return doubts
+
+
+def separation_doubts(evaluation: Evaluation | None) -> list[Doubt]:
+    """Labelled faults that the scores do not tell from normal running."""
+    separation = evaluation.overall.separation if evaluation else None
+    if separation is None or separation.auc >= USABLE_AUC:
+        return []
+    return [
+        Doubt(
+            "faults-not-told",
+            f"the scores do not tell the faults of the test recordings from normal running: AUC {separation.auc:.3f}, "
+            f"and below {USABLE_AUC:g} an alarm says little (0.5 is guessing). Look at the table of recordings in "
+            "report.html: are the labels right, and is the fault audible at all? Then try more training data, another "
+            "front end (front_end.type), or another position of the microphone.",
+            serious=True,
+        )
+    ]
 
 
 def _cause(history: Sequence[EpochMetrics], latent: LatentFigures, steps: int) -> str:

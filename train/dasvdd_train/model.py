@@ -29,6 +29,7 @@ class DasvddModel(nn.Module):
         self.front_end = cast(nn.Module, front_end)
         self.kind: Kind = front_end.kind
         self.residual_names = front_end.band_names
+        self.residual_noun = front_end.band_noun
         self.bands = front_end.bands
         self.least_deviation = front_end.least_deviation
         self.stacked_frames = stacked_frames
@@ -56,14 +57,21 @@ class DasvddModel(nn.Module):
 
         residual is the reconstruction error by band: it sums to reconstruction_error.
         """
-        frames = self.frames(window)
+        residuals, distances = self.of_vectors(self.frames(window))
+        residual = residuals.mean(dim=1)
+        error = residual.sum(dim=1)
+        distance = distances.mean(dim=1)
+        return error + self.gamma * distance, error, distance, residual
+
+    def of_vectors(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual by band [batch, vectors, bands] and center distance [batch, vectors] of every feature vector.
+
+        `frames` [batch, frames, bands] are standardised.
+        """
         vectors = frames.shape[1] - self.stacked_frames + 1
         stacked = torch.cat([frames[:, i : i + vectors] for i in range(self.stacked_frames)], dim=2)
         # Two dimensions, so that a Linear exports as Gemm, which quantisation looks for.
         x = stacked.reshape(-1, self.bands * self.stacked_frames)
         z = self.encoder(x)
         squared = (self.decoder(z) - x).square().reshape(-1, vectors, self.stacked_frames, self.bands)
-        residual = squared.sum(dim=2).mean(dim=1)
-        error = residual.sum(dim=1)
-        distance = center_distance(z, self.center).reshape(-1, vectors).mean(dim=1)
-        return error + self.gamma * distance, error, distance, residual
+        return squared.sum(dim=2), center_distance(z, self.center).reshape(-1, vectors)

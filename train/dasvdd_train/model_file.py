@@ -48,6 +48,8 @@ class TrainedModel:
     training: TrainingSummary
     recentred: Recentring | None = None
     """Set where standardisation, center and threshold are not those of the training."""
+    not_ready: tuple[str, ...] = ()
+    """The training's serious warnings: what to mend before the model is used."""
 
     @property
     def kind(self) -> Kind:
@@ -94,6 +96,7 @@ def save_model(path: Path, trained: TrainedModel) -> None:
         "baseline": dataclasses.asdict(trained.baseline),
         "training": trained.training.model_dump(),
         "recentred": trained.recentred.model_dump() if trained.recentred else None,
+        "not_ready": list(trained.not_ready),
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -148,6 +151,7 @@ def _restore(content: dict[str, Any]) -> TrainedModel:
         baseline=plain.baseline,
         training=plain.training,
         recentred=plain.recentred,
+        not_ready=plain.not_ready,
     )
 
 

@@ -84,6 +84,7 @@ def write_outputs(
             epochs=list(history),
             streams=list(streams),
             residual_names=trained.model.residual_names,
+            residual_noun=trained.model.residual_noun,
             residual_by_role=residual_by_role,
             calibration=trained.calibration,
             decision=trained.decision,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from dasvdd_runtime.calibration import Calibration, NotEnoughScores, calibrate
-from dasvdd_runtime.condition.levels import baseline_of
+from dasvdd_runtime.condition.spectrum import baseline_with_spectrum
 from dasvdd_runtime.contract import TrainingSummary
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.reading.manifest import Segment
@@ -26,7 +26,7 @@ from .data_diagnosis import (
     mixture_doubts,
     share_doubts,
 )
-from .diagnosis import Doubt, latent_figures, refuse_diverged, training_doubts
+from .diagnosis import Doubt, latent_figures, refuse_diverged, separation_doubts, training_doubts
 from .evaluation import Evaluation, ScoredStream, evaluate
 from .features import Geometry, feature_vectors, fit_standardisation, frame_table
 from .front_ends import FrontEnd
@@ -128,8 +128,6 @@ def run(
         vectors=len(vectors), batch_rows=config.training.batch_rows, training_seconds=training_seconds
     )
     new_warnings += _data_doubts(corpus, model, training, scored, inspection, constant_bands)
-    for warning in new_warnings:
-        listener.warn(warning.text)
     evaluation = evaluate(
         scored.streams,
         calibration=calibration,
@@ -137,6 +135,10 @@ def run(
         window_seconds=sizes.window_samples / corpus.sample_rate_hz,
         window_hop_seconds=hop_seconds,
     )
+    new_warnings += separation_doubts(evaluation)
+    for warning in new_warnings:
+        listener.warn(warning.text)
+    warnings += new_warnings
     trained = TrainedModel(
         model=model,
         config=config,
@@ -148,19 +150,21 @@ def run(
         window_hop_samples=sizes.window_hop_samples,
         residual_baseline=scored.residual_by_role.get("holdout") or _training_residual(model, corpus, sizes),
         calibration=calibration,
-        baseline=baseline_of(
+        baseline=baseline_with_spectrum(
             [s.samples for s in training],
             corpus.sample_rate_hz,
             kind=corpus.kind,
+            channel_names=corpus.channel_names,
             used_channels=used_channels(front_end.settings()["channel"], len(corpus.channel_names)),
+            window_samples=sizes.window_samples,
         ),
         training=TrainingSummary(
             recordings=len({s.name for s in training}),
             seconds=training_seconds,
             data_fingerprint=data_fingerprint,
         ),
+        not_ready=tuple(warning.text for warning in warnings if warning.serious),
     )
-    warnings += new_warnings
     kept = _kept(model, corpus, sizes, scored) if held_out else None
     files = write_outputs(
         out,
@@ -227,7 +231,7 @@ def _data_doubts(
         constant_bands,
         inspection.raw_rows[:, used],
         [corpus.channel_names[i] for i in used],
-        noun="band" if corpus.kind == "audio" else "channel",
+        noun=front_end.band_noun,
     )
     doubts += share_doubts(seconds)
     views = inspection.training

@@ -54,6 +54,7 @@ class Content(BaseModel):
     baseline: Baseline
     training: TrainingSummary
     recentred: Recentring | None = None
+    not_ready: tuple[str, ...] = ()
 
 
 def plain_content(raw: dict[str, Any]) -> Content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..condition.spectrum import UsualSpectrum
 from ..detector import DecisionSettings
 
 
@@ -19,6 +20,8 @@ class DecisionRule:
     """After an alarm has cleared, none rises for this long."""
     level_dbfs: tuple[float, float, float] | None = None
     """5th, 50th and 95th percentile of the level when the threshold was calibrated; None: as in training."""
+    spectrum: UsualSpectrum | None = None
+    """What was usual when the threshold was calibrated; None where that is not known, so that none is compared."""
     origin: str = field(default="model", compare=False)
     """Where the threshold comes from: configuration, site or model."""
     why: str = field(default="", compare=False)

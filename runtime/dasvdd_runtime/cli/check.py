@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
+from ..errors import EXIT_CONFIG, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
 from . import trial_capture
 from .bench import measure
+from .check_evidence import check_evidence
 from .check_receivers import check_receivers
+from .check_report import Report
 from .common import examples, reports_errors
 
 if TYPE_CHECKING:
-    from ..condition.comparison import Verdict
     from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig
     from ..scorer import Scorer
     from ..sources.tables import SourceTable
@@ -24,25 +25,6 @@ if TYPE_CHECKING:
 SPEED_SECONDS = 0.3
 HEADROOM = 2.0
 """How much faster than real time scoring should be for all sources together."""
-
-
-class Report:
-    """Prints one line a finding and remembers the exit code of the first failure."""
-
-    def __init__(self) -> None:
-        self.exit_code = EXIT_OK
-        self.warnings = 0
-
-    def add(self, verdict: Verdict, subject: str, text: str, *, exit_code: int = EXIT_FAILURE) -> None:
-        """Print a finding; `exit_code` counts where it is a failure."""
-        click.echo(f"{verdict:<8} {subject}: {text}")
-        self.warnings += verdict == "warning"
-        if verdict == "FAIL" and self.exit_code == EXIT_OK:
-            self.exit_code = exit_code
-
-    def fail(self, subject: str, error: DasvddError) -> None:
-        """Print the fault `error`."""
-        self.add("FAIL", subject, str(error), exit_code=error.exit_code)
 
 
 @click.command(
@@ -72,8 +54,10 @@ def check(config_path: Path, seconds: float) -> None:
     hanging = False
     if config is not None:
         scorers = {model.name: check_model(config, model, report) for model in config.models}
+        judges = {table.name: scorers[config.model_of(table).name] for table in config.sources}
+        check_evidence(config, {name: s.metadata for name, s in judges.items() if s is not None}, report)
         for table in config.sources:
-            scorer = scorers[config.model_of(table).name]
+            scorer = judges[table.name]
             if scorer is not None:
                 check_threshold(config, table, scorer, report)
                 hanging = check_source(table, scorer, seconds, report) or hanging
@@ -169,6 +153,7 @@ def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> N
 
 def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, report: Report) -> None:
     """Report on the threshold that judges a source, and on a calibration on site that does not."""
+    from ..condition.spectrum_drift import SpectrumWatch
     from ..thresholds.choice import threshold_in_force
 
     decision = config.overrides_of(config.model_of(table))
@@ -182,6 +167,14 @@ def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, r
     report.add("ok", subject, f"{threshold.value:.5g}: {threshold.why}")
     if threshold.site_not_used is not None:
         report.add("warning", subject, f"the one calibrated on site is not used: {threshold.site_not_used}")
+    rests_on = "the calibration on site" if threshold.origin == "site" else "the training"
+    if SpectrumWatch.of(threshold.spectrum, scorer.metadata) is None:
+        text = (
+            f"level and scores alone are compared: {rests_on} noted no usual spectrum. `dasvdd-monitor calibrate` does."
+        )
+    else:
+        text = f"the spectrum is compared with that of {rests_on}"
+    report.add("ok", f"{table.name}, drift", text)
 
 
 def check_speed(sources: int, scorer: Scorer, report: Report) -> None:

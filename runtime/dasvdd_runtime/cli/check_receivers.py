@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..config import MonitorConfig
     from ..endpoint.tables import HttpTable
     from ..sinks.tables import MqttTable, WebhookTable
-    from .check import Report
+    from .check_report import Report
 
 
 def check_receivers(config: MonitorConfig, report: Report) -> None:

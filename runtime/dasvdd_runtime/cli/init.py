@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,13 @@ from ..devices.installation import EVIDENCE_MODES, KINDS, Answers, Kind, install
 from ..devices.profile import DeviceProfile, load_profile, profile_names
 from ..errors import Unavailable
 from ..files import write_atomically
+from ..hosts import require_host
 from .common import examples, reports_errors
 
 SERIAL_LINKS = Path("/dev/serial/by-id")
+
+Check = Callable[[str], str]
+"""What was answered -> what is used; raises ValueError, which says what is wrong with it."""
 
 
 @click.command(
@@ -36,7 +43,7 @@ SERIAL_LINKS = Path("/dev/serial/by-id")
 @click.option("--evidence", type=click.Choice(EVIDENCE_MODES), help="What is kept of an alarm; default: spectrogram.")
 @click.option("--broker", metavar="HOST", help="The MQTT broker for events; default: none.")
 @click.option("--broker-user", metavar="NAME", help="The user there; its password goes into a file. Default: none.")
-@click.option("--broker-tls/--no-broker-tls", default=True, help="Encrypt; default: yes.")
+@click.option("--broker-tls/--no-broker-tls", default=None, help="Encrypt; default: yes.")
 @click.option("--yes", is_flag=True, help="Ask nothing: take the default of what is not given.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @reports_errors
@@ -53,7 +60,15 @@ def init(
     if device is None:
         raise click.UsageError(f"say which device with --device NAME: {', '.join(profile_names())}")
     profile = _with_provider(device, load_profile(device), provider)
-    answers = _answers(given, ask=not yes)
+    try:
+        answers = _answers(profile, given, ask=not yes)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError(
+            "standard input ended before every question was answered: run it in a terminal, give the options, or take "
+            "the default of what is not given with --yes"
+        ) from None
     written = installation(device, profile, answers)
     there = [name for name in written if (out / name).exists()]
     if there and not force:
@@ -83,36 +98,91 @@ def _with_provider(device: str, profile: DeviceProfile, provider: str | None) ->
     return profile.on_the_cpu()
 
 
-def _answers(given: dict[str, Any], *, ask: bool) -> Answers:
-    """The options that were given, and for the others the answers of a person, or their defaults."""
+def _answers(profile: DeviceProfile, given: dict[str, Any], *, ask: bool) -> Answers:
+    """The options that were given, and for the others the answers of a person, or their defaults.
 
-    def answer(key: str, question: str, default: str = "", choices: tuple[str, ...] = ()) -> str:
+    An answer that cannot be is asked for again; an option that cannot be raises UsageError.
+    """
+
+    def answer(key: str, question: str, default: str = "", *, check: Check = str, choices: tuple[str, ...] = ()) -> str:
+        def checked(text: str) -> str:
+            try:
+                return check(text.strip())
+            except ValueError as error:
+                raise click.UsageError(f"--{key.replace('_', '-')}: {error}") from error
+
         if given[key] is not None or not ask:
-            return str(default if given[key] is None else given[key])
-        kind = click.Choice(choices) if choices else None
-        return str(click.prompt(question, default=default, type=kind, show_default=bool(default), err=True)).strip()
+            return checked(str(default if given[key] is None else given[key]))
+        kind, asked = (click.Choice(choices), None) if choices else (None, checked)
+        shown = bool(default)
+        return str(click.prompt(question, default=default, type=kind, value_proc=asked, show_default=shown, err=True))
 
-    kind: Kind = answer("kind", "Source", "microphone", KINDS)  # type: ignore[assignment]  # Choice lets only kinds in
-    _refuse_unused(kind, given)
-    name = answer("name", "Name of the machine", "machine")
+    kind: Kind = answer("kind", "Source", "microphone", choices=KINDS)  # type: ignore[assignment]  # only kinds get in
+    _refuse_unused(kind, profile, given)
+    name = answer("name", "Name of the machine", "machine", check=_named)
     microphone = usb_port = port = ""
     if kind == "microphone":
         if ask and given["microphone"] is None and given["usb_port"] is None:
             _show_microphones()
         microphone = answer("microphone", "Part of the microphone's name (empty: the default input)")
-        usb_port = answer("usb_port", "USB port that it is in (empty: any)")
+        usb_port = answer("usb_port", "USB port that it is in (empty: any)", check=_usb_port)
     elif kind == "serial":
-        usb_port = "" if given["port"] and not ask else answer("usb_port", "USB port of the adapter (empty: any)")
-        port = given["port"] or ("" if usb_port else answer("port", "Serial port", _first_serial_port()))
-    model = Path(answer("model", "Model file", "model.onnx")).name
-    evidence = answer("evidence", "Kept of an alarm", "spectrogram", EVIDENCE_MODES)
-    broker = answer("broker", "MQTT broker for events (host; empty: none)")
-    user = answer("broker_user", "User at the broker (empty: none)") if broker else ""
-    return Answers(kind, name, microphone, usb_port, port, model, broker, user, given["broker_tls"], evidence)
+        if given["usb_port"] is not None or given["port"] is None:
+            usb_port = answer("usb_port", "USB port of the adapter (empty: any)", check=_usb_port)
+        if given["port"] is not None or not usb_port:
+            port = answer("port", "Serial port", _first_serial_port(), check=_device_file)
+    model = answer("model", "Model file", "model.onnx", check=_model_name)
+    evidence = answer("evidence", "Kept of an alarm", "spectrogram", choices=EVIDENCE_MODES)
+    broker = answer(
+        "broker", "MQTT broker for events (host; empty: none)", check=lambda host: host and require_host(host)
+    )
+    user, tls = "", given["broker_tls"]
+    if broker:
+        user = answer("broker_user", "User at the broker (empty: none)")
+        if tls is None:
+            tls = not ask or click.confirm("Encrypt the connection to it (TLS)?", default=True, err=True)
+    elif given["broker_user"] or tls is not None:
+        raise click.UsageError(
+            "--broker-user and --broker-tls mean nothing without --broker: name it, or leave them out"
+        )
+    return Answers(kind, name, microphone, usb_port, port, model, broker, user, tls is not False, evidence)
 
 
-def _refuse_unused(kind: Kind, given: dict[str, Any]) -> None:
-    """Raise UsageError for an option that means nothing with this source."""
+def _named(text: str) -> str:
+    if not text:
+        raise ValueError("the machine needs a name, by which events tell it from others")
+    return text
+
+
+def _usb_port(text: str) -> str:
+    if text and not re.fullmatch(r"\d+-\d+(\.\d+)*", text):
+        raise ValueError(f"'{text}' is no USB port: it looks like 1-1.2, as `dasvdd-monitor devices` prints it")
+    return text
+
+
+def _device_file(text: str) -> str:
+    if not text.startswith("/dev/"):
+        raise ValueError(f"'{text}' is no serial port: it begins with /dev/, best /dev/serial/by-id/...")
+    return text
+
+
+def _model_name(text: str) -> str:
+    """The file's name alone: it lies beside INSTALL.md, in whose commands it stands unquoted."""
+    name = Path(text).name
+    if not re.fullmatch(r"\w[\w.+-]*\.(onnx|ort)", name):
+        raise ValueError(
+            f"'{name}' is no name of an exported model: letters, digits and . _ + - alone, then .onnx or .ort"
+        )
+    return name
+
+
+def _refuse_unused(kind: Kind, profile: DeviceProfile, given: dict[str, Any]) -> None:
+    """Raise UsageError for a source that the device cannot have, and an option that means nothing with it."""
+    if kind == "iio" and profile.service == "container":
+        raise click.UsageError(
+            "--source iio: an accelerometer of Industrial I/O is set below /sys, which a container sees read-only. "
+            "Install on the host itself, with the profile of its kind: dasvdd-monitor init --list"
+        )
     used_by = {"microphone": ("microphone",), "usb_port": ("microphone", "serial"), "port": ("serial",)}
     for key, kinds in used_by.items():
         if given[key] is not None and kind not in kinds:

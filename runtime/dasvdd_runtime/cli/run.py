@@ -72,7 +72,7 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         heartbeat=beat,
         reload=assembly.reload,
     )
-    with _links(assembly, service) as commands, _endpoint(assembly, service, outbox, pulse, commands):
+    with _links(assembly, service, outbox) as commands, _endpoint(assembly, service, outbox, pulse, commands):
         _obey_signals(service)
         manager.ready()
         all_joined = service.run(assembly.started(), *assembly.notices(), max_seconds=max_seconds)
@@ -118,17 +118,19 @@ def _make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
 
 
 @contextmanager
-def _links(assembly: Assembly, service: Service) -> Iterator[Callable[[], Mapping[str, int]]]:
+def _links(
+    assembly: Assembly, service: Service, outbox: DeliveredOutbox | None
+) -> Iterator[Callable[[], Mapping[str, int]]]:
     """Be part of what [mqtt] names meanwhile; gives how many of its commands were taken and refused."""
     table = assembly.config.mqtt
-    if table is None or not table.tells_what_is_now:
+    if table is None or outbox is None or not table.tells_what_is_now:
         yield dict
         return
     from ..integrations.commands import Commands
     from ..integrations.start import start_links, stop_links
 
     commands = Commands(assembly.config.state.directory)
-    links = start_links(table, service.snapshot, commands)
+    links = start_links(table, service.snapshot, commands, outbox=outbox, folder=assembly.config.outbox.folder)
     try:
         yield commands.counts.copy
     finally:

@@ -2,8 +2,8 @@
 
 A day is 24 h of running: windows that are not judged do not count, nor do those of an alarm or above the threshold, so
 that a fault is no drift. About once a minute the usual score and the level are noted; at the end of the day their
-quantiles are compared with what the threshold in force rests on. The figures leave the octave spectrum out, which the
-model's graph does not give; the residual of its bands, which it does, says where a drift lies.
+quantiles are compared with what the threshold in force rests on, and so is the spectrum, band by band (see
+`spectrum_drift`). The residual of the model's bands says where in its features a drift lies.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..thresholds.promises import FAR_RATIO
 from .comparison import LEVEL_TOLERANCE_DB
+from .spectrum_drift import SpectrumChange, SpectrumWatch, in_words
 
 DAY_SECONDS = 86400.0
 SAMPLE_SECONDS = 60.0
@@ -61,16 +62,26 @@ class DriftReport:
     level_p50_dbfs: float | None
     residual: tuple[float, ...]
     """Mean residual of each band over the day's samples."""
+    spectrum: tuple[SpectrumChange, ...] | None = None
+    """The figures of the spectrum beyond their limits, the most changed first; None where nothing is known of it."""
 
 
 class DriftWatch:
     """One source's days. Bounded memory: some 1500 samples."""
 
-    def __init__(self, reference: DriftReference, *, history_windows: int, window_hop_seconds: float) -> None:
-        """`history_windows`: the n of the decision chain."""
+    def __init__(
+        self,
+        reference: DriftReference,
+        *,
+        history_windows: int,
+        window_hop_seconds: float,
+        spectrum: SpectrumWatch | None = None,
+    ) -> None:
+        """`history_windows`: the n of the decision chain; `spectrum`: None where nothing is known of it."""
         self.report: DriftReport | None = None
         """The last whole day; None before the first."""
         self._reference = reference
+        self._spectrum = spectrum
         self._hop_seconds = window_hop_seconds
         self._recent: deque[float] = deque(maxlen=history_windows)
         self._random = random.Random(0)
@@ -92,8 +103,10 @@ class DriftWatch:
         self._running_seconds += self._hop_seconds
         return len(self._recent) == self._recent.maxlen and self._running_seconds >= self._sample_at_seconds
 
-    def sample(self, *, level_dbfs: float | None, residual: NDArray[np.float64]) -> DriftReport | None:
-        """Note the window that was just judged, its source's level and its residual [bands].
+    def sample(
+        self, samples: NDArray[np.float32], *, level_dbfs: float | None, residual: NDArray[np.float64]
+    ) -> DriftReport | None:
+        """Note the window that was just judged, [window_samples, channels], its source's level and residual [bands].
 
         Returns the day's report where a drift begins or ends.
         """
@@ -102,6 +115,8 @@ class DriftWatch:
         if level_dbfs is not None and math.isfinite(level_dbfs):
             self._levels.append(level_dbfs)
         self._residual = residual + self._residual
+        if self._spectrum is not None:
+            self._spectrum.note(samples)
         return self._end_day() if self._running_seconds >= DAY_SECONDS else None
 
     def _begin_day(self) -> None:
@@ -117,15 +132,21 @@ class DriftWatch:
         levels = tuple(float(value) for value in np.quantile(self._levels, (0.05, 0.5))) if self._levels else ()
         figures = _shares_of_limits(self._reference, p50, p95, levels)
         limit = RELEASE if was_drifting else 1.0
+        reasons = [words for share, words in figures if share > limit]
+        spectrum = None
+        if self._spectrum is not None:
+            spectrum = [change for change in self._spectrum.end_day() if change.share > limit]
+            reasons += [in_words(spectrum)] * bool(spectrum)
         self.report = DriftReport(
-            drifting=any(share > limit for share, _ in figures),
-            reasons=tuple(words for share, words in figures if share > limit),
+            drifting=bool(reasons),
+            reasons=tuple(reasons),
             running_seconds=self._running_seconds,
             score_p50=p50,
             score_p95=p95,
             level_p5_dbfs=levels[0] if levels else None,
             level_p50_dbfs=levels[1] if levels else None,
             residual=tuple((self._residual / len(self._scores)).tolist()),
+            spectrum=None if spectrum is None else tuple(spectrum),
         )
         self._begin_day()
         return self.report if self.report.drifting is not was_drifting else None

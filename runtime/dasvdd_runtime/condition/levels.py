@@ -47,6 +47,8 @@ class Baseline:
     """Mean per channel in the channel's unit."""
     channel_std: list[float]
     """Standard deviation per channel in the channel's unit."""
+    spectrum: dict[str, tuple[float, float, float]] | None = None
+    """What a drift of the spectrum is seen against, see `spectrum.UsualSpectrum`; None where training kept nothing."""
 
 
 def level_dbfs(samples: NDArray[np.float32]) -> float:
@@ -107,6 +109,12 @@ def baseline_of(
     )
 
 
+def octave_centres_hz(sample_rate_hz: float, *, lowest_hz: float) -> list[float]:
+    """Centres of the octave bands that lie whole above `lowest_hz` and below half the sample rate."""
+    centres = [1000 * 2.0**k for k in range(-8, 8)]
+    return [c for c in centres if c * np.sqrt(2) <= sample_rate_hz / 2 and c / np.sqrt(2) >= lowest_hz]
+
+
 def _octave_powers(
     samples: NDArray[np.float32], sample_rate_hz: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -117,8 +125,7 @@ def _octave_powers(
     # Parseval with the window's power: a full-scale sine sums to 1 over its bins.
     power = 4 * square / len(pieces) / (length * np.sum(hann**2))
     frequency_hz = np.fft.rfftfreq(length, 1 / sample_rate_hz)
-    centres = [1000 * 2.0**k for k in range(-5, 8)]
-    centres = [c for c in centres if c * np.sqrt(2) <= sample_rate_hz / 2 and c / np.sqrt(2) >= 30]
+    centres = octave_centres_hz(sample_rate_hz, lowest_hz=30)
     powers = [power[(frequency_hz >= c / np.sqrt(2)) & (frequency_hz < c * np.sqrt(2))].sum() for c in centres]
     return np.array(centres), np.array(powers)
 

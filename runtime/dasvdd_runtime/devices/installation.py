@@ -24,10 +24,11 @@ EXTRAS = {"serial": "serial", "mqtt": "mqtt", "modbus": "modbus", "opcua": "opcu
 PACKAGES = {"microphone": ["libportaudio2"], "rtsp": ["ffmpeg"], "command": ["alsa-utils"]}
 UNIT = "dasvdd-monitor.service"
 RULES = "80-dasvdd.rules"
-PASSWORD_FILES = {
-    "systemd": "/run/credentials/dasvdd-monitor.service/mqtt-password",
-    "container": "/etc/dasvdd/mqtt-password",
-}
+PASSWORD_FOLDERS = {"systemd": "/run/credentials/dasvdd-monitor.service", "container": "/etc/dasvdd"}
+BROKER_PASSWORD, SOURCE_PASSWORD = "mqtt-password", "source-password"
+"""The files' names, and those of the credentials that systemd makes of them."""
+KINDS_WITH_A_PASSWORD = ("mqtt", "rtsp")
+"""Those whose example has one."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def installation(device: str, profile: DeviceProfile, answers: Answers) -> dict[
         systemd = profiles_folder() / "systemd"
         for name in [UNIT, *dropins(profile, answers)]:
             written[name] = (systemd / name).read_text(encoding="utf-8")
-        if answers.broker_user:
-            written["network.conf"] = written["network.conf"].replace("# LoadCredential=", "LoadCredential=")
+        for credential in _passwords(answers):
+            line = f"LoadCredential={credential}:"
+            written["network.conf"] = written["network.conf"].replace(f"# {line}", line)
     if answers.usb_port:
         rules = Template(template(device, f"{answers.kind}.rules"))
         written[RULES] = rules.substitute(usb_port=answers.usb_port, short_name=answers.short_name)
@@ -104,13 +106,19 @@ def _monitor_toml(device: str, profile: DeviceProfile, answers: Answers) -> str:
         title=profile.title,
         model=_text(answers.model),
         provider=profile.provider,
-        source=_source_table(answers),
+        source=_source_table(profile, answers),
         tables="".join(f"\n{table}" for table in tables),
     )
     return text.rstrip() + "\n"
 
 
-def _source_table(answers: Answers) -> str:
+def _passwords(answers: Answers) -> list[str]:
+    """The files with a password that monitor.toml names, by their names."""
+    needed = {BROKER_PASSWORD: bool(answers.broker_user), SOURCE_PASSWORD: answers.kind in KINDS_WITH_A_PASSWORD}
+    return [name for name, wanted in needed.items() if wanted]
+
+
+def _source_table(profile: DeviceProfile, answers: Answers) -> str:
     """The table `[[source]]`; of kinds that are not asked about, the example that is shipped, to be edited."""
     lines = ["[[source]]", f"name = {_text(answers.name)}", f'kind = "{answers.kind}"']
     if answers.kind == "microphone":
@@ -125,7 +133,9 @@ def _source_table(answers: Answers) -> str:
         file = "mqtt_rows" if answers.kind == "mqtt" else answers.kind
         example = (profiles_folder() / f"{file}.toml").read_text(encoding="utf-8")
         _, _, rest = example.partition('name = "machine"\nkind = ')
-        lines = [*lines[:2], "kind = " + rest.partition("[events]")[0].rstrip()]
+        file_line = f'password_file = "{PASSWORD_FOLDERS[profile.service]}/{SOURCE_PASSWORD}"'
+        rest = re.sub(r'password_file = "[^"]*"( +# .*)?', file_line, rest.partition("[events]")[0].rstrip())
+        lines = [*lines[:2], f"kind = {rest}"]
     return "\n".join(lines) + "\n"
 
 
@@ -133,7 +143,7 @@ def _broker_tables(profile: DeviceProfile, answers: Answers) -> str:
     lines = ["[outbox]", 'folder = "/var/lib/dasvdd"', "", "[mqtt]", f"host = {_text(answers.broker)}"]
     lines.append(f"tls = {'true' if answers.broker_tls else 'false'}")
     if answers.broker_user:
-        password_file = PASSWORD_FILES[profile.service]
+        password_file = f"{PASSWORD_FOLDERS[profile.service]}/{BROKER_PASSWORD}"
         lines += [f"username = {_text(answers.broker_user)}", f"password_file = {_text(password_file)}"]
     return "\n".join(lines) + "\n"
 
@@ -156,8 +166,8 @@ def _instructions(device: str, profile: DeviceProfile, answers: Answers) -> str:
         wheelhouse=" ".join([*wheelhouse, "--out wheels"]),
         onnxruntime_from=f"{profile.onnxruntime_from}\n\n" if profile.onnxruntime_from else "",
         model=answers.model,
-        edit=_edit_step(answers),
-        secret=_secret_step(profile, answers),
+        edit=_edit_step(profile, answers),
+        secret="".join(_secret_step(profile, name) for name in _passwords(answers)),
         udev=_udev_step(answers),
         dropins="".join(
             f"sudo install -D -m 644 {name} /etc/systemd/system/{UNIT}.d/{name}\n" for name in dropins(profile, answers)
@@ -167,24 +177,24 @@ def _instructions(device: str, profile: DeviceProfile, answers: Answers) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _edit_step(answers: Answers) -> str:
+def _edit_step(profile: DeviceProfile, answers: Answers) -> str:
     if answers.kind in ("microphone", "serial"):
         return ""
-    return "**Edit `[[source]]` in monitor.toml first**: it is an example, `docs/monitor.md` has its keys.\n\n"
+    step = "**Edit `[[source]]` in monitor.toml first**: it is an example, `docs/monitor.md` has its keys."
+    if answers.kind in KINDS_WITH_A_PASSWORD:
+        also = "" if profile.service == "container" else f", and `LoadCredential={SOURCE_PASSWORD}` from network.conf,"
+        step += f" Remove `username` and `password_file`{also} where it has no user."
+    return f"{step}\n\n"
 
 
-def _secret_step(profile: DeviceProfile, answers: Answers) -> str:
-    if not answers.broker_user:
-        return ""
+def _secret_step(profile: DeviceProfile, name: str) -> str:
+    whose = {BROKER_PASSWORD: "The broker's password", SOURCE_PASSWORD: "The source's password"}[name]
     if profile.service == "container":
-        return (
-            "The broker's password stands on one line of `mqtt-password` here: `sudo chown 10001 mqtt-password; "
-            "sudo chmod 400 mqtt-password`.\n\n"
-        )
+        return f"{whose} stands on one line of `{name}` here: `sudo chown 10001 {name}; sudo chmod 400 {name}`.\n\n"
     return (
-        "The broker's password, on one line, and readable by root alone:\n\n"
-        "```sh\nsudo install -m 600 /dev/null /etc/dasvdd/mqtt-password\nsudoedit /etc/dasvdd/mqtt-password\n```\n\n"
-        "systemd hands it to the service: before that runs, `check` says FAIL for mqtt, since it cannot read it.\n\n"
+        f"{whose}, on one line, and readable by root alone:\n\n"
+        f"```sh\nsudo install -m 600 /dev/null /etc/dasvdd/{name}\nsudoedit /etc/dasvdd/{name}\n```\n\n"
+        "systemd hands it to the service: before that runs, `check` says FAIL, since it cannot read it.\n\n"
     )
 
 
@@ -205,6 +215,8 @@ def _container_options(answers: Answers) -> str:
     ]
     if answers.kind in ("microphone", "command"):
         options.append('--device /dev/snd --group-add "$(getent group audio | cut -d: -f3)"')
+    if answers.kind == "csv_tail":
+        options.append("-v /var/log/logger:/var/log/logger:ro")  # the folder of the example
     if answers.kind == "serial":
         port = answers.port or f"/dev/dasvdd-{answers.short_name}"
         options.append(f'--device {port} --group-add "$(getent group dialout | cut -d: -f3)"')

@@ -47,6 +47,8 @@ COUNTERS: tuple[tuple[str, str, Value], ...] = (
     ("running_seconds", "Time that was judged.", lambda s: s.counts.running_seconds),
     ("idle_seconds", "Time that the machine stood still.", lambda s: s.counts.idle_seconds),
 )
+EVENTS_FROM_ZERO = ("evidence_lost",)
+"""Kinds that are counted before the first: to Prometheus, a counter that begins with 1 has not increased."""
 OUTCOMES: dict[str, Callable[[SourceSnapshot], int]] = {
     "scored": lambda s: s.counts.windows_scored,
     "withheld": lambda s: s.counts.windows_withheld,
@@ -84,7 +86,8 @@ def metrics(observed: Observed) -> Iterator[Metric]:
     yield from _of_sources(sources)
     yield from _of_models(sources, observed.scorers())
     yield from _of_receivers(observed.receivers())
-    yield _counter("events", "Events written, by kind.", ["kind"], [([k], n) for k, n in observed.events().items()])
+    events = {**dict.fromkeys(EVENTS_FROM_ZERO, 0), **observed.events()}
+    yield _counter("events", "Events written, by kind.", ["kind"], [([kind], n) for kind, n in events.items()])
     commands = [([outcome], count) for outcome, count in observed.commands().items()]
     yield _counter("commands", "Commands that came through the broker, by outcome.", ["outcome"], commands)
     beaten = [((), observed.since_beat_seconds())]

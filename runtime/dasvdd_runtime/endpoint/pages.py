@@ -13,7 +13,7 @@ from .evidence_shelf import EvidenceShelf
 from .guard import Guard, needs_token
 from .metrics import CONTENT_TYPE, Exposition
 from .observed import Observed
-from .probes import HUNG_SECONDS, faults, undelivered
+from .probes import HUNG_SECONDS, faults, undelivered, why_undelivered
 from .server import Answer, Page, Request
 from .status import Status
 from .web_files import API_HEADERS, make_web_pages
@@ -31,11 +31,14 @@ def make_probes(observed: Observed, guard: Guard, *, hung_seconds: float = HUNG_
         return not found, {"reasons": found}
 
     def readiness() -> tuple[bool, dict[str, Any]]:
-        well, reasons = health()
+        well, unwell = health()
         sources = observed.sources()
         missing = undelivered(sources)
-        states = {source.name: source.state.value for source in sources}
-        return well and not missing, {**reasons, "undelivered": missing, "sources": states}
+        return well and not missing, {
+            "reasons": [*unwell["reasons"], *map(why_undelivered, missing)],
+            "undelivered": {source.name: source.state.value for source in missing},
+            "sources": {source.name: source.state.value for source in sources},
+        }
 
     def probe(word: str, judge: Callable[[], tuple[bool, dict[str, Any]]]) -> Page:
         def page(request: Request) -> Answer:

@@ -25,10 +25,12 @@ def faults(
     return [f"no turn for {since_beat_seconds:.0f} s: scoring or writing an event hangs"]
 
 
-def undelivered(sources: Sequence[SourceSnapshot]) -> dict[str, str]:
-    """The sources that give nothing to judge, with their states. A recording that came to its end is done."""
-    return {
-        source.name: source.state.value
-        for source in sources
-        if source.failed or (source.state not in DELIVERING and not source.ended)
-    }
+def undelivered(sources: Sequence[SourceSnapshot]) -> list[SourceSnapshot]:
+    """The sources that give nothing to judge. A recording that came to its end is done."""
+    return [source for source in sources if source.failed or (source.state not in DELIVERING and not source.ended)]
+
+
+def why_undelivered(source: SourceSnapshot) -> str:
+    """Why one of those gives nothing to judge, in words."""
+    verb = "ended with a fault and was" if source.failed else "is"
+    return f"source '{source.name}' {verb} {source.state.value}: {source.state_reason or 'nothing has arrived yet'}"

@@ -16,6 +16,7 @@ from ..snapshot import SourceSnapshot
 from ..thresholds.choice import ThresholdInForce
 from .history import STEP_SECONDS, STEPS, History
 from .observed import Observed
+from .privacy_words import privacy_words
 from .probes import HUNG_SECONDS, faults
 from .state_words import words_for
 
@@ -66,6 +67,7 @@ class Status:
             "faults": faults(sources, since_beat_seconds=since_beat_seconds, hung_seconds=self._hung_seconds),
             "keeps_alarms": self._board is not None,
             "state_trouble": trouble,
+            "privacy": privacy_words(sources),
             "all_muted": _mute(ends.get(ALL)),
             "sources": [self._source(s, thresholds.get(s.name), ends.get(s.name)) for s in sources],
             "alarms": [_alarm(alarm, has_evidence=alarm.id in kept) for alarm in alarms],
@@ -100,6 +102,7 @@ class Status:
             "in_alarm": source.in_alarm,
             "latched_alarms": source.latched_alarms,
             "muted": source.muted,
+            "keeps": source.keeps,
             "mute": _mute(mute),
             "level_dbfs": source.level_dbfs,
             "usual_level_dbfs": None if source.usual_level_dbfs is None else list(source.usual_level_dbfs),
@@ -124,6 +127,7 @@ def _drift(source: SourceSnapshot) -> dict[str, Any] | None:
         "running_seconds": report.running_seconds,
         "score_p50": report.score_p50,
         "score_p95": report.score_p95,
+        "spectrum_compared": report.spectrum is not None,
     }
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..snapshot import Keeps
+
 if TYPE_CHECKING:
     from ..alarms.decision_rule import DecisionRule
     from ..contract import ModelMetadata
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 class Clips:
     """Told of samples as they arrive and of decisions as they fall. Each says what its event is to say of evidence."""
+
+    keeps: Keeps = "nothing"
 
     def use_model(self, metadata: ModelMetadata) -> None:
         """Another model judges from the next sample on."""

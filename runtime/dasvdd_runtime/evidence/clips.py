@@ -68,6 +68,7 @@ class SourceClips(Clips):
             round(seconds * rate) for seconds in (table.pre_seconds, table.post_seconds, table.max_seconds)
         )
         self._rows = make_rows(source.mode, metadata)
+        self.keeps = self._rows.keeps
         self._format = _format(self._rows, metadata)
         remembered = self._pre + metadata.window_samples + round(BACKLOG_SECONDS * rate)
         self._ring = Ring(self._rows.row_samples, capacity=remembered // self._rows.row_samples)

@@ -65,6 +65,10 @@ class EvidenceFolder:
             if not any(path.suffix == ".json" for path in kept.paths):
                 _remove(kept)
 
+    def used_bytes(self) -> int:
+        """What the clips take."""
+        return sum(kept.size for kept in self._kept()) if self.directory.is_dir() else 0
+
     def remove_old(self) -> None:
         """Remove what is older than `max_days`."""
         oldest_allowed = self._now().timestamp() - 86400 * self._table.max_days

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..contract import ModelMetadata
 from ..reading.pcm import to_int16
+from ..snapshot import Keeps
 from .bands import BandLevels
 from .tables import Mode
 
@@ -28,6 +29,7 @@ class RowMaker(Protocol):
     """Of the file that holds them; "" where the sidecar does."""
     row_samples: int
     """Samples of the stream behind each row."""
+    keeps: Keeps
 
     def take(self, samples: NDArray[np.float32]) -> Rows:
         """The rows that `samples` [samples, channels], which follow those before, complete."""
@@ -41,6 +43,7 @@ class PcmRows:
 
     suffix = ".flac"
     row_samples = 1
+    keeps: Keeps = "sound"
 
     def take(self, samples: NDArray[np.float32]) -> Rows:
         """int16 [samples, channels]."""
@@ -56,6 +59,9 @@ class ValueRows:
     suffix = ".npz"
     row_samples = 1
 
+    def __init__(self, rate_hz: float) -> None:
+        self.keeps: Keeps = "values" if rate_hz <= SPEECHLESS_RATE_HZ else "sound"
+
     def take(self, samples: NDArray[np.float32]) -> Rows:
         """float32 [samples, channels], a copy."""
         return np.array(samples, np.float32)
@@ -68,6 +74,7 @@ class LevelRows:
     """Levels of coarse bands, a row a step. No sample outlives its step."""
 
     suffix = ""
+    keeps: Keeps = "spectrogram"
 
     def __init__(self, bands: BandLevels, used_channels: list[int]) -> None:
         self.bands = bands
@@ -91,7 +98,7 @@ class LevelRows:
 def make_rows(mode: Mode, metadata: ModelMetadata) -> PcmRows | ValueRows | LevelRows:
     """What is kept of a stream in `mode`, "audio" or "spectrogram"."""
     if metadata.kind == "sensor" and (mode == "audio" or metadata.sample_rate_hz <= SPEECHLESS_RATE_HZ):
-        return ValueRows()
+        return ValueRows(metadata.sample_rate_hz)
     if mode == "audio":
         return PcmRows()
     step_seconds = AUDIO_STEP_SECONDS if metadata.kind == "audio" else SENSOR_STEP_SECONDS

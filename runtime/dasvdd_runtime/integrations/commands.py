@@ -91,8 +91,11 @@ class Commands:
         """There is a state directory."""
         return self._directory is not None
 
-    def obey(self, verb: Verb, source: str, payload: bytes, *, known: Sequence[str], retained: bool) -> None:
-        """Do what `payload` asks of `source`; what cannot be done is counted and logged. Does not raise."""
+    def obey(self, verb: Verb, source: str, payload: bytes, *, known: Sequence[str], retained: bool) -> str:
+        """Do what `payload` asks of `source`; what came of it, in words. What is refused is counted and logged.
+
+        Does not raise.
+        """
         try:
             if retained:
                 raise DataError("the broker kept it, so it may be of any age: send it without retain")
@@ -100,15 +103,16 @@ class Commands:
                 raise DataError("there is no such source")
             done = self._do(parse(verb, payload), source)
         except (DasvddError, OSError) as error:
-            self.refuse(f"{verb} of {source[:80]!r}", str(error))
-            return
+            return self.refuse(f"{verb} of {source[:80]!r}", str(error))
         self.counts["taken"] += 1
         log.info("command: source '%s': %s", source, done)
+        return done
 
-    def refuse(self, what: str, why: str) -> None:
-        """Count and log a command that is not obeyed."""
+    def refuse(self, what: str, why: str) -> str:
+        """Count and log a command that is not obeyed; in words."""
         self.counts["refused"] += 1
         self._limit.log(log, logging.WARNING, f"command refused: {what}: {why}")
+        return f"refused: {why}"
 
     def _do(self, command: Acknowledge | MuteFor, source: str) -> str:
         """Do it; what was done, in words. Raises DasvddError."""

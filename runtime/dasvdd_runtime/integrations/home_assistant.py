@@ -29,6 +29,7 @@ class HomeAssistant:
     """The role that a link plays for Home Assistant."""
 
     name = "home assistant"
+    over = False
 
     def __init__(
         self,

@@ -58,6 +58,8 @@ class Role(Protocol):
 
     name: str
     """What the log calls it; also the end of the client id."""
+    over: bool
+    """The connection is to be closed in good order, and another made."""
 
     def will(self) -> Message:
         """What the broker is to publish when the connection that is opened now breaks."""
@@ -122,11 +124,11 @@ class Link:
             retry_seconds = min(2 * retry_seconds, LONGEST_RETRY_SECONDS)
 
     def _play(self) -> None:
-        """Connect and play the role until a stop. Raises DeliveryFailed where the connection ends before."""
+        """Connect and play the role until a stop or its own end. Raises DeliveryFailed where the connection breaks."""
         client = self._connected()
         try:
             self._publish(client, self._role.born(self._sources()))
-            while not self._stopping.is_set():
+            while not (self._stopping.is_set() or self._role.over):
                 if self._lost.is_set():
                     raise DeliveryFailed(f"the connection to {self._table.address} was lost")
                 self._wake.wait(TURN_SECONDS)

@@ -31,6 +31,8 @@ class Metric(NamedTuple):
     name: str
     type: DataType
     value: Value
+    past_milliseconds: int | None = None
+    """When it was so, since 1970 UTC; None: it is so now."""
 
 
 _VALUE_FIELDS = {
@@ -39,12 +41,15 @@ _VALUE_FIELDS = {
     DataType.BOOLEAN: ("boolean_value", 14, "TYPE_BOOL"),
     DataType.STRING: ("string_value", 15, "TYPE_STRING"),
 }
+_READ_FIELDS = [*_VALUE_FIELDS.values(), ("int_value", 10, "TYPE_UINT32"), ("float_value", 12, "TYPE_FLOAT")]
+"""Where a host may put the value of a metric."""
 _METRIC_FIELDS = [
     ("name", 1, "TYPE_STRING"),
     ("timestamp", 3, "TYPE_UINT64"),
     ("datatype", 4, "TYPE_UINT32"),
+    ("is_historical", 5, "TYPE_BOOL"),
     ("is_null", 7, "TYPE_BOOL"),
-    *_VALUE_FIELDS.values(),
+    *_READ_FIELDS,
 ]
 
 
@@ -64,7 +69,9 @@ class Codec:
         if seq is not None:
             payload.seq = seq
         for metric in metrics:
-            written = payload.metrics.add(name=metric.name, timestamp=milliseconds)
+            written = payload.metrics.add(name=metric.name, timestamp=metric.past_milliseconds or milliseconds)
+            if metric.past_milliseconds is not None:
+                written.is_historical = True
             if birth:
                 written.datatype = int(metric.type)
             if metric.value is None:
@@ -74,15 +81,24 @@ class Codec:
         encoded: bytes = payload.SerializeToString()
         return encoded
 
-    def true_metrics(self, payload: bytes) -> list[str]:
-        """The names of the metrics of a command that are true. Raises DataError for bytes that are no payload."""
+    def read(self, payload: bytes) -> list[tuple[str, Value]]:
+        """The metrics of a command: names and values. Raises DataError for bytes that are no payload."""
         from google.protobuf.message import DecodeError
 
         try:
             read = self._payload.FromString(payload)
         except DecodeError as error:
             raise DataError(f"{payload[:40]!r} is no Sparkplug payload: {error}") from error
-        return [metric.name for metric in read.metrics if metric.boolean_value]
+        metrics = [(metric.name, _value_of(metric)) for metric in read.metrics]
+        if any(isinstance(part, bytes) for metric in metrics for part in metric):
+            raise DataError(f"{payload[:40]!r} holds text that is not UTF-8")
+        return metrics
+
+
+def _value_of(metric: Any) -> Value:
+    """The one that is there; None without one."""
+    values: list[Value] = [getattr(metric, name) for name, _, _ in _READ_FIELDS if metric.HasField(name)]
+    return values[0] if values else None
 
 
 def _payload_class() -> Any:

@@ -9,10 +9,12 @@ from typing import Any
 
 from ..contract import ModelMetadata
 from ..errors import DasvddError, ModelError
-from ..scorer import Scorer
+from ..stream_scorer import scorer_over
 from ..thresholds.choice import rests_on
 from ..words import count, duration
-from .onnx_graph import GraphSummary, summarise_graph
+from .graph_summary import summarise_graph
+from .onnx_graph import GraphSummary
+from .onnxruntime_session import open_session
 
 SCHEMA_VERSION = "1.0"
 """Of the JSON; a new field raises the minor number, a changed one the major number."""
@@ -38,7 +40,10 @@ class Inspection:
     def as_json(self) -> dict[str, Any]:
         """For programs. The golden windows themselves are left out."""
         metadata = self.metadata.model_dump(mode="json")
-        golden = metadata.pop("golden")
+        golden = self.metadata.golden_of_form
+        metadata.pop("golden")
+        if metadata["stream"] is not None:
+            metadata["stream"].pop("golden")
         return {
             "schema": SCHEMA_VERSION,
             "path": str(self.path),
@@ -50,10 +55,10 @@ class Inspection:
             },
             "graph": asdict(self.graph) | {"inputs": self.inputs, "outputs": self.outputs},
             "golden": {
-                "windows": len(golden["scores"]),
+                "windows": golden.windows_count,
                 "repeats": self.golden_fault is None,
                 "relative_difference": self.golden_difference,
-                "relative_tolerance": golden["relative_tolerance"],
+                "relative_tolerance": golden.relative_tolerance,
                 "fault": self.golden_fault,
             },
             "threshold": {"value": self.metadata.calibration.threshold, "why": why_this_threshold(self.metadata)},
@@ -68,7 +73,7 @@ def inspect_model(path: Path) -> Inspection:
     Raises InputMissing if there is no file, and ModelError if it is damaged or breaks the contract. Golden windows
     that do not repeat are a finding, not an error.
     """
-    scorer = Scorer(path, provider="cpu")
+    scorer = scorer_over(open_session(path, provider="cpu", threads=1), path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -115,6 +120,16 @@ def _recentred(metadata: ModelMetadata) -> list[tuple[str, str]]:
     return [("recentred", f"{rests}; networks of {later.original_fingerprint}")]
 
 
+def _form(metadata: ModelMetadata) -> str:
+    """Whether it scores windows or follows a stream."""
+    if metadata.stream is None:
+        return "plain: scores whole windows"
+    return (
+        f"stream: follows a stream by {metadata.window_hop_seconds:g} s at a time and remembers "
+        f"{count(metadata.stream.state_size, 'number')} of it; belongs beside the plain form of the same model.pt"
+    )
+
+
 def _networks(metadata: ModelMetadata) -> str:
     """The networks' precision, and what it cost."""
     cost = metadata.variant
@@ -129,12 +144,13 @@ def _networks(metadata: ModelMetadata) -> str:
 
 def golden_in_words(found: Inspection) -> str:
     """The golden windows' result."""
-    golden = found.metadata.golden
+    golden = found.metadata.golden_of_form
     if found.golden_fault is not None:
         return f"FAIL: {found.golden_fault}"
+    sequences = f" in {count(golden.shape[0], 'sequence')}" if found.metadata.stream else ""
     return (
-        f"{count(len(golden.scores), 'window')} score as at the export, to {found.golden_difference:.1g} relative "
-        f"(allowed {golden.relative_tolerance:.1g}), on the CPU"
+        f"{count(golden.windows_count, 'window')}{sequences} score as at the export, to {found.golden_difference:.1g} "
+        f"relative (allowed {golden.relative_tolerance:.1g}), on the CPU"
     )
 
 
@@ -146,6 +162,7 @@ def facts(found: Inspection) -> dict[str, list[tuple[str, str]]]:
         "Model": [
             ("name", m.name),
             ("kind", m.kind),
+            ("form", _form(m)),
             ("exported", m.created),
             ("networks", _networks(m)),
             ("made with", ", ".join(f"{name} {version}" for name, version in m.versions.items())),

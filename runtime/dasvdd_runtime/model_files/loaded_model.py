@@ -16,8 +16,10 @@ from ..errors import ConfigError, DasvddError
 from ..extras import require
 from ..scorer import Scorer
 from ..scoring_times import TimedScorer
+from ..stream_scorer import stream_path
 from ..thresholds.choice import ThresholdInForce, threshold_in_force
 from .onnxruntime_session import release_free_memory
+from .stream_beside import StreamBeside, find_stream_form
 
 if TYPE_CHECKING:
     from ..signing.statement import SignedStatement
@@ -31,6 +33,9 @@ class LoadedModel:
 
     name: str
     scorer: Scorer
+    """The plain form."""
+    stream: StreamBeside
+    """The stream form, where there is one to use."""
     timed: TimedScorer
     """What the pipelines score with."""
     settings: DecisionSettings
@@ -49,6 +54,8 @@ class LoadedModel:
             settings=self.settings,
             overrides=self.overrides,
             provider=self.scorer.provider,
+            form="plain" if self.stream.scorer is None else "stream",
+            stream_not_used=self.stream.not_used,
             signature=None if self.signed is None else {"key": self.signed.key_id, "counter": self.signed.counter},
         )
 
@@ -56,7 +63,9 @@ class LoadedModel:
         """The same file with the same decision chain."""
 
         def judged_by(model: LoadedModel) -> tuple[object, ...]:
-            return model.scorer.metadata, model.settings, model.overrides, model.cooldown_seconds, model.scorer.provider
+            stream = None if model.stream.scorer is None else model.stream.scorer.metadata
+            plain = model.scorer
+            return plain.metadata, stream, model.settings, model.overrides, model.cooldown_seconds, plain.provider
 
         return judged_by(self) == judged_by(other)
 
@@ -73,6 +82,7 @@ class LoadedModel:
             threshold.usual_score,
             self.cooldown_seconds,
             threshold.level_dbfs,
+            threshold.spectrum,
             origin=threshold.origin,
             why=threshold.why,
         )
@@ -84,27 +94,50 @@ def open_model(table: ModelTable, directory: Path | None) -> tuple[Scorer, Signe
     `directory`: the state directory, which tells what ran before. Raises as Scorer and read_signed_model do, and
     Unavailable without the package that checks signatures.
     """
+    content, signed = _read_signed(table, table.path, table.name, directory)
+    return Scorer(table.path, provider=table.provider, content=content), signed
+
+
+def open_stream(table: ModelTable, plain: Scorer, directory: Path | None) -> StreamBeside:
+    """The stream form beside the model that `plain` scores. Raises as read_signed_model does where it must be signed.
+
+    One that is not the model's, or cannot be used here, is logged and left alone.
+    """
+    path = stream_path(table.path)
+    if not path.exists():
+        return StreamBeside()
+    content, signed = _read_signed(table, path, stream_name(table.name), directory)
+    return find_stream_form(plain, path, provider=table.provider, content=content, signed=signed)
+
+
+def stream_name(name: str) -> str:
+    """What the stream form of the model `name` is called among the signed files that ran."""
+    return f"{name}, stream form"
+
+
+def _read_signed(
+    table: ModelTable, path: Path, name: str, directory: Path | None
+) -> tuple[bytes | None, SignedStatement | None]:
+    """The content of the file at `path` with what its signature says; nothing where none is required."""
     if not table.require_signature:
-        return Scorer(table.path, provider=table.provider), None
+        return None, None
     require("[model] require_signature", "sign", ("cryptography",))
     from ..signing.ran_before import read_ran_before
     from ..signing.signed_model import read_signed_model
 
     if directory is None:
         raise ConfigError("require_signature needs a state directory")
-    content, signed = read_signed_model(
-        table.path, table.trusted_keys, name=table.name, before=read_ran_before(directory)
-    )
-    return Scorer(table.path, provider=table.provider, content=content), signed
+    return read_signed_model(path, table.trusted_keys, name=name, before=read_ran_before(directory))
 
 
 def load_model(config: MonitorConfig, table: ModelTable, directory: Path | None) -> LoadedModel:
-    """Open a model and repeat its golden windows; overrides of its decision chain are said loudly.
+    """Open a model and its stream form, and repeat golden windows; overrides of its decision chain are said loudly.
 
-    Raises as open_model does, and ConfigError for a decision chain that cannot work.
+    Raises as open_model and open_stream do, and ConfigError for a decision chain that cannot work.
     """
     scorer, signed = open_model(table, directory)
     scorer.verify_golden()
+    stream = open_stream(table, scorer, directory)
     for unknown in scorer.unknown_fields:
         log.warning("the metadata of %s has the field '%s', which this version ignores", table.path, unknown)
     metadata = scorer.metadata
@@ -120,7 +153,8 @@ def load_model(config: MonitorConfig, table: ModelTable, directory: Path | None)
             metadata.calibration.false_alarms_per_day,
         )
     cooldown = config.alarm.cooldown_seconds
-    return LoadedModel(table.name, scorer, TimedScorer(scorer), settings, overrides, cooldown, signed)
+    timed = TimedScorer(stream.scorer or scorer)
+    return LoadedModel(table.name, scorer, stream, timed, settings, overrides, cooldown, signed)
 
 
 def load_models(config: MonitorConfig, directory: Path | None) -> dict[str, LoadedModel]:
@@ -132,7 +166,10 @@ def load_models(config: MonitorConfig, directory: Path | None) -> dict[str, Load
 
 def note_signed(models: Iterable[LoadedModel], directory: Path | None) -> None:
     """Note the signed models that run now, so that none older is loaded again. A disk that fails is logged."""
-    signed = {model.name: model.signed for model in models if model.signed is not None}
+    signed: dict[str, SignedStatement] = {}
+    for model in models:
+        files = {model.name: model.signed, stream_name(model.name): model.stream.signed}
+        signed |= {name: statement for name, statement in files.items() if statement is not None}
     if not signed or directory is None:
         return
     from ..signing.ran_before import note_ran

@@ -76,7 +76,7 @@ def intended_use(metadata: ModelMetadata) -> list[str]:
 
 def limits_of_use(metadata: ModelMetadata) -> list[str]:
     """What it must not be relied on for, from what the file says of itself."""
-    calibration, golden = metadata.calibration, metadata.golden
+    calibration = metadata.calibration
     hours = duration(3600 * calibration.hours)
     how_sure = (
         f"The false-alarm rate rests on {hours} of held-out running and extrapolates from it: it was not observed. "
@@ -93,10 +93,18 @@ def limits_of_use(metadata: ModelMetadata) -> list[str]:
         "room or way of running can alarm, or hide a fault: dasvdd-monitor check compares level and spectrum.",
         f"What it judges is a window of {metadata.window_seconds:g} s. A shorter event counts only as far as it "
         "changes the window.",
-        f"The file holds {count(len(golden.scores), 'piece')} of the recordings, {metadata.window_seconds:g} s each, "
+        f"The file holds {_pieces(metadata)}, "
         "which devices score again before they trust it. Who has the file can read them out"
         + (" and hear them." if metadata.kind == "audio" else "."),
     ]
+
+
+def _pieces(metadata: ModelMetadata) -> str:
+    """How many pieces of how many seconds the golden windows or sequences are."""
+    pieces, samples = metadata.golden.shape[0], metadata.window_samples
+    if metadata.stream is not None:
+        pieces, samples = metadata.stream.golden.shape[:2]
+    return f"{count(pieces, 'piece')} of the recordings, {samples / metadata.sample_rate_hz:g} s each"
 
 
 def _chart(metadata: ModelMetadata) -> str:

@@ -15,8 +15,6 @@ from ..errors import ModelError
 
 FLOAT = 1
 EXTERNAL = 1
-ORT_IDENTIFIER = slice(4, 8), b"ORTM"
-"""Where a file in onnxruntime's own format says so, and how."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,8 @@ class GraphSummary:
     """Some of them lie in another file."""
 
 
-def summarise_graph(content: bytes) -> GraphSummary:
-    """The summary of a model file's `content`, ONNX or ORT format. Raises ModelError where it is damaged."""
-    if is_ort(content):
-        from .ort_graph import summarise_ort_graph
-
-        return summarise_ort_graph(content)
+def summarise_onnx_graph(content: bytes) -> GraphSummary:
+    """The summary of an ONNX file's `content`. Raises ModelError where it is damaged."""
     ir_version, producer, opsets, graph = 0, ["", ""], dict[str, int](), memoryview(b"")
     for number, value in _fields(memoryview(content)):
         if number == 1:
@@ -63,12 +57,6 @@ def summarise_graph(content: bytes) -> GraphSummary:
             if kind.get(2) == FLOAT:
                 values += math.prod(size for field, dims in tensor if field == 1 for size in _integers(dims))
     return GraphSummary(ir_version, opsets, " ".join(producer).strip(), dict(nodes.most_common()), values, external)
-
-
-def is_ort(beginning: bytes) -> bool:
-    """Whether a file that begins so is in onnxruntime's own format."""
-    place, identifier = ORT_IDENTIFIER
-    return beginning[place] == identifier
 
 
 Value = int | memoryview

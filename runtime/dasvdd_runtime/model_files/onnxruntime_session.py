@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import InputMissing, ModelError, Unavailable
-from .onnx_graph import is_ort
+from .ort_graph import is_ort
 
 Provider = Literal["auto", "cpu", "cuda"]
 CPU_PROVIDER = "CPUExecutionProvider"

@@ -15,6 +15,15 @@ from typing import Any
 from ..errors import ModelError
 from .onnx_graph import FLOAT, GraphSummary
 
+ORT_IDENTIFIER = slice(4, 8), b"ORTM"
+"""Where a file in onnxruntime's own format says so, and how."""
+
+
+def is_ort(beginning: bytes) -> bool:
+    """Whether a file that begins so is in onnxruntime's own format."""
+    place, identifier = ORT_IDENTIFIER
+    return beginning[place] == identifier
+
 
 def summarise_ort_graph(content: bytes) -> GraphSummary:
     """The summary of an ORT-format file's `content`, with the operator sets that its nodes use.

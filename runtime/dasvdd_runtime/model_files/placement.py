@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DasvddError, ModelError, Unavailable, nearest
-from ..scorer import Scorer
+from ..stream_scorer import scorer_over
 from .execution_providers import PROVIDERS, ExecutionProvider
-from .onnxruntime_session import CPU_PROVIDER, first_line, import_onnxruntime, session_options
+from .onnxruntime_session import CPU_PROVIDER, first_line, import_onnxruntime, open_session, session_options
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def verify_provider(path: Path, name: str) -> Verification:
         )
     provider = PROVIDERS[name]
     # A file that the CPU cannot open either is at fault itself, and not the provider.
-    metadata = Scorer(path, provider="cpu").metadata
-    tolerance = provider.relative_tolerance or metadata.golden.relative_tolerance
+    metadata = scorer_over(open_session(path, provider="cpu", threads=1), path).metadata
+    tolerance = provider.relative_tolerance or metadata.golden_of_form.relative_tolerance
     difference, fault = None, None
     with tempfile.TemporaryDirectory() as folder:
         session = _open_profiled(path, provider, Path(folder))
-        scorer = Scorer.over(session, path)
+        scorer = scorer_over(session, path)
         try:
             difference = scorer.verify_golden(relative_tolerance=tolerance)
         except DasvddError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .recording_types import RecordingError
-from .table_formats import Table, checked, choose
+from .table import Table, checked, choose
 
 
 def open_array(path: Path, channels: tuple[str, ...]) -> Table:

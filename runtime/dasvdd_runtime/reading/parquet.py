@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import Unavailable
 from .recording_types import RecordingError, TableFormat, operating_system_faults
-from .table_formats import Table, checked, choose
+from .table import Table, checked, choose
 from .time_stamps import guess_unit, is_time_label, numeric_stamps, unit_of_label
 
 _PANDAS_INDEX = "__index_level_0__"

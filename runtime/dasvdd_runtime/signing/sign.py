@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import InputMissing, ModelError
 from ..files import write_atomically
-from ..model_files.onnx_graph import summarise_graph
-from ..scorer import Scorer
+from ..model_files.graph_summary import summarise_graph
+from ..model_files.onnxruntime_session import open_session
+from ..stream_scorer import scorer_over
 from .ed25519 import key_id
 from .statement import SignedStatement, Statement, signature_path
 
@@ -31,7 +32,7 @@ def sign_model(
         raise InputMissing(f"there is no model file at {path}. Write one with dasvdd-export.") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    scorer = Scorer(path, provider="cpu", content=content)
+    scorer = scorer_over(open_session(path, provider="cpu", threads=1, content=content), path)
     scorer.verify_golden()
     if summarise_graph(content).external_data:
         raise ModelError(

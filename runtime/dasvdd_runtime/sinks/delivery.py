@@ -160,6 +160,14 @@ class DeliveredOutbox:
         """Keep `line` until every receiver has it."""
         self._outbox.write(line, durable=durable)
 
+    def read(self, name: str, *, most: int) -> list[Row]:
+        """As `Outbox.read`, for a receiver that nothing here delivers to."""
+        return self._outbox.read(name, most=most)
+
+    def acknowledge(self, name: str, row_id: int) -> None:
+        """As `Outbox.acknowledge`."""
+        self._outbox.acknowledge(name, row_id)
+
     def standings(self) -> dict[str, Standing]:
         """How each receiver stands. Does not wait for the disk."""
         return self._outbox.standings()

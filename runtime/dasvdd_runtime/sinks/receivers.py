@@ -21,6 +21,10 @@ def make_outbox(config: MonitorConfig) -> DeliveredOutbox:
         mqtt = MqttPublisher(config.mqtt)
         publishers.append(mqtt)
         telemetry[mqtt.name] = config.mqtt.telemetry
+        if config.mqtt.sparkplug is not None:
+            from ..integrations.backlog import RECEIVER
+
+            telemetry[RECEIVER] = False
     table = config.outbox
     outbox = Outbox(table.folder, telemetry, max_events=table.max_events, max_bytes=table.max_bytes)
     return DeliveredOutbox(outbox, publishers)

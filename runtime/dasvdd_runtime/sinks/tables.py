@@ -29,11 +29,13 @@ class SparkplugTable(StrictModel):
     group: str = Field(min_length=1)
     node: str = Field(min_length=1)
     """Each edge node of a group has a name of its own."""
+    primary_host: str | None = Field(default=None, min_length=1)
+    """The id of the host application without which nothing is told; None: told to whoever listens."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        if any(character in self.group + self.node for character in "+#/\0"):
-            raise ValueError("group and node are one level of a topic each: without /, + and #")
+        if any(character in self.group + self.node + (self.primary_host or "") for character in "+#/\0"):
+            raise ValueError("group, node and primary_host are one level of a topic each: without /, + and #")
         return self
 
 

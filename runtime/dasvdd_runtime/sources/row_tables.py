@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..broker import BrokerTable
+from ..hosts import require_host
 from ..secret import Secret
 from ..strict_config import StrictModel
 from .base_tables import BaseSourceTable
@@ -136,7 +137,7 @@ class ModbusTable(PolledTable):
     """`[[source]]` with kind = "modbus": registers of a device, over TCP or a serial line (RTU)."""
 
     kind: Literal["modbus"]
-    host: str = ""
+    host: Annotated[str, AfterValidator(lambda host: host and require_host(host))] = ""
     port: int = Field(default=502, ge=1, le=65535)
     serial_port: str = ""
     """Best by a path that stays: /dev/serial/by-id/..."""

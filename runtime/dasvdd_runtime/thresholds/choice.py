@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..calibration import Calibration
+from ..condition.spectrum import UsualSpectrum
 from ..contract import ModelMetadata
 from ..detector import DecisionSettings
 from ..errors import DataError
@@ -30,6 +31,8 @@ class ThresholdInForce:
     """What it was calibrated for; None where that does not hold for the decision chain in force."""
     level_dbfs: tuple[float, float, float] | None = None
     """5th, 50th and 95th percentile of the level that it was calibrated at; None: as in training."""
+    spectrum: UsualSpectrum | None = None
+    """What was usual when it was calibrated, on site or in training; None where that was not noted."""
     site_not_used: str | None = None
     """Why a calibration on site that is there is not used."""
 
@@ -65,7 +68,15 @@ def choose_threshold(
     if configured is not None:
         beaten = None if site is None else "the configuration sets the threshold"
         why = f"the configuration sets it; the model's own is {own.threshold:.5g}"
-        return ThresholdInForce(configured, own.usual_score, "configuration", why, None, site_not_used=fault or beaten)
+        return ThresholdInForce(
+            configured,
+            own.usual_score,
+            "configuration",
+            why,
+            None,
+            spectrum=metadata.baseline.spectrum,
+            site_not_used=fault or beaten,
+        )
     if site is not None and site.model_fingerprint != metadata.model_fingerprint:
         fault = (
             f"it was made with the model {site.model_fingerprint[:FINGERPRINT_LETTERS]}, and now "
@@ -73,7 +84,13 @@ def choose_threshold(
         )
     if site is None or fault is not None:
         return ThresholdInForce(
-            own.threshold, own.usual_score, "model", f"the model's own, {rests_on(own)}", own_rate, site_not_used=fault
+            own.threshold,
+            own.usual_score,
+            "model",
+            f"the model's own, {rests_on(own)}",
+            own_rate,
+            spectrum=metadata.baseline.spectrum,
+            site_not_used=fault,
         )
     same_chain = settings == site.decision
     why = f"calibrated on site on {site.calibrated_at[:10]}, {rests_on(site.calibration)}"
@@ -81,7 +98,7 @@ def choose_threshold(
         why += "; the decision chain has changed since, so that rate no longer holds"
     rate = site.calibration.false_alarms_per_day if same_chain else None
     return ThresholdInForce(
-        site.calibration.threshold, site.calibration.usual_score, "site", why, rate, site.level_dbfs
+        site.calibration.threshold, site.calibration.usual_score, "site", why, rate, site.level_dbfs, site.spectrum
     )
 
 

@@ -1,27 +1,34 @@
-"""Events of one source -> scores of healthy running, in uninterrupted stretches. Pure: it knows no clock or thread.
+"""Events of one source -> scores, levels and spectra of healthy running, in uninterrupted stretches.
 
-Counted is what `run` judges, clipped stretches and what follows a fault left out: a rule for normal running must not
-rest on samples that are in doubt.
+Pure: it knows no clock or thread. Counted is what `run` judges, clipped stretches and what follows a fault left out: a
+rule for normal running must not rest on samples that are in doubt.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
+from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..condition.health import CLIP_SECONDS, State
+from ..condition.spectrum import SpectrumMeter
+from ..contract import ModelMetadata
 from ..detector import DecisionSettings
 from ..errors import DataError
 from ..events import Event
-from ..pipeline import WindowScorer
-from ..scorer import Scores
+from ..scorer import Scores, WindowScorer
+from ..windows import Waiting
 from .decision_chain import MINIMUM_WINDOWS
 
 DOUBTFUL = (State.CLIPPED, State.FAULT)
 """After these, only windows that begin later count."""
+
+SPECTRUM_SECONDS = 10.0
+"""Of running, from one window whose spectrum is measured to the next."""
 
 
 class ScoreCollector:
@@ -37,6 +44,7 @@ class ScoreCollector:
         self._wanted_windows = max(wanted_seconds / window_hop_seconds, MINIMUM_WINDOWS)
         self._streams: list[array[float]] = [array("d")]
         self._levels = array("d")
+        self._spectra: list[NDArray[np.float32]] = []
         self._decided_before = 0
         self._last_start_seconds = -math.inf
         self._not_before_seconds = -math.inf
@@ -66,12 +74,21 @@ class ScoreCollector:
         low, middle, high = np.quantile(self._levels, (0.05, 0.5, 0.95))
         return float(low), float(middle), float(high)
 
-    def take(self, event: Event, *, level_dbfs: float | None = None) -> None:
-        """The next event of the source, and the source's level over the second before."""
+    @property
+    def spectra(self) -> NDArray[np.float32]:
+        """The figures [pieces, figures] of windows whose scores were taken."""
+        return np.array(self._spectra, np.float32)
+
+    def take(
+        self, event: Event, *, level_dbfs: float | None = None, spectrum: NDArray[np.float32] | None = None
+    ) -> None:
+        """The next event of the source, the source's level over the second before, and the figures of its window."""
         if event["event"] == "score":
             taken = self._score(event["start_seconds"], event["score"])
             if taken and level_dbfs is not None and math.isfinite(level_dbfs):
                 self._levels.append(level_dbfs)
+            if taken and spectrum is not None:
+                self._spectra.append(spectrum)
         elif event["event"] == "source_state":
             self._state(State(event["previous"]), State(event["state"]), event["stream_seconds"])
         elif event["event"] == "alarm_raised":
@@ -111,19 +128,39 @@ class ScoreCollector:
             self._not_before_seconds = stream_seconds
 
 
-class FiniteScorer:
-    """A scorer that ends the work at a score that is not finite, of which a monitor would make a FAULT."""
+class CalibrationScorer:
+    """A scorer that measures the spectrum of a window every SPECTRUM_SECONDS of running.
 
-    def __init__(self, scorer: WindowScorer) -> None:
+    A score that is not finite, of which a monitor would make a FAULT, ends the work.
+    """
+
+    def __init__(self, scorer: WindowScorer, metadata: ModelMetadata) -> None:
+        self._meter = SpectrumMeter.of(metadata)
         self._scorer = scorer
+        self._every_windows = max(1, round(SPECTRUM_SECONDS / metadata.window_hop_seconds))
+        self._windows = 0
+        self._spectra: deque[NDArray[np.float32] | None] = deque()
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        """Scores of `windows` [windows, window_samples, channels]. Raises DataError for one that is not finite."""
-        scores = self._scorer.score_windows(windows)
+    @property
+    def batch_windows(self) -> int:
+        """Most windows that are scored at once."""
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        """Scores of the windows that wait. Raises DataError for one that is not finite."""
+        scores = self._scorer.score(waiting)
         if not np.isfinite(scores.score).all():
             broken = np.count_nonzero(~np.isfinite(scores.score))
             raise DataError(
-                f"{broken} of {len(windows)} scores are not finite, though their samples are: the model does not fit "
+                f"{broken} of {len(waiting)} scores are not finite, though their samples are: the model does not fit "
                 "this signal, and no threshold can be learned. Compare unit and gain (dasvdd-monitor check)."
             )
+        for one in waiting:
+            due = self._windows % self._every_windows == 0
+            self._spectra.append(self._meter.measure(one.window.samples) if due else None)
+            self._windows += 1
         return scores
+
+    def next_spectrum(self) -> NDArray[np.float32] | None:
+        """The figures of the oldest window that was not asked for; None where they were not measured."""
+        return self._spectra.popleft()

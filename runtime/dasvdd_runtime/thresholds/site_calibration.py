@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import calibrate
+from ..condition.spectrum import UsualSpectrum
 from ..contract import ModelMetadata
 from ..detector import DecisionSettings
 from ..errors import DataError
@@ -41,6 +42,7 @@ def calibrate_site(
     *,
     seconds: float,
     level_dbfs: tuple[float, float, float] | None = None,
+    spectrum: UsualSpectrum | None = None,
     source: str,
     metadata: ModelMetadata,
     settings: DecisionSettings,
@@ -50,8 +52,8 @@ def calibrate_site(
     """The threshold of `source` from its scores, one array [windows] a stretch without a gap.
 
     `seconds`: of running in which an alarm could have risen; `level_dbfs`: 5th, 50th and 95th percentile of the level;
-    `settings`: the decision chain in force. Raises CannotPromise where the scores are too few for the rate, and as
-    `calibrate`.
+    `spectrum`: what was usual of it; `settings`: the decision chain in force. Raises CannotPromise where the scores are
+    too few for the rate, and as `calibrate`.
     """
     require_enough(seconds, false_alarms_per_day)
     calibration = calibrate(
@@ -72,6 +74,7 @@ def calibrate_site(
         decision=settings,
         calibration=calibration,
         level_dbfs=level_dbfs,
+        spectrum=spectrum,
         score_quantiles={f"{q:g}": float(np.quantile(scores, q)) for q in QUANTILES},
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..assembly import make_channel
+from ..condition.spectrum import SpectrumMeter
 from ..config import MonitorConfig
 from ..errors import DasvddError, DataError
 from ..model_files.loaded_model import LoadedModel, load_models
@@ -24,7 +25,7 @@ from ..sources.tables import FileTable, SourceTable
 from ..words import count
 from .choice import ThresholdInForce
 from .recordings_apart import refuse_apart
-from .score_collector import FiniteScorer, ScoreCollector
+from .score_collector import CalibrationScorer, ScoreCollector
 from .site_calibration import calibrate_site, require_enough, seconds_needed
 from .site_threshold import SiteThreshold
 
@@ -46,13 +47,15 @@ class Subject:
 
     def calibrated(self, now: datetime) -> SiteThreshold:
         """The threshold that its scores give. Raises DataError, which names the source, as calibrate_site does."""
+        metadata = self.model.scorer.metadata
         try:
             return calibrate_site(
                 self.collector.streams,
                 seconds=self.collector.seconds,
                 level_dbfs=self.collector.level_dbfs,
+                spectrum=SpectrumMeter.of(metadata).usual(self.collector.spectra),
                 source=self.table.name,
-                metadata=self.model.scorer.metadata,
+                metadata=metadata,
                 settings=self.model.settings,
                 false_alarms_per_day=self.false_alarms_per_day,
                 now=now,
@@ -174,7 +177,10 @@ class _Feed:
         source = event.get("source")
         if source not in self._collectors:
             return
-        self._collectors[source].take(event, level_dbfs=self._pipelines[source].level_dbfs)
+        pipeline = self._pipelines[source]
+        assert isinstance(pipeline.scorer, CalibrationScorer)
+        spectrum = pipeline.scorer.next_spectrum() if event["event"] == "score" else None
+        self._collectors[source].take(event, level_dbfs=pipeline.level_dbfs, spectrum=spectrum)
         self._progress()
         if all(collector.done for collector in self._collectors.values()):
             self._enough()
@@ -185,7 +191,7 @@ class _Feed:
 
 def _channel(subject: Subject, table: SourceTable, wake: threading.Event) -> Channel:
     channel = make_channel(table, subject.model, subject.before, wake=wake, report_scores=True)
-    channel.pipeline.scorer = FiniteScorer(channel.pipeline.scorer)
+    channel.pipeline.scorer = CalibrationScorer(channel.pipeline.scorer, subject.model.scorer.metadata)
     return channel
 
 

@@ -41,6 +41,8 @@ class SiteThreshold(BaseModel):
     """Of the single scores, for people: '0.05', '0.5', '0.95', '0.99' and '1'."""
     level_dbfs: tuple[float, float, float] | None = None
     """5th, 50th and 95th percentile of the level meanwhile, against which a drift is seen."""
+    spectrum: dict[str, tuple[float, float, float]] | None = None
+    """The same of the spectrum, see `spectrum.UsualSpectrum`; None in files of versions that did not note it."""
 
     @model_validator(mode="after")
     def _can_judge(self) -> SiteThreshold:
@@ -49,6 +51,9 @@ class SiteThreshold(BaseModel):
             raise ValueError(f"threshold {threshold} and usual score {usual}: both must be finite, the first above 0")
         if self.level_dbfs is not None and not all(map(math.isfinite, self.level_dbfs)):
             raise ValueError(f"level_dbfs {self.level_dbfs}: must be finite")
+        for name, values in (self.spectrum or {}).items():
+            if not all(map(math.isfinite, values)):
+                raise ValueError(f"spectrum, {name}: {values}: must be finite")
         return self
 
 

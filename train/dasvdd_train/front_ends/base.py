@@ -35,6 +35,8 @@ class FrontEnd(Protocol):
     kind: Kind
     bands: int
     band_names: list[str]
+    band_noun: str
+    """What one of them is: a band, a channel or a sample."""
     frame_hop_samples: int
     frame_samples: int
     least_deviation: float
@@ -83,6 +85,7 @@ class FramedFrontEnd(nn.Module):
 
     length_key = "frame_samples"
     """The setting that gives the frame's length, for messages."""
+    band_noun = "band"
     least_deviation = LEAST_LEVEL_DEVIATION_DB
 
     def __init__(

@@ -18,6 +18,7 @@ class RawWindow(FramedFrontEnd):
     """
 
     least_deviation = 0.0
+    band_noun = "sample"
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ class Rows(nn.Module):
     kind: Kind = "sensor"
     frame_hop_samples = 1
     frame_samples = 1
+    band_noun = "channel"
 
     least_deviation = 0.0
 

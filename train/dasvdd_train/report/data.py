@@ -32,6 +32,8 @@ class ReportData:
     streams: list[ScoredStream]
     """Of the roles holdout, test_normal and test_anomalous."""
     residual_names: list[str]
+    residual_noun: str
+    """What one of them is: a band, a channel or a sample."""
     residual_by_role: dict[str, list[float]]
     """Mean residual per entry of `residual_names`, by role."""
     calibration: Calibration | None

@@ -138,8 +138,8 @@ def roc_figure(fpr: Sequence[float], tpr: Sequence[float], *, auc: float) -> str
         return as_svg(figure, "roc", f"ROC curve with an area of {auc:.3f}")
 
 
-def residual_figure(names: Sequence[str], by_role: Mapping[str, Sequence[float]], *, kind: str) -> str:
-    """Mean residual per band or channel and role. `by_role` maps a role to a value per name."""
+def residual_figure(names: Sequence[str], by_role: Mapping[str, Sequence[float]], *, noun: str) -> str:
+    """Mean residual per role and `noun`: band, channel or sample. `by_role` maps a role to a value per name."""
     edges = np.arange(len(names) + 1) - 0.5
     with canvas(NARROW) as (figure, axes):
         for place, (role, residual) in enumerate(by_role.items()):
@@ -157,10 +157,10 @@ def residual_figure(names: Sequence[str], by_role: Mapping[str, Sequence[float]]
             axes.set_ylim(bottom=0)
         shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), 8)).round().astype(int))
         axes.set_xticks(shown, [shortened(names[i]) for i in shown], rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_xlabel("band" if kind == "audio" else "channel")
+        axes.set_xlabel(noun)
         axes.set_ylabel("mean residual")
         legend(figure, columns=3)
-        return as_svg(figure, "residual", "Mean residual by band or channel")
+        return as_svg(figure, "residual", f"Mean residual by {noun}")
 
 
 def _wants_log(groups: Iterable[NDArray[np.float64]]) -> bool:

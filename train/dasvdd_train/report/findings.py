@@ -12,12 +12,13 @@ from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.thresholds.promises import hours_to_count
 from dasvdd_runtime.words import count, duration, long_duration, rate
 
+from ..diagnosis import USABLE_AUC
 from ..metrics import early_stop
 from ..outcomes import Outcome, outcomes
 from ..summary import comparison_words
 from .data import ReportData
 
-CLEAR_AUC, USABLE_AUC = 0.95, 0.8
+CLEAR_AUC = 0.95
 LARGE_SHARE = 0.05
 """A band or channel with less of the residual than this is not worth a name."""
 REASONS = {
@@ -25,6 +26,7 @@ REASONS = {
     "collapsed": "every recording gets the same code",
     "nothing-reconstructed": "the autoencoder did not learn to reconstruct the machine",
     "little-data": "there is too little data to learn from",
+    "faults-not-told": "the scores do not tell these faults from normal running well enough",
 }
 """Code of a serious doubt -> the half sentence that follows 'Not ready:'."""
 
@@ -60,8 +62,6 @@ def verdict(data: ReportData, recordings: Sequence[Outcome]) -> Verdict:
         level, headline = "bad", f"Not ready: {REASONS.get(serious[0].code, 'the training has a serious fault')}."
     elif data.calibration is None:
         headline = "Not ready: trained, but there is no alarm threshold."
-    elif separation is not None and separation.auc < USABLE_AUC:
-        level, headline = "bad", "Not ready: the scores do not tell these faults from normal running well enough."
     elif wrong:
         headline = "Ready to try with care: some test recordings are judged wrongly."
     elif separation is None:
@@ -71,7 +71,7 @@ def verdict(data: ReportData, recordings: Sequence[Outcome]) -> Verdict:
     else:
         level, headline = "good", "Ready to try: faults in the test recordings stand out clearly."
     text = " ".join(filter(None, [_separation_words(data), alarm_words(data, recordings), _doubt_words(data)]))
-    return Verdict(level, headline, text, _next_steps(data, level, serious=bool(serious)))
+    return Verdict(level, headline, text, _next_steps(data, serious=bool(serious)))
 
 
 def _is_wrong(outcome: Outcome) -> bool:
@@ -116,28 +116,22 @@ def alarm_words(data: ReportData, recordings: Sequence[Outcome]) -> str:
 
 
 def _doubt_words(data: ReportData) -> str:
-    mild = sum(not doubt.serious for doubt in data.warnings)
-    return f"{count(mild, 'warning').capitalize()} below {'says' if mild == 1 else 'say'} what to mind." if mild else ""
+    warnings = len(data.warnings)
+    return f"{count(warnings, 'warning')} below {'says' if warnings == 1 else 'say'} what to mind." if warnings else ""
 
 
-def _next_steps(data: ReportData, level: str, *, serious: bool) -> list[str]:
+def _next_steps(data: ReportData, *, serious: bool) -> list[str]:
     steps = []
     if serious:
         return ["Follow the red warnings below, and train again.", "Only then export the model."]
     if data.calibration is None:
         steps.append("Train with held-out data, or give dasvdd-export healthy recordings: --calibration FOLDER.")
-    if level == "bad":
-        steps.append(
-            "Look at the table of recordings: are the labels right, and is the fault audible at all? Then try more "
-            "training data, another front end, or another position of the microphone."
-        )
     if data.evaluation is None:
         steps.append(
             "Put it to the test where you can: --test-normal with recordings of another day, --test-anomalous with "
             "known faults."
         )
-    if level != "bad":
-        steps.append("Export it with dasvdd-export, and run dasvdd-monitor check beside the machine.")
+    steps.append("Export it with dasvdd-export, and run dasvdd-monitor check beside the machine.")
     if data.calibration is not None and data.calibration.extrapolates:
         steps.append(
             "Let the monitor run for some days on the healthy machine before you act on alarms, and calibrate again "
@@ -199,7 +193,7 @@ def decision_words(decision: DecisionSettings, *, window_hop_seconds: float) -> 
 
 def residual_words(data: ReportData) -> str:
     """Which bands carry the residual, and which ones a fault raises most; empty where nothing was measured."""
-    noun = "band" if data.kind == "audio" else "channel"
+    noun = data.residual_noun
     sentences = []
     for role, subject in (("holdout", "In healthy running"), ("test_anomalous", "In faulty recordings")):
         residual = np.asarray(data.residual_by_role.get(role, []))

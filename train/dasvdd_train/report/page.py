@@ -171,7 +171,7 @@ def _panels(data: ReportData) -> list[Panel]:
             Panel(
                 "Where the residual lies",
                 residual_words(data),
-                Markup(figures.residual_figure(data.residual_names, residuals, kind=data.kind)),
+                Markup(figures.residual_figure(data.residual_names, residuals, noun=data.residual_noun)),
             )
         )
     if data.inspection.codes:

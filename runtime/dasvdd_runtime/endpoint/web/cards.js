@@ -101,6 +101,7 @@ export class Card {
     this.element = copy("card-template");
     this.find = (selector) => this.element.querySelector(selector);
     put(this.find("h3"), name);
+    this.element.setAttribute("aria-label", name);
     this.element.id = cardId(name);
     this.mute = new MuteForm(name, `Mute ${name}`, act);
     this.find(".mute-place").append(this.mute.element);
@@ -147,8 +148,9 @@ export class Card {
 
   // Why it is in its state, and for how long.
   detail(source) {
-    const reason = source.reason.charAt(0).toUpperCase() + source.reason.slice(1);
-    return [reason, source.state_seconds === null ? "" : `for ${duration(source.state_seconds)}`].filter(Boolean).join(", ");
+    const since = source.state_seconds === null ? "" : `for ${duration(source.state_seconds)}`;
+    const words = source.reason && since ? `${source.reason} (${since})` : source.reason || since;
+    return words.charAt(0).toUpperCase() + words.slice(1);
   }
 
   level(source, judged) {
@@ -156,8 +158,8 @@ export class Card {
     show(this.find(".level"), usual !== null && level !== null && (judged || source.state === "IDLE"));
     if (usual === null || level === null) return;
     const [low, , high] = usual;
-    const side = level < low ? ": quieter than usual" : level > high ? ": louder than usual" : "";
-    const whole = (dbfs) => dbfs.toFixed(0).replace("-", "−");
+    const side = Math.round(level) < Math.round(low) ? ": quieter than usual" : Math.round(level) > Math.round(high) ? ": louder than usual" : "";
+    const whole = (dbfs) => String(Math.round(dbfs)).replace("-", "−");
     put(this.find(".level-words"), `Level ${whole(level)} dBFS, usual ${whole(low)} to ${whole(high)}${side}`);
     const at = (dbfs) => Math.min(100, Math.max(0, 100 * (1 - dbfs / LOWEST_DBFS)));
     const range = this.find(".level-usual"), now = this.find(".level-now");
@@ -173,7 +175,7 @@ export class Card {
     const facts = [
       ["Threshold", `${figure(source.threshold)}${source.threshold_why ? `: ${source.threshold_why}` : ""}`],
       ["Score now", `${figure(source.smoothed_score)} smoothed, ${figure(source.score)} of the newest window; usual ${figure(source.usual_score)}`],
-      ["Drift", !drift ? "known after 24 h of running" : drift.drifting ? `${drift.reasons.join("; ")}. Calibrate on site: dasvdd-monitor calibrate` : `none over the last ${duration(drift.running_seconds)} of running`],
+      ["Drift", !drift ? "known after 24 h of running" : drift.drifting ? `${drift.reasons.join("; ")}. Calibrate on site: dasvdd-monitor calibrate` : `none over the last ${duration(drift.running_seconds)} of running${drift.spectrum_compared ? "" : "; the spectrum is not compared, nothing is known of the usual one"}`],
       ["Judged", `${duration(counts.running_seconds)} since the start, ${counts.episodes} ${counts.episodes === 1 ? "alarm" : "alarms"}`],
       ["Lost", `${duration(counts.lost_seconds)} never arrived, ${duration(counts.dropped_seconds)} were dropped`],
       ["Model", `${source.model}, ${source.model_fingerprint.slice(0, 12)}`],
@@ -192,12 +194,14 @@ export class Card {
   draw(curves, curve, keep, colours) {
     const log = drawScore(this.find(".score"), curves.steps, curve, keep, colours);
     const blank = curve.ratio.includes(null) ? "; grey: not judged" : "";
+    put(this.find(".span-begins"), `${keep / 60} min ago`);
+    put(this.find(".span-middle"), String(keep / 120));
     put(this.find(".score-caption"), `Score against the threshold${log ? ", logarithmic" : ""}${blank}`);
     const [low, high] = curve.span;
     show(this.find(".strip-figure"), Boolean(low));
     if (low) drawStrip(this.find(".strip"), curves.steps, curve, keep, colours);
     this.drawn += 1;
-    if (this.drawn % WORDS_EVERY !== 1) return;
+    if (this.drawn % WORDS_EVERY !== 1 && this.find(".strip").hasAttribute("aria-label") === Boolean(low)) return;
     this.find(".score").setAttribute("aria-label", inWords(curves.steps, curve, Math.round(keep / 60)));
     if (!low) return;
     const bands = this.source.bands.filter((band) => band.ratio >= NOTABLE).map((band) => `${band.name} (${times(band.ratio)})`);
@@ -229,7 +233,7 @@ export class AlarmEntry {
   update(alarm, time) {
     this.evidence.offer(alarm.has_evidence);
     const active = alarm.state === "active";
-    const state = { active: "Goes on", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
+    const state = { active: "Ongoing", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
     const pills = [[active ? "alarm" : alarm.state === "latched" ? "warning" : "quiet", state[alarm.state]]];
     if (alarm.muted) pills.push(["muted", "Raised while muted"]);
     putPills(this.find(".pills"), pills);
@@ -238,7 +242,7 @@ export class AlarmEntry {
     const words = active
       ? `Since ${since}, for ${duration(Math.max(0, time - alarm.raised_at))} so far`
       : `${since}${lasted}, up to ${times(alarm.peak_ratio)} the threshold`;
-    put(this.find(".when"), `${words}${alarm.recording ? `, in ${alarm.recording}` : ""}`);
+    put(this.find(".when"), `${words}${alarm.recording ? `, in ${alarm.recording.split("/").pop()}` : ""}`);
     if (this.verdict === alarm.verdict && this.note === alarm.note) return;
     [this.verdict, this.note] = [alarm.verdict, alarm.note];
     put(this.find(".answer-words"), alarm.verdict ? `It was ${VERDICTS[alarm.verdict]}${alarm.note ? `: ${alarm.note}` : "."}` : "");

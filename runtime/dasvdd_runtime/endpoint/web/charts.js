@@ -2,6 +2,7 @@
 // keeps its size however long it is open.
 
 const HEAT_LEVELS = 8;
+const SPANS = [120, 300]; // seconds that are drawn while there is no more
 const LINEAR_UP_TO = 3; // times the threshold; beyond it the scale is logarithmic
 
 // The points of all sources, at most `keep` of them.
@@ -18,6 +19,12 @@ export class Curves {
 
   get newest() {
     return this.steps.length ? this.steps[this.steps.length - 1] : -1;
+  }
+
+  // How many seconds to draw: no more than are needed for what there is.
+  shown(keep) {
+    const length = this.newest - this.steps[0];
+    return SPANS.find((seconds) => seconds >= length && seconds < keep) ?? keep;
   }
 
   // Appends what `answer`, of /api/history or /api/status, has beyond the newest point.
@@ -206,5 +213,5 @@ export function inWords(steps, curve, keepMinutes) {
 }
 
 export function times(ratio) {
-  return `${ratio.toFixed(ratio >= 10 ? 0 : ratio >= 1 ? 1 : 2)}\u00a0×`;
+  return `${ratio.toFixed(ratio >= 9.95 ? 0 : ratio >= 0.995 ? 1 : 2)}\u00a0×`;
 }

@@ -119,6 +119,7 @@ function render(status) {
   putLink("good", `live, ${clockTime(status.time)}`);
   renderVerdict(status);
   renderNotice(status);
+  put(at("privacy"), status.privacy);
   renderCards(status);
   renderAlarms(status);
   if (!at("mute-all").children.length) at("mute-all").append(muteAll.element);
@@ -215,7 +216,7 @@ function draw() {
   lastDrawn = performance.now();
   for (const [name, card] of cards) {
     const curve = curves.sources.get(name);
-    if (curve) card.draw(curves, curve, keep, colours);
+    if (curve) card.draw(curves, curve, curves.shown(keep), colours);
   }
 }
 
