@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from ..alarms.book import Alarm, AlarmState
+from ..alarms.book import Alarm, AlarmState, lasted_seconds
 from ..alarms.mutes import ALL, Mute
 from ..evidence.folder import sidecars
+from ..words import duration
 from .common import examples, reports_errors
 from .state import evidence_directory, open_state, shown, state_options
 
@@ -62,7 +63,8 @@ _HEADER = ("ID", "SOURCE", "RAISED", "LASTED", "PEAK/THRESHOLD", "STATE", "VERDI
 
 
 def _cells(alarm: Alarm) -> tuple[str, ...]:
-    lasted = "" if alarm.end_seconds is None else f"{alarm.end_seconds - alarm.start_seconds:.0f} s"
+    ended = alarm.end_seconds
+    lasted = "" if ended is None else duration(lasted_seconds(alarm.start_seconds, ended))
     state = f"{alarm.state}, muted" if alarm.muted else str(alarm.state)
     ratio = f"{alarm.peak_score / alarm.threshold:.2f}"
     return (
