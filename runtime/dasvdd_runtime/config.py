@@ -140,12 +140,6 @@ class MonitorConfig(StrictModel):
         return self.model
 
     @property
-    def evidence_folder(self) -> Path | None:
-        """Where clips of alarms are kept; None where no source leaves any, or there is no place."""
-        modes = {source.evidence or self.evidence.mode for source in self.sources}
-        return None if modes == {"none"} else self.evidence.directory
-
-    @property
     def only_replays(self) -> bool:
         """A replay can wait for a slow reader, `less` say, or a slow disk; a machine cannot."""
         return all(source.kind == "file" for source in self.source)

@@ -250,17 +250,6 @@ def test_a_program_as_source_is_listened_to(site: Path) -> None:
     assert "exit code 2; its last words: no card" in result.stdout
 
 
-def test_an_evidence_directory_that_cannot_be_is_told(site: Path) -> None:
-    """run would not start; without evidence nothing is said of it."""
-    (site / "file").write_text("")
-    configure(site, '[evidence]\ndirectory = "file/clips"\n')
-    result = check(site)
-    assert result.exit_code == 78
-    assert verdicts(result)["evidence"] == "FAIL"
-    configure(site, '[evidence]\nmode = "none"\ndirectory = "file/clips"\n')
-    assert "evidence" not in verdicts(check(site))
-
-
 def test_a_state_directory_that_cannot_be_and_a_port_in_use_are_told(site: Path) -> None:
     """What would keep run from starting is said before."""
     (site / "file").write_text("")

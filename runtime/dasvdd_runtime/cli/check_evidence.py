@@ -35,7 +35,7 @@ def check_evidence(config: MonitorConfig, models: Mapping[str, ModelMetadata], r
         report.add("ok", "evidence", "nothing is kept of an alarm: there is no state directory, nor one of [evidence]")
         return
     kept = ", ".join(f"{name}: {KEPT[mode]}" for name, mode in modes.items())
-    if set(modes.values()) == {"none"}:
+    if not config.keeps_evidence:
         report.add("ok", "evidence", "nothing is kept of an alarm: mode is none")
         return
     report.add("ok", "evidence", f"kept of an alarm: {kept}; in {table.directory}")

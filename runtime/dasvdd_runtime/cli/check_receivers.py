@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
 
 def check_receivers(config: MonitorConfig, report: Report) -> None:
-    """Report on [state], [evidence], [http], the outbox, broker and webhooks. Nothing is published or posted."""
+    """Report on [state], [http], the outbox, broker and webhooks. Nothing is published or posted."""
     if config.state.directory is not None:
         check_folder("state", config.state.directory, report)
-    if config.evidence_folder is not None:
-        check_folder("evidence", config.evidence_folder, report)
     if config.http is not None:
         check_http(config.http, report)
     if config.mqtt is None and not config.webhook:
