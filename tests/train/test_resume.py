@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from dasvdd_runtime.errors import ConfigError, ModelError
-from dasvdd_train.checkpoint import CHECKPOINT_NAME, Checkpoint
+from dasvdd_train.checkpoint import CHECKPOINT_NAME, Checkpoint, checkpoint_of_run
 from dasvdd_train.config import TrainConfig, TrainingSettings
 from dasvdd_train.features import FeatureVectors, FrameTable, feature_vectors
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.model import DasvddModel
-from dasvdd_train.trainer import train
+from dasvdd_train.trainer import Trained, train, train_members
+from dasvdd_train.training_state import Member, Recipe
 from make_tiny_models import TINY, write_audio
 
 
@@ -45,7 +47,7 @@ def train_with_kill(
     folder: Path, kill_after: int, training: TrainingSettings
 ) -> tuple[torch.Tensor, list[EpochMetrics]]:
     """Train, be killed after `kill_after` epochs, go on; the weights and the history."""
-    checkpoint = Checkpoint(folder, TrainConfig(), "data")
+    checkpoint = checkpoint_of_run(folder, TrainConfig(), "data")
 
     def kill(metrics: EpochMetrics) -> None:
         if metrics.epoch == kill_after:
@@ -82,14 +84,64 @@ def test_early_stopping_keeps_its_best_networks_over_a_kill(tmp_path: Path) -> N
     assert torch.equal(resumed, weights(model))
 
 
+@pytest.mark.parametrize("kill_after", [1, 4, 7, 11, 16])
+def test_a_stack_of_unequal_members_goes_on_bit_for_bit(tmp_path: Path, kill_after: int) -> None:
+    """Members of other lengths and batches, some within their epochs, some gone, are what they are without a kill."""
+    recipe = Recipe(features=6, widths=(16,), latent=2, batch_rows=50, kappa=0.9, learning_rate=1e-3, weight_decay=1e-7)
+
+    def members(on_epoch: Callable[[EpochMetrics], None]) -> list[Member]:
+        made = []
+        for seed, (rows, epochs) in enumerate([(330, 5), (120, 8), (203, 3)]):
+            table = torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed))
+            vectors = FeatureVectors(table, torch.arange(rows), 1)
+            made.append(Member(vectors, seed, epochs, None, 2, on_epoch=on_epoch))
+        return made
+
+    told = 0
+
+    def kill(metrics: EpochMetrics) -> None:
+        nonlocal told
+        told += 1
+        if told == kill_after:
+            raise Killed
+
+    def results(on_epoch: Callable[[EpochMetrics], None]) -> dict[int, Trained]:
+        checkpoint = Checkpoint(tmp_path / "stack.pt", {"stack": 1})
+        given: dict[int, Trained] = {}
+        try:
+            for number, trained in train_members(members(on_epoch), recipe, torch.device("cpu"), checkpoint=checkpoint):
+                assert isinstance(trained, Trained)
+                given[number] = trained
+        except Killed:
+            return given
+        checkpoint.remove()
+        return given
+
+    whole = results(lambda _: None)
+    assert sorted(whole) == [0, 1, 2]
+    before = results(kill)
+    assert told == kill_after
+    after = results(lambda _: None)
+    assert sorted(before | after) == [0, 1, 2]
+    for number, trained in (before | after).items():
+        for name in ("encoder", "decoder"):
+            for key, value in getattr(whole[number], name).items():
+                assert torch.equal(getattr(trained, name)[key], value)
+        assert torch.equal(trained.center, whole[number].center)
+        assert trained.gamma == whole[number].gamma
+        assert [m.reconstruction_error for m in trained.history] == [
+            m.reconstruction_error for m in whole[number].history
+        ]
+
+
 def test_a_longer_training_may_go_on(tmp_path: Path) -> None:
     """Three epochs and then three more are six: only the length of a training may change."""
     model, vectors = model_and_vectors()
     train(model, vectors, None, settings(6))
     first, _ = model_and_vectors()
-    checkpoint = Checkpoint(tmp_path, TrainConfig(), "data")
+    checkpoint = checkpoint_of_run(tmp_path, TrainConfig(), "data")
     train(first, vectors, None, settings(3), checkpoint=checkpoint)
-    longer = Checkpoint(tmp_path, TrainConfig(training=TrainingSettings(epochs=6)), "data")
+    longer = checkpoint_of_run(tmp_path, TrainConfig(training=TrainingSettings(epochs=6)), "data")
     second, _ = model_and_vectors()
     train(second, vectors, None, settings(6), checkpoint=longer)
     assert torch.equal(weights(second), weights(model))
@@ -106,8 +158,8 @@ def test_a_longer_training_may_go_on(tmp_path: Path) -> None:
 def test_another_run_is_refused(tmp_path: Path, config: TrainConfig, data: str, words: str) -> None:
     """Going on with other recordings or settings would make a model that nothing describes: what differs is named."""
     model, vectors = model_and_vectors()
-    train(model, vectors, None, settings(2), checkpoint=Checkpoint(tmp_path, TrainConfig(), "data"))
-    other = Checkpoint(tmp_path, config, data)
+    train(model, vectors, None, settings(2), checkpoint=checkpoint_of_run(tmp_path, TrainConfig(), "data"))
+    other = checkpoint_of_run(tmp_path, config, data)
     with pytest.raises(ConfigError, match=words):
         other.history()  # before anything is said to go on
     with pytest.raises(ConfigError, match=words):
@@ -117,7 +169,7 @@ def test_another_run_is_refused(tmp_path: Path, config: TrainConfig, data: str, 
 def test_a_checkpoint_cut_at_any_length_is_named(tmp_path: Path) -> None:
     """A damaged file is an error with its name, never a half-restored training."""
     model, vectors = model_and_vectors()
-    checkpoint = Checkpoint(tmp_path, TrainConfig(), "data")
+    checkpoint = checkpoint_of_run(tmp_path, TrainConfig(), "data")
     train(model, vectors, None, settings(1), checkpoint=checkpoint)
     content = checkpoint.path.read_bytes()
     for length in range(0, len(content), max(1, len(content) // 40)):
@@ -154,7 +206,7 @@ def test_the_program_killed_again_and_again_ends_with_the_same_file(tmp_path: Pa
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == (-9 if number is signal.SIGKILL else 130), stderr
-        saved = torch.load(rough / CHECKPOINT_NAME, weights_only=True)["epoch"]
+        saved = torch.load(rough / CHECKPOINT_NAME, weights_only=True)["members"][0]["epoch"]
         assert saved >= before - 1
     assert "--resume" in start(tmp_path / "data", rough).communicate(timeout=60)[1]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +65,16 @@ class BatchOrder:
         here = slice(self._done, self._done + batches)
         self._done = (self._done + batches) % self.batches
         return self._table[here], self._weights[here], self._parts[here]
+
+    def state(self) -> dict[str, Any]:
+        """All that the batches to come depend on, for `restore`."""
+        return {"generator": self.generator.get_state(), "table": self._table, "done": self._done}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.generator.set_state(saved["generator"].cpu())
+        self._table.copy_(saved["table"])
+        self._done = saved["done"]
 
     def _in_table_order(self, shuffled: Tensor) -> Tensor:
         """The rows that are used: the shuffled ones in order, since the table is filled row by row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from dasvdd_runtime.files import write_atomically
 
 from .config import TrainConfig
 from .metrics import EpochMetrics
-from .training_state import Best, TrainingState
+from .training_state import Best, Run, TrainingState
 
 CHECKPOINT_NAME = "checkpoint.pt"
-FORMAT = "dasvdd checkpoint 3"
+FORMAT = "dasvdd checkpoint 4"
 DATA = "data"
 """Where the fingerprint of the recordings stands among the settings, whose names all have a dot."""
 MAY_CHANGE = {"training.epochs", "training.early_stopping_epochs", "training.device"}
@@ -37,86 +38,117 @@ def check_resumable(out: Path, *, resume: bool) -> None:
         raise ConfigError(f"{out} holds a finished training, nothing to resume. Without --resume it is trained anew.")
 
 
-class Checkpoint:
-    """The file in the folder `out` that holds the TrainingState of a run, of one member and between two epochs.
+def checkpoint_of_run(out: Path, config: TrainConfig, data_fingerprint: str) -> Checkpoint:
+    """That of dasvdd-train in the folder `out`: for recordings with `data_fingerprint` and the settings in `config`.
 
-    It belongs to the recordings with `data_fingerprint`, to the settings in `config` (but not to the length of the
-    training, which may change) and to this version of torch. One of another run is refused, since going on from it
-    would make a model that no settings describe.
+    The length of the training may change.
+    """
+    settings = {name: value for name, value in config.flat().items() if name not in MAY_CHANGE}
+    return Checkpoint(out / CHECKPOINT_NAME, settings | {DATA: data_fingerprint})
+
+
+class Checkpoint:
+    """The file at `path` that holds a TrainingState between two epochs.
+
+    It belongs to what `run` says of the training, in terms of JSON, and to this version of torch. One of another run is
+    refused, since going on from it would make a model that no settings describe. It is written after every epoch, or
+    after the first and then once `every_seconds` have passed.
     """
 
-    def __init__(self, out: Path, config: TrainConfig, data_fingerprint: str) -> None:
-        self.path = out / CHECKPOINT_NAME
-        settings = {name: value for name, value in config.flat().items() if name not in MAY_CHANGE}
+    def __init__(self, path: Path, run: Mapping[str, Any], *, every_seconds: float = 0.0) -> None:
+        self.path = path
+        self._every_seconds = every_seconds
+        self._not_before = 0.0
         # As JSON and back, so that it compares with what a file holds.
-        self._run: dict[str, Any] = json.loads(
-            json.dumps(settings | {"torch": torch.__version__, DATA: data_fingerprint})
-        )
+        self._run: dict[str, Any] = json.loads(json.dumps({**run, "torch": torch.__version__}))
 
     def exists(self) -> bool:
         """There is something to go on from."""
         return self.path.exists()
 
     def save(self, state: TrainingState) -> None:
-        """Write `state`, whole or not at all: whenever the process ends, the last whole epoch is there."""
-        (run,) = state.members
+        """Write `state` if it is time to, whole or not at all: whenever the process ends, the last one is there."""
+        if time.monotonic() < self._not_before:
+            return
         content = {
             "format": FORMAT,
             "run": json.dumps(self._run),
-            "epoch": run.epoch,
-            "gamma": run.gamma,
+            "members": [_saved(run) for run in state.members],
+            "sums": state.sums,
             "networks": state.networks(),
             "network_optimiser": state.optimisers.networks.state_dict(),
             "center_optimiser": state.optimisers.center.state_dict(),
-            "order": run.order.generator.get_state(),
-            "history": [dataclasses.asdict(metrics) for metrics in run.history],
-            "best": dataclasses.asdict(run.best) if run.best else None,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_atomically(self.path, buffer.getvalue())
+        self._not_before = time.monotonic() + self._every_seconds if self._every_seconds else 0.0
 
     def restore(self, state: TrainingState) -> None:
-        """Put what was saved into `state`.
+        """Put what was saved into `state`, which has all members with which the training began.
 
-        Raises as `history`.
+        Those that had ended before are left out. Raises as `history`.
         """
         content = self._load(state.center.device)
+        state.keep([saved["number"] for saved in content["members"]])
         state.load_networks(content["networks"])
         state.optimisers.networks.load_state_dict(content["network_optimiser"])
         state.optimisers.center.load_state_dict(content["center_optimiser"])
-        state.gamma.fill_(content["gamma"])
-        (run,) = state.members
-        run.order.generator.set_state(content["order"].cpu())
-        run.gamma, run.epoch = content["gamma"], content["epoch"]
-        run.history = _history(content)
-        run.best = Best(**content["best"]) if content["best"] else None
+        state.sums.copy_(content["sums"])
+        for position, (run, saved) in enumerate(zip(state.members, content["members"], strict=True)):
+            state.gamma[position] = saved["gamma"]
+            run.order.restore(saved["order"])
+            run.gamma, run.epoch, run.history = saved["gamma"], saved["epoch"], _history(saved)
+            run.best = Best(**saved["best"]) if saved["best"] else None
 
     def history(self) -> list[EpochMetrics]:
-        """The epochs that are done.
+        """The epochs that are done, by the first member.
 
         Raises ModelError for a damaged file and ConfigError for one of other data or settings.
         """
-        return _history(self._load(torch.device("cpu")))
+        return _history(self._load(torch.device("cpu"))["members"][0])
 
     def remove(self) -> None:
         """The training is finished."""
         self.path.unlink(missing_ok=True)
 
     def _load(self, device: torch.device) -> dict[str, Any]:
-        try:
-            content = torch.load(self.path, map_location=device, weights_only=True)
-        except Exception as error:  # torch.load raises a dozen kinds for a damaged file
-            raise ModelError(f"{self.path}: damaged ({type(error).__name__}). Remove it to start anew.") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ModelError(f"{self.path}: not a checkpoint of this version. Remove it to start anew.")
+        content = _read(self.path, device)
         changes = _changes(json.loads(content["run"]), self._run)
         if changes:
+            epoch = content["members"][0]["epoch"]
             raise ConfigError(
-                f"{self.path} holds another training, after epoch {content['epoch']}: {'; '.join(changes)}. Going on "
-                "from it would mix the two. Give the same DATA and options as then, or remove it to start anew."
+                f"{self.path} holds another training, after epoch {epoch}: {'; '.join(changes)}. Going on from it "
+                "would mix the two. Give the same DATA and options as then, or remove it to start anew."
             )
         return content
+
+
+def run_in(path: Path) -> dict[str, Any]:
+    """What the checkpoint at `path` belongs to, as `Checkpoint` was given it. Raises ModelError for a damaged file."""
+    run: dict[str, Any] = json.loads(_read(path, torch.device("cpu"), mmap=True)["run"])
+    return run
+
+
+def _read(path: Path, device: torch.device, *, mmap: bool = False) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+    except Exception as error:  # torch.load raises a dozen kinds for a damaged file
+        raise ModelError(f"{path}: damaged ({type(error).__name__}). Remove it to start anew.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a checkpoint of this version. Remove it to start anew.")
+    return content
+
+
+def _saved(run: Run) -> dict[str, Any]:
+    return {
+        "number": run.number,
+        "epoch": run.epoch,
+        "gamma": run.gamma,
+        "order": run.order.state(),
+        "history": [dataclasses.asdict(metrics) for metrics in run.history],
+        "best": dataclasses.asdict(run.best) if run.best else None,
+    }
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -130,5 +162,5 @@ def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _history(content: Mapping[str, Any]) -> list[EpochMetrics]:
-    return [EpochMetrics(**metrics) for metrics in content["history"]]
+def _history(saved: Mapping[str, Any]) -> list[EpochMetrics]:
+    return [EpochMetrics(**metrics) for metrics in saved["history"]]

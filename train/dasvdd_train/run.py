@@ -15,7 +15,7 @@ from dasvdd_runtime.reading.manifest import Segment
 from dasvdd_runtime.reading.recording_types import used_channels
 from numpy.typing import NDArray
 
-from .checkpoint import Checkpoint, check_resumable
+from .checkpoint import check_resumable, checkpoint_of_run
 from .config import TrainConfig
 from .corpus import Corpus, Stretch, fingerprint
 from .data_diagnosis import (
@@ -91,7 +91,7 @@ def run(
     held_out = corpus.with_role("holdout")
     held_vectors = feature_vectors(model, frame_table(front_end, [s.samples for s in held_out])) if held_out else None
     data_fingerprint = fingerprint(training)
-    checkpoint = Checkpoint(out, config, data_fingerprint)
+    checkpoint = checkpoint_of_run(out, config, data_fingerprint)
     log = MetricsLog(out / METRICS_NAME)
     if checkpoint.exists():
         done = checkpoint.history()

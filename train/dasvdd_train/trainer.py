@@ -136,8 +136,10 @@ def train_members(
     """Train all `members` as one stack; gives each one's number and result when it is finished.
 
     Members take their steps together and end their epochs apart, each after its own number of batches; what one
-    becomes depends on no other, to rounding. A member whose training diverges gives a DataError. A `checkpoint` is for
-    a single member. Raises DataError for fewer vectors than one batch.
+    becomes depends on no other, to rounding. A member whose training diverges gives a DataError. With a `checkpoint`
+    the state is kept, and where there is one of the same members they go on from it, bit for bit on a CPU; those that
+    had been given before it was written are not given again. Raises DataError for fewer vectors than one batch,
+    ModelError and ConfigError for a checkpoint that is damaged or another's.
     """
     for member in members:
         require_a_batch(len(member.vectors), recipe.batch_rows)
@@ -155,6 +157,7 @@ def train_members(
         state.keep([position for position, run in enumerate(state.members) if not _ended(run, recipe)])
         if not state.members:
             return
+        ended: list[Run] = []
         for position, (error, distance) in train_to_epoch_end(state, recipe, on_step).items():
             run = state.members[position]
             run.epoch += 1
@@ -172,9 +175,12 @@ def train_members(
             run.history.append(metrics)
             if recipe.early_stopping_epochs:
                 run.best = _better(state, position, metrics)
-            if checkpoint is not None:
-                checkpoint.save(state)
-            run.member.on_epoch(metrics)
+            ended.append(run)
+        # One that has diverged would diverge again: without it, the next state is worth keeping.
+        if checkpoint is not None and not any(run.error for run in state.members):
+            checkpoint.save(state)
+        for run in ended:
+            run.member.on_epoch(run.history[-1])
 
 
 def train_to_epoch_end(

@@ -24,6 +24,10 @@ class Listening:
         self.order: list[str] = []
         self.at_once: set[int] = set()
         self.failures: list[str] = []
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def begin(self, cells: Sequence[Cell], finished: Sequence[Result]) -> None:
         self.left, self.finished = len(cells), len(finished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,17 @@ from .methods import METHODS, Networks, RowScores, item_auc
 from .preprocessing import preprocess
 from .results import Result, Results
 from .training import Job, fit_many, members_at_once
+from .unfinished import Unfinished
 
 Arrays = dict[str, NDArray[Any]]
 
 
 class Listener(Protocol):
     """Who is told how a run goes."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        ...
 
     def begin(self, cells: Sequence[Cell], finished: Sequence[Result]) -> None:
         """`cells` will be run; `finished` are there already."""
@@ -70,22 +76,33 @@ def run_cells(
 ) -> dict[str, str]:
     """Run the `cells` that are not finished, in order; returns the key of each that failed -> why.
 
-    Models of one shape are trained `stack` at a time; None: as many as pay on the `device`.
+    Models of one shape are trained `stack` at a time; None: as many as pay on the `device`. Interrupted stacks come
+    first and go on as they were.
     """
     finished = [result for cell in cells if (result := results.get(cell))]
-    left = list({cell.key: cell for cell in cells if not results.get(cell)}.values())
-    listener.begin(left, finished)
+    left = {cell.key: cell for cell in cells if not results.get(cell)}
+    listener.begin(list(left.values()), finished)
     failed: dict[str, str] = {}
 
     def fail(cell: Cell, error: Exception) -> None:
-        failed[cell.key] = str(error)
-        listener.failed(cell, str(error))
+        if cell.key in left:
+            failed[cell.key] = str(error)
+            listener.failed(cell, str(error))
 
-    for group in _stacks(left, _splits(library), stack, torch.device(device), fail):
-        unfinished = dict(group)
+    unfinished = Unfinished(results, device, listener.say)
+    interrupted = unfinished.stacks(cells)
+    going_on = {cell.key for group in interrupted for cell in group}
+    new = [cell for cell in left.values() if cell.key not in going_on]
+    batches = [*((group, len(group)) for group in interrupted), (new, stack)]
+    split_of = _splits(library)
+    groups = (_stacks(batch, split_of, at_once, torch.device(device), fail) for batch, at_once in batches)
+    for group in itertools.chain.from_iterable(groups):
+        untold = dict(group)
         try:
-            for cell, scores, arrays, seconds in _scored(group, listener, device):
-                split = unfinished.pop(cell)
+            for cell, scores, arrays, seconds in _scored(group, listener, device, unfinished):
+                split = untold.pop(cell)
+                if cell.key not in left:  # finished before the interruption
+                    continue
                 try:
                     if isinstance(scores, Exception):
                         raise scores
@@ -96,13 +113,18 @@ def run_cells(
                 results.add(cell, result, **arrays, **more)
                 listener.cell(cell, result)
         except (DataError, ValueError, FloatingPointError) as error:
-            for cell in unfinished:
+            for cell in untold:
                 fail(cell, error)
+            continue
+        for cell in untold:
+            fail(
+                cell, DataError("it left its stack before the interruption, and has no result. Run the command again.")
+            )
     return failed
 
 
 def _scored(
-    group: Sequence[tuple[Cell, OneClassSplit]], listener: Listener, device: str
+    group: Sequence[tuple[Cell, OneClassSplit]], listener: Listener, device: str, unfinished: Unfinished
 ) -> Iterator[tuple[Cell, RowScores | DataError, Arrays, float]]:
     """Train the models of `group` at once: of each cell the scores of its test rows, more to be kept, and seconds.
 
@@ -117,16 +139,26 @@ def _scored(
         yield first, scores, {}, time.monotonic() - started
         return
     history = History() if first.observed else None
+    jobs = [Job(split.train, how.settings(cell.settings), cell.seed) for cell, split in group]
+    # A history begins with the first step, so an observed training does too.
+    checkpoint = None if history else unfinished.checkpoint(cells, jobs)
     fits = fit_many(
-        [Job(split.train, how.settings(cell.settings), cell.seed) for cell, split in group],
+        jobs,
         device=device,
         on_step=history,
         on_epoch=lambda metrics: listener.underway(cells, metrics.epoch),
+        checkpoint=checkpoint,
     )
     for number, fitted in fits:
         cell, split = group[number]
-        scored = fitted if isinstance(fitted, DataError) else how.rows(fitted, split.test)
-        yield cell, scored, history.arrays() if history else {}, (time.monotonic() - started) / len(group)
+        if isinstance(fitted, DataError):
+            yield cell, fitted, {}, 0.0
+            continue
+        scores = how.rows(fitted, split.test)
+        seconds = max(fitted.seconds, time.monotonic() - started) / len(group)
+        yield cell, scores, history.arrays() if history else {}, seconds
+    if checkpoint is not None:
+        checkpoint.remove()
 
 
 def _result(cell: Cell, split: OneClassSplit, rows: RowScores, seconds: float, device: str) -> tuple[Result, Arrays]:

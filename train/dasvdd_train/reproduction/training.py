@@ -13,6 +13,7 @@ from dasvdd_runtime.errors import DataError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..checkpoint import Checkpoint
 from ..dasvdd import center_distance, reconstruction_error
 from ..features import FeatureVectors
 from ..metrics import EpochMetrics
@@ -70,6 +71,8 @@ class Fitted:
     center: Tensor
     """[latent]."""
     gamma: float
+    seconds: float
+    """That its stack was trained until it ended, before an interruption too."""
 
     @torch.no_grad()
     def terms(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -100,11 +103,12 @@ def fit_many(
     device: str,
     on_step: StepObserver | None = None,
     on_epoch: Callable[[EpochMetrics], None] = lambda _: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[tuple[int, Fitted | DataError]]:
     """Train `jobs` of one recipe as one stack; gives each one's number and model, or why there is none, when it ends.
 
-    Jobs with the same array of rows share it on the device. `on_epoch` is told of the first job's epochs. Raises
-    ValueError for jobs of several recipes.
+    Jobs with the same array of rows share it on the device. `on_epoch` is told of the first job's epochs. `checkpoint`
+    is as for `train_members`. Raises ValueError for jobs of several recipes.
     """
     recipe = jobs[0].recipe
     if any(job.recipe != recipe for job in jobs):
@@ -118,7 +122,8 @@ def fit_many(
         member = Member(shared[id(job.rows)], job.seed, settings.epochs, settings.gamma, settings.gamma_initialisations)
         members.append(member)
     members[0] = replace(members[0], on_epoch=on_epoch)
-    for number, trained in train_members(members, recipe, choose_device(device), on_step=on_step):
+    fits = train_members(members, recipe, choose_device(device), checkpoint=checkpoint, on_step=on_step)
+    for number, trained in fits:
         yield number, trained if isinstance(trained, DataError) else _fitted(trained, recipe)
 
 
@@ -126,13 +131,17 @@ def members_at_once(recipe: Recipe, wanted: int | None, device: torch.device) ->
     """How many models of `recipe` are trained as one: `wanted`, or what pays on `device`."""
     if wanted is not None:
         return wanted
-    sizes = (recipe.features, *recipe.widths, recipe.latent)
-    parameters = sum(2 * inputs * outputs + inputs + outputs for inputs, outputs in pairwise(sizes))
     if device.type != "cuda":
-        return SMALL_AT_ONCE if parameters <= SMALL_PARAMETERS else 1
-    activations = 8 * recipe.batch_rows * sum(sizes)
+        return SMALL_AT_ONCE if parameters(recipe) <= SMALL_PARAMETERS else 1
+    activations = 8 * recipe.batch_rows * sum((recipe.features, *recipe.widths, recipe.latent))
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, int(SHARE_OF_DEVICE * free) // (4 * (5 * parameters + activations)))
+    return max(1, int(SHARE_OF_DEVICE * free) // (4 * (5 * parameters(recipe) + activations)))
+
+
+def parameters(recipe: Recipe) -> int:
+    """Parameters of one model's networks."""
+    sizes = (recipe.features, *recipe.widths, recipe.latent)
+    return sum(2 * inputs * outputs + inputs + outputs for inputs, outputs in pairwise(sizes))
 
 
 def _fitted(trained: Trained, recipe: Recipe) -> Fitted:
@@ -142,4 +151,4 @@ def _fitted(trained: Trained, recipe: Recipe) -> Fitted:
     for module, parameters in ((encoder, trained.encoder), (decoder, trained.decoder)):
         module.to(trained.center.device).load_state_dict(parameters)
         module.eval().requires_grad_(False)
-    return Fitted(encoder, decoder, trained.center, trained.gamma)
+    return Fitted(encoder, decoder, trained.center, trained.gamma, trained.history[-1].seconds)

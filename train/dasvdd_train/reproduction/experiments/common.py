@@ -62,8 +62,6 @@ class Experiment:
     """One command of dasvdd-reproduce."""
 
     name: str
-    title: str
-    """What it is in the paper, for instance 'Table 2'."""
     datasets: tuple[str, ...]
     """By default."""
     classes: tuple[str, ...] | None

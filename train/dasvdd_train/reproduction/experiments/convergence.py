@@ -122,7 +122,6 @@ def _plot(path: Path, cell: Cell, arrays: Arrays) -> Path:
 
 CONVERGENCE = Experiment(
     name="convergence",
-    title="Figs. 3 and 4",
     datasets=("mnist", "fmnist", "cifar10"),
     classes=("8",),
     seeds=1,

@@ -83,7 +83,6 @@ def _plot(path: Path, title: str, columns: list[tuple[str, NDArray[np.float32]]]
 
 EXTREMES = Experiment(
     name="extremes",
-    title="Fig. 2",
     datasets=("mnist", "fmnist"),
     classes=None,
     seeds=1,

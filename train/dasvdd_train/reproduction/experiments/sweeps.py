@@ -170,7 +170,6 @@ def _roc_curves(context: Context, path: Path, points: list[tuple[str, float | No
 def _experiment(sweep: Sweep, *, datasets: tuple[str, ...], classes: tuple[str, ...] | None) -> Experiment:
     return Experiment(
         name=sweep.name,
-        title=sweep.title,
         datasets=datasets,
         classes=classes,
         seeds=10,

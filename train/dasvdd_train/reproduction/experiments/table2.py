@@ -200,7 +200,6 @@ def _plot(path: Path, by_split: Splits) -> Path:
 
 TABLE_2 = Experiment(
     name="table2",
-    title="Table 2",
     datasets=tuple(ENTRIES),
     classes=None,
     seeds=10,

@@ -103,7 +103,6 @@ def _plot(path: Path, means: dict[tuple[str, str], Summary]) -> Path:
 
 TABLE_3 = Experiment(
     name="table3",
-    title="Table 3",
     datasets=tuple(paper.TABLE_3),
     classes=None,
     seeds=10,
