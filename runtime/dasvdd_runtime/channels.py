@@ -6,11 +6,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .capture import QUEUE_SECONDS, Capture
+from .capture import Capture
 from .condition.running_gate import GateSettings
 from .contract import UNIT_NOT_STATED, ModelMetadata
 from .errors import ConfigError
 from .intake import Intake
+from .message_queue import QUEUE_SECONDS
 from .model_files.loaded_model import LoadedModel
 from .pipeline import Pipeline
 from .service import Channel

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from .alarms.desk import AlarmDesk
-from .capture import Capture, Ended, Missing, Samples
+from .capture import Capture
 from .clock_watch import ClockWatch
 from .errors import DasvddError
 from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
 from .joining import joined
+from .message_queue import Ended, Missing, Samples
 from .pipeline import Pipeline
 from .reload_plan import ReloadPlan
 from .scoring import score_waiting

@@ -44,7 +44,7 @@ def alarms(
         evidence = sidecars(evidence_directory(config_path, directory))
         for alarm in found:
             record = {**asdict(alarm), "evidence": evidence.get(alarm.id)}
-            click.echo(json.dumps(record, default=str, ensure_ascii=False))
+            click.echo(json.dumps(record, default=_as_text, ensure_ascii=False))
         return
     if found:
         click.echo(_table([_HEADER, *map(_cells, found)]))
@@ -60,6 +60,11 @@ def alarms(
 
 
 _HEADER = ("ID", "SOURCE", "RAISED", "LASTED", "PEAK/THRESHOLD", "STATE", "VERDICT", "NOTE")
+
+
+def _as_text(value: object) -> str:
+    """ISO 8601 for a time; a state or verdict as it is."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _cells(alarm: Alarm) -> tuple[str, ...]:
