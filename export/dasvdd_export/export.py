@@ -14,7 +14,8 @@ from dasvdd_runtime.calibration import Calibration, calibrate
 from dasvdd_runtime.contract import ModelMetadata, Variant, encode
 from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.files import require_writable, write_atomically
-from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime, open_session
+from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime
+from dasvdd_runtime.model_files.opening import open_session
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_train.features import as_input
 from dasvdd_train.holdout import Holdout
@@ -122,7 +123,7 @@ def open_graph(graph: onnx.ModelProto) -> parity.Run:
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "graph.onnx"
         bare.write_bytes(graph.SerializeToString())
-        return parity.session_runner(open_session(bare, provider="cpu", threads=1))
+        return parity.session_runner(open_session(bare, provider="cpu", threads=1).session)
 
 
 def finish(

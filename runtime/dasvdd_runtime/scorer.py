@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from .contract import OUTPUT_NAMES, ModelMetadata, decode
 from .errors import DasvddError, ModelError
-from .model_files.onnxruntime_session import Provider as Provider
-from .model_files.onnxruntime_session import open_session, release_free_memory
+from .model_files.execution_providers import ExecutionProvider
+from .model_files.onnxruntime_session import release_free_memory
+from .model_files.opening import open_session
 from .windows import cut_windows
 
 BATCH_WINDOWS = 64
@@ -53,24 +54,27 @@ class Scorer:
     provider: str
 
     def __init__(
-        self, path: str | Path, *, provider: Provider = "auto", threads: int = 1, content: bytes | None = None
+        self, path: str | Path, *, provider: str = "auto", threads: int = 1, content: bytes | None = None
     ) -> None:
         """Open the model at `path`, or its `content` where that was read already.
 
-        `provider` 'cuda' is strict, 'auto' takes CUDA if it can be had. Raises InputMissing if there is no file,
-        ModelError if it is damaged or breaks the contract, Unavailable if onnxruntime or CUDA cannot be had.
+        `provider` is a name of model_files.execution_providers and strict; 'auto' takes CUDA if it can be had, else the
+        CPU. Raises InputMissing if there is no file, ModelError if it is damaged or breaks the contract, Unavailable if
+        onnxruntime or the provider cannot be had, ConfigError for an unknown provider.
         """
-        self._use(open_session(Path(path), provider=provider, threads=threads, content=content), path)
+        opened = open_session(Path(path), provider=provider, threads=threads, content=content)
+        self._use(opened.session, path, opened.provider)
 
     @classmethod
-    def over(cls, session: Any, path: str | Path) -> Scorer:
-        """A scorer over an open onnxruntime session of the file at `path`. Raises ModelError as the constructor."""
+    def over(cls, session: Any, path: str | Path, provider: ExecutionProvider) -> Scorer:
+        """A scorer over an open session of the file at `path` on `provider`. Raises ModelError as the constructor."""
         scorer = cls.__new__(cls)
-        scorer._use(session, path)
+        scorer._use(session, path, provider)
         return scorer
 
-    def _use(self, session: Any, path: str | Path) -> None:
+    def _use(self, session: Any, path: str | Path, provider: ExecutionProvider) -> None:
         self._session = session
+        self._provider_tolerance = provider.relative_tolerance
         self.provider = self._session.get_providers()[0]
         try:
             self.metadata, self.unknown_fields = decode(self._session.get_modelmeta().custom_metadata_map)
@@ -120,14 +124,25 @@ class Scorer:
             )
         )
 
-    def verify_golden(self, *, relative_tolerance: float | None = None) -> float:
+    @property
+    def golden_tolerance(self) -> float:
+        """Largest relative difference of a golden score: the provider's where it has one, else the file's.
+
+        An int8 or fp16 file is allowed its own where that is the larger.
+        """
+        of_file, of_provider = self.metadata.golden.relative_tolerance, self._provider_tolerance
+        if of_provider is None:
+            return of_file
+        return max(of_provider, of_file) if self.metadata.variant else of_provider
+
+    def verify_golden(self) -> float:
         """Score the file's golden windows and return the largest relative difference from their stored scores.
 
         Raises ModelError if there are none, if they do not fit the graph, or if the difference is beyond the
-        tolerance, by default that in the file: then this machine does not compute what was calibrated.
+        `golden_tolerance`: then this machine does not compute what was calibrated.
         """
         golden = self.metadata.golden
-        allowed = golden.relative_tolerance if relative_tolerance is None else relative_tolerance
+        allowed = self.golden_tolerance
         windows = golden.windows()
         if not len(windows) or list(windows.shape[1:]) != _input_shape(self.metadata):
             raise ModelError(

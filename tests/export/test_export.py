@@ -148,7 +148,7 @@ def test_parity_of_every_front_end(name: str, tmp_path: Path) -> None:
     trained = untrained(*FRONT_ENDS[name])
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
     rng = np.random.default_rng(0)
     windows = 0.05 * rng.standard_normal((70, trained.window_samples, trained.channels)).astype(np.float32)
     findings = parity.compare(trained, run, windows)
@@ -268,7 +268,7 @@ def test_one_sample_windows_export(tmp_path: Path) -> None:
     trained = TrainedModel(**trained.__dict__ | {"window_samples": 1})
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
     windows = np.random.default_rng(0).standard_normal((20, 1, 3)).astype(np.float32)
     assert all(finding.agrees for finding in parity.compare(trained, run, windows))
     assert parity.nan_findings(trained, run, windows) == []
@@ -302,7 +302,7 @@ def steady(tmp_path: Path, noise: float) -> tuple[TrainedModel, parity.Run]:
     trained.model.std.copy_(frames.std(dim=0).clamp_min(0.1))
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    return trained, parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    return trained, parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
 
 
 def test_noise_that_float32_drowns_is_allowed_what_float32_loses(tmp_path: Path) -> None:

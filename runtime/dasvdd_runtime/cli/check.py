@@ -122,7 +122,7 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
         "ok",
         "golden windows",
         f"{len(metadata.golden.scores)} score as at the export, to {difference:.1g} relative "
-        f"(allowed {metadata.golden.relative_tolerance:.1g})",
+        f"(allowed {scorer.golden_tolerance:.1g})",
     )
     check_decision(config.overrides_of(model), scorer, report)
     check_speed(sum(config.model_of(source) is model for source in config.sources), scorer, report)
