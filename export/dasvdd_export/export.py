@@ -94,7 +94,7 @@ def export(
         false_alarms_per_day=false_alarms_per_day,
         file_format=file_format,
     )
-    finished = finish(checked, checked.graph, checked.calibration)
+    finished = finish_fp32(checked)
     torch_ms, onnxruntime_ms = parity.latency_milliseconds(checked.trained, checked.run)
     write_atomically(out, finished.content)
     return Outcome(out, len(finished.content), checked.findings, torch_ms, onnxruntime_ms, finished.metadata)
@@ -126,15 +126,23 @@ def open_graph(graph: onnx.ModelProto) -> parity.Run:
         return parity.session_runner(open_session(bare, provider="cpu", threads=1).session)
 
 
+def finish_fp32(checked: Checked) -> Finished:
+    """The checked graph as it is. Raises as `finish`."""
+    return finish(checked, checked.graph, checked.calibration, held_out_scores=checked.holdout.streams)
+
+
 def finish(
     checked: Checked,
     graph: onnx.ModelProto,
     calibration: Calibration,
     *,
+    held_out_scores: Sequence[NDArray[np.float64]],
     variant: Variant | None = None,
     golden_tolerance: float = GOLDEN_TOLERANCE,
 ) -> Finished:
     """`graph`, the checked one or a variant of it, with its metadata; opened and repeated as on a device.
+
+    `held_out_scores`: what it scores of every held-out stretch, each [windows].
 
     Raises ModelError where the file does not repeat them.
     """
@@ -150,6 +158,7 @@ def finish(
         model_path=checked.model_path,
         graph=graph,
         variant=variant,
+        held_out_scores=held_out_scores,
     )
     onnx.helper.set_model_props(graph, encode(metadata))
     content = graph.SerializeToString()

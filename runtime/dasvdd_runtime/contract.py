@@ -25,6 +25,7 @@ from .calibration import Calibration
 from .condition.levels import Baseline
 from .detector import DecisionSettings
 from .errors import ModelError
+from .model_files.curves import LearningCurve, ScoreHistogram
 from .reading.recording_types import Kind, used_channels
 
 SCHEMA_MAJOR = 1
@@ -34,7 +35,7 @@ LARGEST_NUMBER = 1e30
 """In size, of any number in the metadata."""
 UNIT_NOT_STATED = "unit not stated"
 """In `units`, where the training was not told."""
-OPTIONAL_FIELDS = ("variant", "recentred")
+OPTIONAL_FIELDS = ("variant", "recentred", "learning", "held_out_scores")
 """Left out of a file where they are None, so that readers that do not know them need not."""
 OUTPUT_NAMES = ("score", "reconstruction_error", "center_distance", "residual")
 
@@ -172,6 +173,10 @@ class ModelMetadata(BaseModel):
     """None: fp32 throughout, as trained."""
     recentred: Recentring | None = None
     """None: standardisation, center and threshold are those of the training."""
+    learning: LearningCurve | None = None
+    """How the networks were trained; None in files that were written before it was kept."""
+    held_out_scores: ScoreHistogram | None = None
+    """Scores of this graph, before smoothing, that the threshold was calibrated on; None as above."""
 
     @property
     def trained_fingerprint(self) -> str:

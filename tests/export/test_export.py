@@ -77,6 +77,10 @@ def test_metadata_holds_what_the_device_needs(exported_run: Path) -> None:
     assert 1 <= len(metadata.golden.scores) <= 8
     assert metadata.golden.windows().nbytes <= 2**20
     assert len(metadata.model_fingerprint) == 64
+    assert metadata.learning is not None and metadata.learning.epochs == list(range(1, 9))
+    assert metadata.held_out_scores is not None
+    holdout = load_holdout(exported_run / "holdout.npz")
+    assert sum(metadata.held_out_scores.counts) == sum(map(len, holdout.streams))
 
 
 def untrained(front_end: FrontEnd, stacked_frames: int) -> TrainedModel:

@@ -15,6 +15,7 @@ from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import DasvddError, InputMissing, ModelError
 from dasvdd_runtime.files import write_atomically
+from dasvdd_runtime.model_files.curves import LearningCurve
 from dasvdd_runtime.reading.recording_types import Kind
 
 from .config import TrainConfig
@@ -48,6 +49,8 @@ class TrainedModel:
     training: TrainingSummary
     recentred: Recentring | None = None
     """Set where standardisation, center and threshold are not those of the training."""
+    learning: LearningCurve | None = None
+    """For the model card; None in files that were written before it was kept."""
 
     @property
     def kind(self) -> Kind:
@@ -94,6 +97,7 @@ def save_model(path: Path, trained: TrainedModel) -> None:
         "baseline": dataclasses.asdict(trained.baseline),
         "training": trained.training.model_dump(),
         "recentred": trained.recentred.model_dump() if trained.recentred else None,
+        "learning": trained.learning.model_dump() if trained.learning else None,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -148,6 +152,7 @@ def _restore(content: dict[str, Any]) -> TrainedModel:
         baseline=plain.baseline,
         training=plain.training,
         recentred=plain.recentred,
+        learning=plain.learning,
     )
 
 

@@ -32,7 +32,7 @@ from .features import Geometry, feature_vectors, fit_standardisation, frame_tabl
 from .front_ends import FrontEnd
 from .holdout import MAX_BYTES, MAX_TEST_BYTES, MAX_TEST_WINDOWS, MAX_WINDOWS, Holdout, LabelledWindows
 from .inspection import Inspection, inspect
-from .metrics import EpochMetrics
+from .metrics import EpochMetrics, learning_curve
 from .model import DasvddModel
 from .model_file import TrainedModel
 from .outputs import METRICS_NAME, MetricsLog, write_outputs
@@ -159,6 +159,7 @@ def run(
             seconds=training_seconds,
             data_fingerprint=data_fingerprint,
         ),
+        learning=learning_curve(history),
     )
     warnings += new_warnings
     kept = _kept(model, corpus, sizes, scored) if held_out else None

@@ -16,6 +16,7 @@ from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.condition.levels import Baseline
 from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.errors import ModelError
+from dasvdd_runtime.model_files.curves import LearningCurve
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .front_ends.dft import MOST_SAMPLES
@@ -54,6 +55,7 @@ class Content(BaseModel):
     baseline: Baseline
     training: TrainingSummary
     recentred: Recentring | None = None
+    learning: LearningCurve | None = None
 
 
 def plain_content(raw: dict[str, Any]) -> Content:
