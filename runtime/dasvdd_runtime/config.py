@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from .config_paths import refuse_overlaps
 from .detector import DecisionSettings
 from .endpoint.tables import HttpTable
 from .errors import ConfigError
 from .evidence.tables import EvidenceTable, Mode
+from .model_files.execution_providers import AUTO, unknown_provider
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
@@ -54,7 +55,8 @@ class ModelTable(StrictModel):
 
     path: Path
     """The exported model; relative to the TOML file."""
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    provider: str = "auto"
+    """`auto`, or a name that model_files.execution_providers knows."""
     name: str = Field(default="model", min_length=1)
     """What sources call it."""
     decision: DecisionTable = DecisionTable()
@@ -68,6 +70,14 @@ class ModelTable(StrictModel):
         """The table with its paths joined to `folder`; absolute paths stay."""
         table = super().relative_to(folder)
         return table.model_copy(update={"trusted_keys": [folder / key for key in self.trusted_keys]})
+
+    @field_validator("provider")
+    @classmethod
+    def _provider_is_known(cls, name: str) -> str:
+        fault = None if name == AUTO else unknown_provider(name)
+        if fault:
+            raise ValueError(fault)
+        return name
 
     @model_validator(mode="after")
     def _keys_fit(self) -> ModelTable:

@@ -81,6 +81,10 @@ def test_metadata_holds_what_the_device_needs(exported_run: Path) -> None:
     assert 1 <= len(metadata.golden.scores) <= 8
     assert metadata.golden.windows().nbytes <= 2**20
     assert len(metadata.model_fingerprint) == 64
+    assert metadata.learning is not None and metadata.learning.epochs == list(range(1, 9))
+    assert metadata.held_out_scores is not None
+    holdout = load_holdout(exported_run / "holdout.npz")
+    assert sum(metadata.held_out_scores.counts) == sum(map(len, holdout.streams))
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
@@ -89,7 +93,7 @@ def test_parity_of_every_front_end(name: str, tmp_path: Path) -> None:
     trained = untrained(*FRONT_ENDS[name])
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
     rng = np.random.default_rng(0)
     windows = 0.05 * rng.standard_normal((70, trained.window_samples, trained.channels)).astype(np.float32)
     findings = parity.compare(trained, run, windows)
@@ -209,7 +213,7 @@ def test_one_sample_windows_export(tmp_path: Path) -> None:
     trained = TrainedModel(**trained.__dict__ | {"window_samples": 1})
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
     windows = np.random.default_rng(0).standard_normal((20, 1, 3)).astype(np.float32)
     assert all(finding.agrees for finding in parity.compare(trained, run, windows))
     assert parity.nan_findings(trained, run, windows) == []
@@ -243,7 +247,7 @@ def steady(tmp_path: Path, noise: float) -> tuple[TrainedModel, parity.Run]:
     trained.model.std.copy_(frames.std(dim=0).clamp_min(0.1))
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    return trained, parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    return trained, parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
 
 
 def test_noise_that_float32_drowns_is_allowed_what_float32_loses(tmp_path: Path) -> None:

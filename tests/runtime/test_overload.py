@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.service import Channel, Service
 from dasvdd_runtime.sources.base import Block
-from numpy.typing import NDArray
+from dasvdd_runtime.windows import Waiting
 
 RATE_HZ = 16000
 BLOCK_SECONDS = (0.01, 0.1, 0.4)
@@ -49,9 +50,13 @@ class SlowScorer:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
 
-    def score_windows(self, windows: NDArray[np.float32]) -> Scores:
-        time.sleep(0.2 * len(windows))
-        return self._scorer.score_windows(windows)
+    @property
+    def batch_windows(self) -> int:
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        time.sleep(0.2 * len(waiting))
+        return self._scorer.score(waiting)
 
 
 class ListSink:

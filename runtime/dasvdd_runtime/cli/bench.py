@@ -58,7 +58,7 @@ def bench(
     model: Path,
     seconds: float,
     output_format: Literal["table", "json"],
-    provider: Literal["auto", "cpu", "cuda"],
+    provider: str,
     threads: int,
 ) -> None:
     """Measure MODEL on this machine, on its golden windows: latency, windows per second, times real time, memory."""

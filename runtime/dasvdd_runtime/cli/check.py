@@ -126,7 +126,7 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
         "ok",
         "golden windows",
         f"{len(metadata.golden.scores)} score as at the export, to {difference:.1g} relative "
-        f"(allowed {metadata.golden.relative_tolerance:.1g})",
+        f"(allowed {scorer.golden_tolerance:.1g})",
     )
     check_decision(config.overrides_of(model), scorer, report)
     stream = check_stream(config, model, scorer, report)

@@ -76,14 +76,25 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+def _known_provider(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    from ..model_files.execution_providers import AUTO, unknown_provider
+
+    fault = None if name == AUTO else unknown_provider(name)
+    if fault:
+        raise click.BadParameter(fault)
+    return name
+
+
 def model_options(command: Callable[P, R]) -> Callable[P, R]:
     """The options `--provider` and `--threads` of commands that open a model."""
     provider = click.option(
         "--provider",
-        type=click.Choice(["auto", "cpu", "cuda"]),
+        metavar="NAME",
+        callback=_known_provider,
         default="auto",
         show_default=True,
-        help="Where the model runs; cuda is an error unless CUDA is really obtained.",
+        help="Where the model runs: cpu, cuda, tensorrt, openvino, xnnpack, or a name that another package registers; "
+        "an error unless all arithmetic really runs there. auto: CUDA if it can be had, else the CPU.",
     )
     threads = click.option(
         "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads for one run of the model."
