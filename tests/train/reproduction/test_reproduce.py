@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -57,6 +58,46 @@ def test_table_2_is_written_and_finished_cells_are_not_run_again(tmp_path: Path)
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     assert lines[0] == json.loads(results[0]), again.stderr
     assert [line["auc"] for line in lines] == [json.loads(line)["auc"] for line in results]
+
+
+def test_a_sweep_has_the_papers_figure_at_its_usual_value_alone(tmp_path: Path) -> None:
+    """Table 2's 72.2 for gamma by eq. 6, none for a gamma that the paper gives no figure for."""
+    write_pima(tmp_path)
+    done = reproduce(
+        "gamma", "--data-dir", tmp_path, "--datasets", "pima", "--seeds", 1, "--epochs", 1, "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out" / "gamma.csv").open() as file:
+        rows = {row["gamma"]: row for row in csv.DictReader(file)}
+    assert float(rows["auto"]["paper_mean"]) == 72.2
+    assert float(rows["auto"]["difference"]) == pytest.approx(float(rows["auto"]["mean"]) - 72.2, abs=1e-3)
+    assert {row["paper_mean"] for name, row in rows.items() if name != "auto"} == {""}
+
+
+def test_table_3_compares_what_the_paper_has(tmp_path: Path) -> None:
+    """PIMA is not in the paper's table 3: the trainable center stands beside table 2, the fixed one beside nothing."""
+    write_pima(tmp_path)
+    done = reproduce(
+        "table3", "--data-dir", tmp_path, "--datasets", "pima", "--seeds", 1, "--epochs", 1, "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out" / "table3.csv").open() as file:
+        figures = {row["center"]: row["paper_mean"] for row in csv.DictReader(file)}
+    assert figures == {"trainable": "72.2", "fixed": ""}
+
+
+def test_missing_and_damaged_data_sets_are_one_line_each_and_the_rest_runs(tmp_path: Path) -> None:
+    """What was looked for, where, and where it is published; a damaged file by its name."""
+    write_pima(tmp_path)
+    damaged = tmp_path / "speech.mat"
+    damaged.write_bytes((tmp_path / "pima.mat").read_bytes()[:3000])
+    arguments = ("table2", "--data-dir", tmp_path, "--datasets", "cifar10,speech,pima", "--seeds", 1, "--epochs", 1)
+    done = reproduce(*arguments, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    missing, broken = (line for line in done.stderr.splitlines() if line.startswith("warning: "))
+    assert all(words in missing for words in ("test_batch", str(tmp_path), "https://www.cs.toronto.edu/~kriz/cifar"))
+    assert str(damaged) in broken
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "cifar10", "fmnist"])

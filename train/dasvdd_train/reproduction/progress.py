@@ -101,7 +101,7 @@ class Reporter:
 
     def _time_left(self, before: str = "") -> str:
         seconds = self._time.of(self._left)
-        return "" if seconds is None or not self._left else f"{before}about {duration(seconds)} left"
+        return "" if seconds is None or not self._left else f"{before}about {duration(max(1, round(seconds)))} left"
 
     def _update(self) -> None:
         now = str(self._left[0]) if self._left else ""

@@ -7,19 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from .. import paper
 from ..cells import Cell
 from ..plots import GREY, OURS, PAPER, figure, write_png
 from ..runner import Library
 from ..settings import ENTRIES
-from ..tables import Row, markdown_table, write_csv, write_markdown
+from ..tables import Row, markdown_table, shown, write_csv, write_markdown
 from .common import Context, Experiment, Plan, cells_of, splits_of
 
 SETTLED_SHARE = 0.05
 """The center has settled once it is for good within this share of its whole way from its end."""
 CSV_ROWS = 2000
 """At most about this many iterations go into the CSV."""
+
+LINES = 40
+"""At most so many biases and components are drawn."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -46,9 +51,11 @@ def report(context: Context, out: Path) -> list[Path]:
         stem = f"convergence_{cell.dataset}_{cell.class_name.replace('/', '_')}_seed{cell.seed}"
         files += [_csv(out / f"{stem}.csv", arrays), _plot(out / f"{stem}.png", cell, arrays)]
         reconstruction, svdd = arrays["reconstruction_loss"], arrays["svdd_loss"]
+        theirs = paper.TABLE_2[cell.dataset, cell.class_name]["DASVDD"]
         lines.append(
             (
-                *(ENTRIES[cell.dataset].title, cell.class_name, cell.seed, len(svdd), f"{result.auc:.1f}"),
+                *(ENTRIES[cell.dataset].title, cell.class_name, cell.seed, len(svdd)),
+                *(f"{result.auc:.1f}", shown(theirs.mean, theirs.deviation), f"{result.auc - theirs.mean:+.1f}"),
                 f"{svdd[0] / (svdd[0] + reconstruction[0]):.2f}",
                 f"{svdd[-1] / (svdd[-1] + reconstruction[-1]):.2f}",
                 settled_at(arrays),
@@ -57,9 +64,12 @@ def report(context: Context, out: Path) -> list[Path]:
         )
     for dataset in context.plan.datasets:
         if dataset in context.library.missing:
-            lines.append((ENTRIES[dataset].title, "not there", *[None] * 7))
-    header = ("data set", "class", "seed", "iterations", "AUC", "SVDD share of the loss, first", "last")
-    table = markdown_table((*header, "center settled after", "mean size of the encoder's biases"), lines)
+            lines.append((ENTRIES[dataset].title, "not run", *[None] * 9))
+    header = (
+        *("data set", "class", "seed", "iterations", "AUC", "paper, table 2", "difference"),
+        *("SVDD share of the loss, first", "last", "center settled after", "mean size of the encoder's biases"),
+    )
+    table = markdown_table(header, lines)
     says = (
         "The paper: the loss is nearly all SVDD in the first few iterations and nearly all reconstruction thereafter; "
         "the center converges after almost 150 iterations; biases are not zero, and nothing collapses."
@@ -104,12 +114,10 @@ def _plot(path: Path, cell: Cell, arrays: Arrays) -> Path:
     losses.plot(numbers, svdd, color=PAPER, label="SVDD, times gamma")
     losses.set(xscale="log", yscale="log", xlabel="iteration", ylabel="loss", title=f"{cell}: loss terms (fig. 4)")
     losses.legend()
-    shown = np.linspace(0, arrays["encoder_biases"].shape[1] - 1, 40).astype(int)
-    biases.plot(at + 1, arrays["encoder_biases"][:, shown], linewidth=0.6)
-    biases.set(xscale="log", xlabel="iteration", ylabel="bias", title="40 of the encoder's biases")
-    parts = np.linspace(0, arrays["center"].shape[1] - 1, 40).astype(int)
-    centers.plot(at + 1, arrays["center"][:, parts], linewidth=0.6)
-    centers.set(xscale="log", xlabel="iteration", ylabel="component", title="40 components of c (fig. 3 b)")
+    title = _lines(biases, at + 1, arrays["encoder_biases"])
+    biases.set(xscale="log", xlabel="iteration", ylabel="bias", title=f"{title} encoder biases")
+    title = _lines(centers, at + 1, arrays["center"])
+    centers.set(xscale="log", xlabel="iteration", ylabel="component", title=f"{title} components of c (fig. 3 b)")
     values = arrays["encoder_biases"][-1]
     side = int(np.ceil(np.sqrt(len(values))))
     square = np.full(side * side, np.nan)
@@ -118,6 +126,14 @@ def _plot(path: Path, cell: Cell, arrays: Arrays) -> Path:
     last.set(title="all encoder biases at the end (fig. 3 a)", xticks=[], yticks=[])
     drawing.colorbar(image, ax=last)
     return write_png(path, drawing)
+
+
+def _lines(axes: Axes, x: NDArray[Any], series: NDArray[Any]) -> str:
+    """Plot the columns of `series` [x, columns], evenly spaced ones of many; how many, in words for a title."""
+    count = series.shape[1]
+    chosen = np.linspace(0, count - 1, min(count, LINES)).astype(int)
+    axes.plot(x, series[:, chosen], linewidth=0.6 if count > LINES else 1.0)
+    return f"{LINES} of {count}" if count > LINES else f"all {count}"
 
 
 CONVERGENCE = Experiment(

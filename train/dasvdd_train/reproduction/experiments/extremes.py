@@ -56,7 +56,9 @@ def report(context: Context, out: Path) -> list[Path]:
         "does not say whether they are of the normal class, so both are drawn."
     )
     table = markdown_table(header, [(*row[:4], f"{row[4]:.4g}", "yes" if row[5] else "no") for row in rows])
-    parts = [*context.preamble(wanted), *pictures, says, table]
+    no_images = [name for name, data in context.library.loaded.items() if not data.image_shape]
+    notes = [f"Not drawn, since its rows are no images: {ENTRIES[name].title}." for name in no_images]
+    parts = [*context.preamble(wanted), *notes, *pictures, says, table]
     return [write_markdown(out / "extremes.md", "Fig. 2: lowest and highest scores", parts), *files]
 
 

@@ -11,12 +11,22 @@ from typing import Any
 import numpy as np
 
 from ..cells import Cell
-from ..plots import GREY, OURS, figure, write_png
+from ..plots import GREY, OURS, figure, legend_beside, write_png
 from ..runner import Library
 from ..settings import ENTRIES
-from ..tables import Row, Summary, markdown_table, shown_or_none, summarise, write_csv, write_markdown
+from ..tables import (
+    Row,
+    Summary,
+    difference,
+    markdown_table,
+    shown,
+    shown_or_none,
+    summarise,
+    write_csv,
+    write_markdown,
+)
 from .common import Context, Experiment, Plan, cells_of, splits_of
-from .table2 import class_means
+from .table2 import class_means, paper_mean
 
 AUTOMATIC = "auto"
 
@@ -63,31 +73,41 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
         gammas = [result.gamma for result in context.found(mine) if result.gamma is not None]
         gamma = summarise(gammas)
         relative = _relative(sweep, means, dataset, value)
+        theirs = _paper_figure(sweep, dataset, value, mine)
         label = AUTOMATIC if value is None else f"{value:g}"
         rows.append(
             (
                 *(dataset, label, whole.runs if whole else 0),
                 *((whole.mean, whole.deviation) if whole else (None, None)),
                 *((gamma.mean, gamma.deviation) if gamma else (None, None)),
-                relative,
+                *(relative, theirs, whole.mean - theirs if whole and theirs is not None else None),
             )
         )
         lines.append(
             (
                 *(_title(dataset, mine), label, whole.runs if whole else 0, shown_or_none(whole)),
+                *(None if theirs is None else shown(theirs), difference(whole, theirs)),
                 f"{gamma.mean:.4g}" if gamma else None,
                 None if relative is None else f"{relative:.3f}",
             )
         )
     for dataset in context.plan.datasets:
         if dataset in context.library.missing:
-            lines.append((ENTRIES[dataset].title, "not there", *[None] * 4))
+            lines.append((ENTRIES[dataset].title, "not run", *[None] * 6))
     table = markdown_table(
-        ("data set", sweep.symbol, "runs", "AUC here", "gamma", "over the mean of all values"), lines
+        (
+            *("data set", sweep.symbol, "runs", "AUC here", "paper", "difference"),
+            *("gamma", "over the mean of all values"),
+        ),
+        lines,
     )
     wanted = [cell for _, _, mine in points for cell in mine]
-    parts = [*context.preamble(wanted), table, f"The paper: {sweep.paper_says}"]
-    header = ("dataset", sweep.setting, "runs", "mean", "deviation", "gamma", "gamma_deviation", "relative")
+    says = f"The paper: {sweep.paper_says} Its figure carries no numbers; that of table 2 stands at its usual value."
+    parts = [*context.preamble(wanted), table, says]
+    header = (
+        *("dataset", sweep.setting, "runs", "mean", "deviation", "gamma", "gamma_deviation", "relative"),
+        *("paper_mean", "difference"),
+    )
     files = [
         write_csv(out / f"{sweep.name}.csv", header, rows),
         write_markdown(out / f"{sweep.name}.md", sweep.title, parts),
@@ -97,6 +117,13 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
         if sweep.setting == "gamma":
             files.append(_roc_curves(context, out / f"{sweep.name}_roc.png", points))
     return files
+
+
+def _paper_figure(sweep: Sweep, dataset: str, value: float | None, mine: Sequence[Cell]) -> float | None:
+    """Table 2's, at the value with which it was made."""
+    if value != getattr(ENTRIES[dataset].settings, sweep.setting):
+        return None
+    return paper_mean(dataset, list(dict.fromkeys(cell.class_name for cell in mine)), "DASVDD")
 
 
 def _title(dataset: str, mine: Sequence[Cell]) -> str:
@@ -128,7 +155,7 @@ def _plot(sweep: Sweep, path: Path, means: Means) -> Path:
         chosen = [(value, mean) for value, mean in there if value is not None]
         usual = float(np.mean([mean.mean for _, mean in there])) if sweep.normalised and there else 1.0
         heights = [mean.mean / usual for _, mean in chosen]
-        errors = None if sweep.normalised else [mean.deviation or 0 for _, mean in chosen]
+        errors = [(mean.deviation or 0) / usual for _, mean in chosen]
         line = axes.errorbar([v for v, _ in chosen], heights, errors, fmt="o-", capsize=3, label=ENTRIES[dataset].title)
         automatic = dict(there).get(None)
         if automatic:
@@ -138,15 +165,21 @@ def _plot(sweep: Sweep, path: Path, means: Means) -> Path:
     axes.set(xlabel=sweep.symbol, ylabel="AUC over its mean" if sweep.normalised else "AUC, %", title=sweep.title)
     if sweep.logarithmic:
         axes.set_xscale("log")
-    axes.legend()
+    values = [value for value in sweep.values if value is not None]
+    axes.set_xticks(values, [f"{value:g}" for value in values], fontsize=8)
+    axes.minorticks_off()
+    legend_beside(axes)
     axes.grid(alpha=0.3)
     return write_png(path, drawing)
 
 
 def _roc_curves(context: Context, path: Path, points: list[tuple[str, float | None, list[Cell]]]) -> Path:
     """ROC of the first seed and class of each data set, the automatic gamma thick, as in fig. 5."""
+    from matplotlib import colormaps
     from sklearn.metrics import roc_curve
 
+    palette = colormaps["autumn"]
+    sweep_values = list(dict.fromkeys(value for _, value, _ in points))
     datasets = list(dict.fromkeys(dataset for dataset, _, _ in points))
     drawing = figure(width=5.5 * len(datasets), height=5)
     for axes, dataset in zip(drawing.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
@@ -158,9 +191,12 @@ def _roc_curves(context: Context, path: Path, points: list[tuple[str, float | No
             assert result is not None
             false_rate, true_rate, _ = roc_curve(arrays["label"], arrays["score"])
             label = f"auto ({result.gamma:.3g})" if value is None else f"{value:g}"
-            style: dict[str, Any] = {"linewidth": 3, "color": OURS} if value is None else {"linewidth": 1}
+            shade = palette(sweep_values.index(value) / max(1, len(sweep_values) - 1))
+            style: dict[str, Any] = (
+                {"linewidth": 3, "color": OURS} if value is None else {"linewidth": 1.2, "color": shade}
+            )
             axes.plot(false_rate, true_rate, label=f"gamma {label}: AUC {result.auc:.1f}", **style)
-            axes.set_title(f"{ENTRIES[dataset].title}, class {first.class_name}, seed {first.seed}")
+            axes.set_title(f"{_title(dataset, [first])}, seed {first.seed}")
         axes.plot([0, 1], [0, 1], ":", color=GREY)
         axes.set(xlabel="false-positive rate", ylabel="true-positive rate", aspect="equal")
         axes.legend(loc="lower right")

@@ -11,7 +11,7 @@ import numpy as np
 from .. import paper
 from ..cells import Cell
 from ..methods import METHODS, PAPER_ONLY
-from ..plots import OURS, PAPER, figure, write_png
+from ..plots import OURS, PAPER, figure, here_and_paper, write_png
 from ..results import Result
 from ..runner import Library
 from ..settings import ENTRIES
@@ -28,6 +28,8 @@ from ..tables import (
 )
 from .common import Context, Experiment, Plan, cells_of, splits_of
 
+MANY_LABELS = 10
+"""More than this many stand upright below a panel."""
 CSV_HEADER = (
     *("dataset", "class", "method", "runs", "mean", "deviation", "paper_mean", "paper_deviation", "difference"),
     *("gamma", "gamma_per_feature", "paper_gamma", "source"),
@@ -56,9 +58,9 @@ def report(context: Context, out: Path) -> list[Path]:
         entry = ENTRIES[dataset]
         parts.append(f"## {entry.title}")
         if dataset in context.library.missing:
-            parts.append(f"Not there: {context.library.missing[dataset]}")
+            parts.append(f"Not run: {context.library.missing[dataset]}")
             rows += [
-                (dataset, None, method, 0, *[None] * 2, paper.average(dataset, method), *[None] * 5, "not there")
+                (dataset, None, method, 0, *[None] * 2, paper.average(dataset, method), *[None] * 5, "not run")
                 for method in paper.METHODS
             ]
             continue
@@ -124,7 +126,7 @@ def _own_table(dataset: str, classes: list[str], by_split: Splits) -> str:
 
 
 def _competitors(dataset: str, classes: list[str], by_split: Splits) -> str:
-    """Every method's mean: here, and the paper's figure in brackets."""
+    """Every method's mean: here, and the paper's figure beside it."""
     rows: list[Row] = []
     for title in paper.METHODS:
         name = next((key for key, method in METHODS.items() if method.title == title), None)
@@ -135,8 +137,10 @@ def _competitors(dataset: str, classes: list[str], by_split: Splits) -> str:
         else:
             source = METHODS[name].origin if ours else "not run here"
         rows.append((title, shown_or_none(ours), shown(theirs), difference(ours, theirs), source))
-    which = "class " + classes[0] if len(classes) == 1 else "classes " + ", ".join(classes)
-    return f"Mean over {which}:\n\n" + markdown_table(("method", "here", "paper", "difference", "code"), rows)
+    which = f"Class {classes[0]}" if len(classes) == 1 else f"Mean over classes {', '.join(classes)}"
+    return f"{which}, by every method of the paper:\n\n" + markdown_table(
+        ("method", "here", "paper", "difference", "code"), rows
+    )
 
 
 def _csv_rows(dataset: str, classes: list[str], by_split: Splits) -> list[Row]:
@@ -178,22 +182,28 @@ def _gamma(results: Sequence[Result]) -> str | None:
 
 
 def _plot(path: Path, by_split: Splits) -> Path:
+    """A panel a data set; where one method was run, a place a class, else a place a class and method."""
     datasets = list(dict.fromkeys(dataset for dataset, _ in by_split))
-    drawing = figure(width=9, height=2.6 * len(datasets))
+    several = len({method for methods in by_split.values() for method, results in methods.items() if results}) > 1
+    drawing = figure(width=9, height=2.6 * len(datasets) + 0.3)
     for axes, dataset in zip(drawing.subplots(len(datasets), squeeze=False)[:, 0], datasets, strict=True):
-        names = [name for each, name in by_split if each == dataset]
-        for at, name in enumerate(names):
-            ours = summarise([result.auc for result in by_split[dataset, name]["dasvdd"]])
-            theirs = paper.TABLE_2.get((dataset, name), {}).get("DASVDD")
-            if ours:
+        labels: list[str] = []
+        for (each, class_name), by_method in by_split.items():
+            for name, method in METHODS.items():
+                ours = summarise([result.auc for result in by_method[name]])
+                if each != dataset or ours is None:
+                    continue
+                at = len(labels)
+                labels.append(f"{class_name} {method.title}" if several else class_name)
                 axes.errorbar(at - 0.1, ours.mean, ours.deviation or 0, fmt="o", color=OURS, capsize=3)
-            if theirs:
-                axes.errorbar(at + 0.1, theirs.mean, theirs.deviation or 0, fmt="s", color=PAPER, capsize=3)
-        axes.set(title=ENTRIES[dataset].title, ylabel="AUC, %", xticks=range(len(names)), xticklabels=names)
-        axes.set_xlim(-0.5, max(len(names), 4) - 0.5)
-        axes.plot([], [], "o", color=OURS, label="here")
-        axes.plot([], [], "s", color=PAPER, label="paper")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+                theirs = paper.TABLE_2.get((dataset, class_name), {}).get(method.title)
+                if theirs:
+                    axes.errorbar(at + 0.1, theirs.mean, theirs.deviation or 0, fmt="s", color=PAPER, capsize=3)
+        axes.set(title=ENTRIES[dataset].title, ylabel="AUC, %", xlim=(-0.6, len(labels) - 0.4))
+        axes.set_xlabel("normal class and method" if several else "normal class")
+        many = len(labels) > MANY_LABELS
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if many else 0, fontsize=6 if many else 9)
+        here_and_paper(axes)
         axes.grid(axis="y", alpha=0.3)
     return write_png(path, drawing)
 
