@@ -32,7 +32,7 @@ import librosa
 import numpy as np
 import torch
 from dasvdd_export.fused import export_model
-from dasvdd_runtime.model_files.onnxruntime_session import open_session
+from dasvdd_runtime.model_files.opening import open_session
 from dasvdd_train.front_ends import POWER_FLOOR, FrontEnd, LogMel, Rows, hann_dft_basis, mel_filters
 from dasvdd_train.model import DasvddModel
 from graph_arithmetic import MatrixProduct, flop_a_window
@@ -115,7 +115,7 @@ def in_onnxruntime(
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Residual of an input of `shape` by the graph of `model`, written to `path`."""
     path.write_bytes(export_model(model, shape).SerializeToString())
-    session = open_session(path, provider="cpu", threads=1)
+    session = open_session(path, provider="cpu", threads=1).session
     return lambda batch: np.asarray(session.run(["score", "residual"], {"window": batch})[1][0])
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from dasvdd_export.fused import export_model, export_stream_form
 from dasvdd_export.stream_form import StreamForm
-from dasvdd_runtime.model_files.onnxruntime_session import open_session
+from dasvdd_runtime.model_files.opening import open_session
 from dasvdd_train.front_ends import LogMel
 from dasvdd_train.model import DasvddModel
 
@@ -55,7 +55,9 @@ def compared(model: DasvddModel, window: int, hop: int, streams: int, turns: int
     form = StreamForm(model, window_samples=window, window_hop_samples=hop)
     (folder / "plain.onnx").write_bytes(export_model(model, (1, window)).SerializeToString())
     (folder / "stream.onnx").write_bytes(export_stream_form(form, (1, hop)).SerializeToString())
-    plain, stream = (open_session(folder / f"{name}.onnx", provider="cpu", threads=1) for name in ("plain", "stream"))
+    plain, stream = (
+        open_session(folder / f"{name}.onnx", provider="cpu", threads=1).session for name in ("plain", "stream")
+    )
     lead_in = -(-window // hop)
     samples = 0.05 * np.random.default_rng(0).standard_normal((streams, 1, (lead_in + turns) * hop)).astype(np.float32)
     state = np.zeros((streams, form.state_size), np.float32)

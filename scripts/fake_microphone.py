@@ -32,18 +32,27 @@ class FakeMicrophone:
             "</usr/share/alsa/alsa.conf>\n"
             'pcm.fakemic { type pulse device "wavsink.monitor" hint { show on description "Fake USB mic" } }\n'
         )
-        protocol = f"module-native-protocol-unix socket={socket} auth-anonymous=1"
+        self._protocol = f"module-native-protocol-unix socket={socket} auth-anonymous=1"
+        self._players: list[subprocess.Popen[bytes]] = []
+        self.start_server()
+
+    def start_server(self) -> None:
+        """Start the sound server, with the microphone plugged in."""
         self._server = subprocess.Popen(
             ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-target=stderr",
-             "--log-level=error", "-L", protocol],
+             "--log-level=error", "-L", self._protocol],
             env=self.environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        self._players: list[subprocess.Popen[bytes]] = []
         deadline = time.monotonic() + 15
         while subprocess.run(["pactl", "info"], env=self.environment, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, "pulseaudio does not answer"
             time.sleep(0.1)
         self.plug()
+
+    def kill_server(self) -> None:
+        """Kill the sound server, as a crash would."""
+        self._server.kill()
+        self._server.wait()
 
     def plug(self) -> None:
         """Plug the microphone in."""

@@ -51,7 +51,10 @@ def main() -> int:
     except DasvddError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"on the device: python3 -m pip install --no-index --find-links {options.out.name} 'dasvdd[{extras}]'")
+    print(
+        f"on the device: INSTALL.md of `dasvdd-monitor init` says how to install it; in a virtual environment of your "
+        f"own: pip install --no-index --find-links {options.out.name} 'dasvdd[{extras}]'"
+    )
     return EXIT_OK
 
 

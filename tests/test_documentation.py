@@ -82,13 +82,24 @@ def test_every_option_exists(page: Path) -> None:
     """An option named by itself is of one of the programs, or of the script or benchmark of the same span."""
     scripts = "".join(path.read_text() for folder in ("scripts", "benchmarks") for path in (ROOT / folder).glob("*.py"))
     known, lost = options(), []
-    for span in spans(page.read_text()):
+    text = page.read_text()
+    scripted = [line for body in blocks(text, "sh", "") for line in body.splitlines() if line.startswith("python ")]
+    for span in spans(text) + scripted:
         if set(span.split()) & ELSEWHERE:
             continue
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", span):
             if option not in known and f'"{option}"' not in scripts:
                 lost.append(span)
     assert lost == []
+
+
+@pages
+def test_every_target_of_make_exists(page: Path) -> None:
+    """`make demo` and its like are in the Makefile."""
+    text = page.read_text()
+    lines = [*spans(text), *(line for body in blocks(text, "sh", "") for line in body.splitlines())]
+    targets = {line.split()[1] for line in lines if re.match(r"make [a-z]", line)}
+    assert targets <= set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
 
 
 def test_every_setting_of_the_training_has_its_row() -> None:
@@ -108,7 +119,7 @@ def test_every_setting_exists(page: Path) -> None:
 
 def configurations() -> list[tuple[str, str]]:
     """Page and text of each TOML block."""
-    return [(page.name, body) for page in GUIDES for body in blocks(page.read_text(), "toml")]
+    return [(page.name, body) for page in GUIDES for body in blocks(page.read_text(), "toml") if "[project" not in body]
 
 
 def load(folder: Path, body: str) -> None:
@@ -148,3 +159,17 @@ def test_every_path_of_the_project_exists(page: Path) -> None:
     named = re.findall(rf"(?<![\w./-])((?:{'|'.join(FOLDERS)})/[\w./-]*)", code)
     lost = [path for path in named if not list(ROOT.glob(re.sub(r"\b[A-Z]+\b", "*", path).rstrip("/.")))]
     assert lost == []
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """The table of faults names test files and functions, and each is there."""
+    text = (ROOT / "docs" / "operating.md").read_text().split("## Faults, reactions")[1].split("\n## ")[0]
+    named = re.findall(r"(?:(\w+): )?`(test_\w+)`", text)
+    file = ""
+    lost = []
+    for found, function in named:
+        file = found or file
+        path = ROOT / "tests" / "runtime" / f"test_{file}.py"
+        if not path.exists() or f"def {function}(" not in path.read_text():
+            lost.append(f"{file}: {function}")
+    assert len(named) > 30 and lost == []

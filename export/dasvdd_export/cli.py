@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 from dasvdd_runtime import __version__
-from dasvdd_runtime.cli.common import reports_errors
+from dasvdd_runtime.cli.common import InputPath, reports_errors
 from dasvdd_runtime.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--calibration",
     "calibration_data",
-    type=click.Path(exists=True, path_type=Path),
+    type=InputPath(),
     help="Normal recordings that were not trained on, in place of holdout.npz: a folder, a file or a manifest.",
 )
 @click.option("--false-alarms-per-day", type=click.FloatRange(min=0, min_open=True), help="Calibrate for another rate.")
 @click.option(
     "--recenter",
-    type=click.Path(exists=True, path_type=Path),
+    type=InputPath(),
     help="Normal recordings of this site: set standardisation, center and threshold anew from them, without training. "
     "--out then names a folder for the new model.pt and model.onnx; default: recentred/ next to the model.",
 )
@@ -182,6 +182,8 @@ def main(
         for path, metadata in written:
             click.echo(f"wrote {write_sbom(path, metadata)}")
     warn_not_ready(not_ready)
+    if written and not not_ready:
+        click.echo(f"next: dasvdd-monitor score {written[0][0]} RECORDINGS --summary, then dasvdd-monitor init")
     if failed:
         raise SystemExit(EXIT_FAILURE)
 

@@ -13,7 +13,8 @@ import onnx
 from dasvdd_runtime.calibration import Calibration, calibrate
 from dasvdd_runtime.contract import ModelMetadata, Variant, encode
 from dasvdd_runtime.files import require_writable, write_atomically
-from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime, open_session
+from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime
+from dasvdd_runtime.model_files.opening import open_session
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_runtime.stream_scorer import stream_path
 from dasvdd_train.features import as_input
@@ -99,7 +100,7 @@ def export(
         false_alarms_per_day=false_alarms_per_day,
         file_format=file_format,
     )
-    finished = finish(checked, checked.graph, checked.calibration)
+    finished = finish_fp32(checked)
     second = make_stream_file(checked, finished.metadata) if stream else None
     torch_ms, onnxruntime_ms = parity.latency_milliseconds(checked.trained, checked.run)
     write_atomically(out, finished.content)
@@ -140,7 +141,12 @@ def open_graph(graph: onnx.ModelProto) -> parity.Run:
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "graph.onnx"
         bare.write_bytes(graph.SerializeToString())
-        return parity.session_runner(open_session(bare, provider="cpu", threads=1))
+        return parity.session_runner(open_session(bare, provider="cpu", threads=1).session)
+
+
+def finish_fp32(checked: Checked) -> Finished:
+    """The checked graph as it is. Raises as `finish`."""
+    return finish(checked, checked.graph, checked.calibration, held_out_scores=checked.holdout.streams)
 
 
 def finish(
@@ -148,10 +154,13 @@ def finish(
     graph: onnx.ModelProto,
     calibration: Calibration,
     *,
+    held_out_scores: Sequence[NDArray[np.float64]],
     variant: Variant | None = None,
     golden_tolerance: float = GOLDEN_TOLERANCE,
 ) -> Finished:
     """`graph`, the checked one or a variant of it, with its metadata; opened and repeated as on a device.
+
+    `held_out_scores`: what it scores of every held-out stretch, each [windows].
 
     Raises ModelError where the file does not repeat them.
     """
@@ -167,6 +176,7 @@ def finish(
         model_path=checked.model_path,
         graph=graph,
         variant=variant,
+        held_out_scores=held_out_scores,
     )
     onnx.helper.set_model_props(graph, encode(metadata))
     content = graph.SerializeToString()

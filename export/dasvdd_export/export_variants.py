@@ -17,7 +17,7 @@ from dasvdd_runtime.files import require_writable, write_atomically
 from dasvdd_train.evaluation import Separation
 from dasvdd_train.features import as_input
 
-from .export import Checked, Finished, ParityError, finish, graph_faults, open_graph
+from .export import Checked, Finished, ParityError, finish, finish_fp32, graph_faults, open_graph
 from .held_out import streams_of_variant
 from .variant_cost import Cost, Speed, WindowScores, cost, golden_tolerance, score_all, speeds
 from .variants import VariantName, fp16_graph, int8_graph
@@ -67,7 +67,7 @@ def export_variants(
         require_writable(path)
     fp32 = score_all(checked.run, checked.holdout, checked.trained.kind)
     made: dict[VariantName, tuple[Finished, Cost | None, Separation | None]] = {
-        "fp32": (finish(checked, checked.graph, checked.calibration), None, fp32.separation())
+        "fp32": (finish_fp32(checked), None, fp32.separation())
     }
     for name in outs:
         if name != "fp32":
@@ -106,8 +106,9 @@ def _make(checked: Checked, name: VariantName, fp32: WindowScores) -> tuple[Fini
     if faults:
         raise ParityError(f"the {name} graph is wrong, so nothing was written:\n  " + "\n  ".join(faults))
     scores = score_all(run, holdout, trained.kind)
+    streams = streams_of_variant(holdout, scores.held_out)
     calibration = calibrate(
-        streams_of_variant(holdout, scores.held_out),
+        streams,
         settings=trained.decision,
         window_hop_seconds=trained.window_hop_seconds,
         false_alarms_per_day=checked.calibration.false_alarms_per_day,
@@ -135,7 +136,12 @@ def _make(checked: Checked, name: VariantName, fp32: WindowScores) -> tuple[Fini
     )
     tried = as_input(holdout.windows[:TOLERANCE_WINDOWS], trained.kind).numpy()
     finished = finish(
-        checked, graph, calibration, variant=variant, golden_tolerance=golden_tolerance(run, tried, LEAST_TOLERANCE)
+        checked,
+        graph,
+        calibration,
+        held_out_scores=streams,
+        variant=variant,
+        golden_tolerance=golden_tolerance(run, tried, LEAST_TOLERANCE),
     )
     return finished, price, separated
 

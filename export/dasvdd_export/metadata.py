@@ -13,6 +13,7 @@ import torch
 from dasvdd_runtime import __version__
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.contract import SCHEMA_MAJOR, SCHEMA_MINOR, GoldenWindows, ModelMetadata, Variant
+from dasvdd_runtime.model_files.curves import ScoreHistogram
 from dasvdd_train.front_ends import FrontEnd
 from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.model_file import TrainedModel
@@ -41,8 +42,9 @@ def build_metadata(
     model_path: Path,
     graph: onnx.ModelProto,
     variant: Variant | None,
+    held_out_scores: Sequence[NDArray[np.float64]],
 ) -> ModelMetadata:
-    """Metadata for the file of `graph`; `golden_windows` are laid out as the graph's input."""
+    """Metadata for the file of `graph`, which scores `held_out_scores`; `golden_windows` are laid out as its input."""
     front_end: FrontEnd = trained.model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     return ModelMetadata(
         schema_version=f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
@@ -73,6 +75,8 @@ def build_metadata(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         variant=variant,
         recentred=trained.recentred,
+        learning=trained.learning,
+        held_out_scores=ScoreHistogram.of(held_out_scores),
     )
 
 

@@ -26,7 +26,7 @@ class StreamForm(nn.Module):
 
     Remembered are the newest of everything that a later window needs: samples of frames that are not complete, frames
     of vectors that are not complete, and sums over vectors. A window's vectors are whole hops of them and the last
-    `rest` vectors of the hop before; so of each hop there are two sums, `whole` and `last`.
+    `rest` vectors of the hop before, so of each hop there are two sums: of all its vectors, and of the last ones.
 
     Raises DasvddError where the hop is no whole number of frame hops, or windows do not overlap.
     """
@@ -47,10 +47,9 @@ class StreamForm(nn.Module):
         self.remembered = {
             "samples": (channels, overlap) if model.kind == "audio" else (overlap, channels),
             "frames": (model.stacked_frames - 1, model.bands),
-            "whole": (max(0, hops - 1), sums),
-            "last": (hops if self.rest else 0, sums),
+            "sums": (hops, 2 * sums) if self.rest else (max(0, hops - 1), sums),
         }
-        self.hops = hops
+        self.hops, self.sums = hops, sums
         self.state_size = sum(map(prod, self.remembered.values()))
         if self.state_size > MOST_STATE:
             raise DasvddError(
@@ -64,17 +63,21 @@ class StreamForm(nn.Module):
         frames = self.model.frames(memory.joined("samples", samples, axis=self.time_axis))
         residuals, distances = self.model.of_vectors(memory.joined("frames", frames))
         by_vector = torch.cat([residuals, distances.unsqueeze(2)], dim=2)
-        last = by_vector[:, self.hop_vectors - self.rest :].sum(dim=1, keepdim=True)
-        if self.hops:
-            total = memory.joined("whole", by_vector.sum(dim=1, keepdim=True)).sum(dim=1)
-            if self.rest:
-                total = total + memory.joined("last", last)[:, 0]
-        else:
-            total = last[:, 0]
-        means = total / self.vectors
+        means = self._total(by_vector, memory) / self.vectors
         residual, distance = means[:, : self.model.bands], means[:, self.model.bands]
         error = residual.sum(dim=1)
         return error + self.model.gamma * distance, error, distance, residual, memory.following()
+
+    def _total(self, by_vector: Tensor, memory: _Memory) -> Tensor:
+        """Sum [batch, sums] over the window's vectors of `by_vector` [batch, hop_vectors, sums], the hop's."""
+        last = by_vector[:, self.hop_vectors - self.rest :].sum(dim=1)
+        if not self.hops:
+            return last
+        whole = by_vector.sum(dim=1)
+        if not self.rest:
+            return memory.joined("sums", whole.unsqueeze(1)).sum(dim=1)
+        sums = memory.joined("sums", torch.cat([whole, last], dim=1).unsqueeze(1))
+        return sums[:, 1:, : self.sums].sum(dim=1) + sums[:, 0, self.sums :]
 
 
 class _Memory:

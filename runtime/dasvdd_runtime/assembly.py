@@ -1,45 +1,30 @@
-"""A configuration -> what runs: models, channels, and the plan that a changed configuration makes."""
+"""A configuration -> what runs: models, channels, evidence, and the plan that a changed configuration makes."""
 
 from __future__ import annotations
 
-import logging
-import platform
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, events
-from .capture import QUEUE_SECONDS, Capture
-from .condition.running_gate import GateSettings
+from . import events
+from .alarms.desk import AlarmDesk
+from .channels import make_channel
 from .config import MonitorConfig, load_config
-from .contract import UNIT_NOT_STATED, ModelMetadata
-from .errors import ConfigError, ModelError
-from .intake import Intake
+from .errors import ModelError
 from .model_files.loaded_model import LoadedModel, load_models, note_signed
-from .pipeline import Pipeline
+from .reload_plan import Change, ReloadPlan, prepared
+from .restart_needed import changed_sections, held_back
 from .scoring_times import TimedScorer
-from .service import Channel, ReloadPlan
-from .sources import make_source
-from .sources.base import Source
-from .sources.base_tables import RunningTable
-from .sources.channel_choice import channels_to_open
-from .sources.tables import FileTable, SourceTable
+from .service import Channel
+from .sources.tables import SourceTable
 from .thresholds.choice import ThresholdInForce
+from .versions import versions
 
 if TYPE_CHECKING:
     from .evidence.keeper import EvidenceKeeper
-
-log = logging.getLogger(__name__)
-
-LEVEL_MARGIN_DB = 10.0
-"""A machine stands still where its level lies this far below the quietest twentieth of the training."""
-LEVEL_HYSTERESIS_DB = 3.0
-QUEUE_WINDOWS = 3
-"""Whole windows that a live source's queue holds at least: what is left between two losses must fill some."""
+    from .outlets import Outlets
 
 
 class Assembly:
@@ -56,20 +41,16 @@ class Assembly:
         self.thresholds = _thresholds(self.config, self._models, self._directory)
         note_signed(self._models.values(), self._directory)
 
-    def channels(self, evidence: EvidenceKeeper | None = None) -> list[Channel]:
-        """A capture and a pipeline for each source, not yet started; `evidence` keeps clips of their alarms."""
-        self._evidence = evidence
-        return [
-            make_channel(
-                table,
-                self.model_of(table),
-                self.thresholds[table.name],
-                wake=self._wake,
-                report_scores=self.config.events.scores,
-                evidence=evidence,
-            )
-            for table in self.config.sources
-        ]
+    def channels(self, alarms: AlarmDesk) -> list[Channel]:
+        """A capture and a pipeline for each source, not yet started; `alarms` tells of their evidence.
+
+        Raises as open_intake and EvidenceKeeper do.
+        """
+        self._alarms = alarms
+        self._use_evidence(self._make_evidence(self.config))
+        made = [self._channel(self.config, table, self._models, self.thresholds) for table in self.config.sources]
+        self._give_clips(self.config, self._models, made)
+        return made
 
     def model_of(self, table: SourceTable) -> LoadedModel:
         """The model that judges a source."""
@@ -90,42 +71,39 @@ class Assembly:
         """The models' scorers, by the configuration's name. May be called from any thread."""
         return {name: model.timed for name, model in self._models.items()}
 
-    def reload(self, current: Sequence[Channel]) -> ReloadPlan:
+    def reload(self, current: Sequence[Channel], *, outlets: Outlets) -> ReloadPlan:
         """What the file says now. Raises a DasvddError and changes nothing where that cannot be run.
 
-        The capture of a source whose table is the same goes on. [events] is not read anew.
+        The capture of a source whose table is the same goes on.
         """
-        config = load_config(self._path)
+        before = self.config
+        config, restart_needed = held_back(load_config(self._path), before)
         models = load_models(config, self._directory)
         loaded = list(models.values())
         for name, model in models.items():
             if name in self._models and self._models[name].judges_as(model):
                 models[name] = self._models[name]
         thresholds = _thresholds(config, models, self._directory)
-        before = {table.name: table for table in self.config.sources}
+        tables = {table.name: table for table in before.sources}
         running = {channel.pipeline.name: channel for channel in current if not channel.ended}
+        judges = {table.name: models[config.model_of(table).name] for table in config.sources}
+        kept = [
+            table.name
+            for table in config.sources
+            if table.name in running
+            and _goes_on(tables[table.name], table, self.model_of(tables[table.name]), judges[table.name])
+        ]
         channels, new_models = [], {}
         for table in config.sources:
-            name = table.name
-            if name not in running or before.get(name) != table:
-                model = models[config.model_of(table).name]
-                channels.append(
-                    make_channel(
-                        table,
-                        model,
-                        thresholds[name],
-                        wake=self._wake,
-                        report_scores=config.events.scores,
-                        evidence=self._evidence,
-                    )
-                )
+            if table.name not in kept:
+                channels.append(self._channel(config, table, models, thresholds))
                 continue
-            channel, model, old = running[name], models[config.model_of(table).name], self.model_of(before[name])
-            _require_same_stream(name, old.scorer.metadata, model.scorer.metadata)
+            channel, model, old = running[table.name], judges[table.name], self.model_of(tables[table.name])
+            _require_same_stream(table.name, old, model)
             channels.append(channel)
-            rule = model.rule(thresholds[name])
-            if model is not old or config.events.scores != self.config.events.scores:
-                new_models[name] = partial(
+            rule = model.rule(thresholds[table.name])
+            if model is not old or config.events.scores != before.events.scores:
+                new_models[table.name] = partial(
                     channel.pipeline.use_model,
                     model.name,
                     model.scorer.metadata,
@@ -133,109 +111,94 @@ class Assembly:
                     rule,
                     report_scores=config.events.scores,
                 )
-            elif rule != old.rule(self.thresholds[name]):
-                new_models[name] = partial(channel.pipeline.use_rule, rule)
-        if config.events != self.config.events.model_copy(update={"scores": config.events.scores}):
-            log.warning("[events] has changed; except for `scores` that takes effect at the next start")
-        if (config.state, config.alarm.latch) != (self.config.state, self.config.alarm.latch):
-            log.warning("[state] or [alarm] latch has changed; that takes effect at the next start")
-        if (config.outbox, config.mqtt, config.webhook) != (self.config.outbox, self.config.mqtt, self.config.webhook):
-            log.warning("[outbox], [mqtt] or [webhook] has changed; that takes effect at the next start")
-        if (config.http, config.evidence) != (self.config.http, self.config.evidence):
-            log.warning("[http] or [evidence] has changed; that takes effect at the next start")
-        kept = [channel.pipeline.name for channel in channels if channel in current]
+            elif rule != old.rule(self.thresholds[table.name]):
+                new_models[table.name] = partial(channel.pipeline.use_rule, rule)
+        clips = partial(self._give_clips, config, models, channels)
+        changes = prepared([partial(self._prepare_evidence, config, clips), *outlets.preparations(config)])
         event = events.reloaded(
             [model.in_force for model in models.values()],
             sources=_models_by_source(config),
             thresholds=thresholds,
             added=[table.name for table in config.sources if table.name not in kept],
-            removed=[name for name in before if name not in kept],
+            removed=[name for name in tables if name not in kept],
             kept=kept,
+            changed=changed_sections(before, config),
+            restart_needed=restart_needed,
         )
         self.config, self._models, self.thresholds = config, models, thresholds
         note_signed(loaded, self._directory)
-        return ReloadPlan(channels, event, new_models, _not_used(thresholds))
+        return ReloadPlan(channels, event, new_models, changes, _not_used(thresholds))
 
-
-def make_channel(
-    table: SourceTable,
-    model: LoadedModel,
-    threshold: ThresholdInForce,
-    *,
-    wake: threading.Event,
-    report_scores: bool,
-    evidence: EvidenceKeeper | None = None,
-) -> Channel:
-    """A capture and a pipeline for one source, not yet started. Raises as open_intake does."""
-    metadata = model.scorer.metadata
-    source, intake = open_intake(table, metadata)
-    pipeline = Pipeline(
-        name=table.name,
-        model_name=model.name,
-        metadata=metadata,
-        scorer=model.timed,
-        rule=model.rule(threshold),
-        intake=intake,
-        report_scores=report_scores,
-        recording=str(table.path.resolve()) if isinstance(table, FileTable) else None,
-        clips=None if evidence is None else evidence.clips_of(table, metadata, intake.channels),
-    )
-    capture = Capture(
-        source,
-        name=table.name,
-        stall_seconds=table.stall_seconds,
-        wake=wake,
-        queue_seconds=max(QUEUE_SECONDS, QUEUE_WINDOWS * metadata.window_seconds),
-    )
-    return Channel(capture, pipeline)
-
-
-def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, Intake]:
-    """The source that `table` describes with the channels that are needed, and what its pipeline takes of it.
-
-    Raises as make_source does, and ConfigError for channels that do not fit the model.
-    """
-    wanted: list[int | str] = list(range(metadata.channels)) if table.channels is None else list(table.channels)
-    if len(wanted) != metadata.channels:
-        raise ConfigError(
-            f"source '{table.name}' lists {len(wanted)} channels, but its model '{metadata.name}' takes "
-            f"{metadata.channels} ({', '.join(metadata.channel_names)})."
+    def _channel(
+        self,
+        config: MonitorConfig,
+        table: SourceTable,
+        models: Mapping[str, LoadedModel],
+        thresholds: Mapping[str, ThresholdInForce],
+    ) -> Channel:
+        return make_channel(
+            table,
+            models[config.model_of(table).name],
+            thresholds[table.name],
+            wake=self._wake,
+            report_scores=config.events.scores,
         )
-    _require_units(table, metadata.channel_names if table.channels is None else wanted, metadata)
-    signal = None if table.running is None else table.running.signal_channel
-    gate = None if table.running is None else gate_settings(table.running, metadata)
-    whole = Intake(gate=gate, silent_seconds=table.silent_seconds, stall_seconds=table.stall_seconds)
-    if table.channels is None and signal is None:
-        return make_source(table, metadata), whole
-    everything = wanted if signal is None else [*wanted, signal]
-    if table.channels is None and isinstance(signal, str):
-        everything = [*metadata.channel_names, signal]
-    names, places = channels_to_open(everything, kind=metadata.kind, source=table.name)
-    wider = metadata.model_copy(
-        update={"channels": len(names), "channel_names": names, "units": [metadata.units[0]] * len(names)}
-    )
-    picked, rest = tuple(places[: metadata.channels]), places[metadata.channels :]
-    source = make_source(table.model_copy(update={"channels": everything}), wider)
-    return source, replace(whole, channels=picked, gate_channel=rest[0] if rest else None)
+
+    def _make_evidence(self, config: MonitorConfig) -> EvidenceKeeper | None:
+        if not config.keeps_evidence:
+            return None
+        from .evidence.keeper import make_evidence
+
+        return make_evidence(config)
+
+    def _use_evidence(self, evidence: EvidenceKeeper | None) -> None:
+        self._evidence = evidence
+        self._alarms.tell_of(evidence)
+
+    def _prepare_evidence(self, config: MonitorConfig, give_clips: Callable[[], None]) -> Change | None:
+        """Keep evidence as `config` says; `give_clips` then has the channels told. Raises as EvidenceKeeper does."""
+        if self._evidence is None:
+            evidence = self._make_evidence(config)
+            if evidence is None:
+                return None
+            return Change(partial(_in_turn, partial(self._use_evidence, evidence), give_clips), evidence.close)
+        if config.evidence.directory is None:
+            return Change(give_clips)
+        change = self._evidence.prepare(config.evidence, config.evidence.directory, patient=config.only_replays)
+        return Change(partial(_in_turn, change.apply, give_clips), change.abandon)
+
+    def _give_clips(
+        self, config: MonitorConfig, models: Mapping[str, LoadedModel], channels: Sequence[Channel]
+    ) -> None:
+        """Have `channels`, in the order of the sources of `config`, tell what keeps evidence of them."""
+        if self._evidence is None:
+            return
+        from .evidence.clips import SourceOfClips
+
+        for table, channel in zip(config.sources, channels, strict=True):
+            source = SourceOfClips(table.name, config.evidence_of(table), channel.picked)
+            metadata, before = models[config.model_of(table).name].scorer.metadata, channel.pipeline.clips
+            clips = self._evidence.clips_of(source, config.evidence, metadata, before=before)
+            if clips is not before:
+                channel.pipeline.use_clips(clips)
 
 
-def _require_units(table: SourceTable, channels: Sequence[int | str], metadata: ModelMetadata) -> None:
-    """Raise ConfigError where the table states another unit of one of the model's `channels` than the model."""
-    for channel, name, unit in zip(channels, metadata.channel_names, metadata.units, strict=True):
-        given = table.unit_of(channel)
-        if given not in ("", unit) and unit != UNIT_NOT_STATED:
-            raise ConfigError(
-                f"source '{table.name}': '{channel}' is in {given}, but the model '{metadata.name}' was trained with "
-                f"'{name}' in {unit}. Set its scale so that it is in {unit}."
-            )
+def _in_turn(*steps: Callable[[], object]) -> None:
+    for step in steps:
+        step()
 
 
-def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:
-    """The running gate that `[source.running]` asks for; levels that it leaves out come from the training."""
-    stop = metadata.baseline.level_dbfs[0] - LEVEL_MARGIN_DB if table.stop_level is None else table.stop_level
-    hysteresis = LEVEL_HYSTERESIS_DB if table.signal_channel is None else 0.0
-    start = stop + hysteresis if table.start_level is None else table.start_level
-    return GateSettings(stop, start, hold_seconds=table.hold_seconds, settle_seconds=table.settle_seconds)
+def _goes_on(before: SourceTable, table: SourceTable, old: LoadedModel, new: LoadedModel) -> bool:
+    """Nothing of a source changes that its capture would have to begin anew for."""
+    same_capture = before.model_copy(update={"model": table.model, "evidence": table.evidence}) == table
+    return same_capture and (before.model == table.model or _stream(old) == _stream(new))
+
+
+def _stream(model: LoadedModel) -> tuple[object, ...]:
+    """What has to be captured for `model`."""
+    metadata = model.scorer.metadata
+    shape = (metadata.kind, metadata.sample_rate_hz, metadata.channels)
+    return *shape, tuple(metadata.channel_names), tuple(metadata.used_channels)
 
 
 def _thresholds(
@@ -255,37 +218,16 @@ def _not_used(thresholds: dict[str, ThresholdInForce]) -> list[events.Event]:
     ]
 
 
-def versions() -> dict[str, str]:
-    """Of this software, and of what computes."""
-    return {
-        "dasvdd": __version__,
-        "onnxruntime": _onnxruntime_version(),
-        "python": platform.python_version(),
-    }
-
-
 def _models_by_source(config: MonitorConfig) -> dict[str, str]:
     return {table.name: config.model_of(table).name for table in config.sources}
 
 
-def _require_same_stream(source: str, old: ModelMetadata, new: ModelMetadata) -> None:
-    """Raise ModelError unless what is captured for `old` fits `new`."""
-
-    def stream(metadata: ModelMetadata) -> tuple[object, ...]:
-        return (metadata.kind, metadata.sample_rate_hz, metadata.channels, metadata.channel_names)
-
-    if stream(old) != stream(new) or old.used_channels != new.used_channels:
+def _require_same_stream(source: str, old_model: LoadedModel, new_model: LoadedModel) -> None:
+    """Raise ModelError unless what is captured for `old_model` fits `new_model`."""
+    if _stream(old_model) != _stream(new_model):
+        old, new = old_model.scorer.metadata, new_model.scorer.metadata
         raise ModelError(
             f"the new model of source '{source}' takes {new.channels} channel(s) of {new.kind} at "
             f"{new.sample_rate_hz:g} Hz ({', '.join(new.channel_names)}), the one that runs {old.channels} at "
             f"{old.sample_rate_hz:g} Hz ({', '.join(old.channel_names)}). Restart the monitor to change them."
         )
-
-
-def _onnxruntime_version() -> str:
-    for package in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    return "unknown"

@@ -5,23 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from .condition.loss_meter import LossMeter
 from .errors import DasvddError
+from .message_queue import QUEUE_SECONDS, Ended, Message, MessageQueue, Missing, Samples
 from .sources.base import Block, Source, SourceLost
 
 log = logging.getLogger(__name__)
 
-QUEUE_SECONDS = 10.0
-"""Samples of a live source that may wait, or three windows if that is more; beyond that the oldest are dropped."""
-WAITING_BLOCKS = 4
-"""Blocks of a source that is not live that may wait; beyond that it is read no further."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 STEADY_SECONDS = 30.0
@@ -35,119 +27,6 @@ ALIVE_SECONDS = 60.0
 """A thread that does not come round for this long hangs in its driver. Above LAST_RETRY_SECONDS."""
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Samples that arrived, and what is missing before them."""
-
-    samples: NDArray[np.float32]
-    """Shape [samples, channels]."""
-    gap: bool = False
-    """They do not follow the samples before."""
-    lost: int = 0
-    """Samples that never arrived."""
-    dropped: int = 0
-    """Samples that arrived, but were dropped for the queue was full."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """The device went away or cannot be opened; it is tried again."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Ended:
-    """There will be no more: the end of the source, or the fault that ended it."""
-
-    error: DasvddError | None = None
-
-
-Message = Samples | Missing | Ended
-
-
-class MessageQueue:
-    """What a capture thread hands over, in order.
-
-    With `live`, it holds `queue_seconds` of samples and drops the oldest beyond; else `put` waits while WAITING_BLOCKS
-    are there. Messages other than samples are never dropped.
-    """
-
-    def __init__(
-        self, *, sample_rate_hz: float, live: bool, wake: threading.Event, queue_seconds: float = QUEUE_SECONDS
-    ) -> None:
-        self._live = live
-        self._most_samples = round(queue_seconds * sample_rate_hz)
-        self._messages: deque[Message] = deque()
-        self._samples = 0
-        self._others = 0
-        self._due_samples = 1
-        self._changed = threading.Condition()
-        self._closed = False
-        self._wake = wake
-
-    def put(self, message: Message) -> None:
-        """Add `message`, and set `wake` if that is worth it (see `wake_at`)."""
-        with self._changed:
-            if not self._live:
-                self._changed.wait_for(lambda: self._closed or len(self._messages) < WAITING_BLOCKS)
-            self._messages.append(message)
-            if isinstance(message, Samples):
-                self._samples += len(message.samples)
-            else:
-                self._others += 1
-            while self._live and self._samples > self._most_samples and self._drop_oldest():
-                pass
-        if self.is_due():
-            self._wake.set()
-
-    def take_all(self) -> list[Message]:
-        """Everything that waits."""
-        with self._changed:
-            messages, self._messages = list(self._messages), deque()
-            self._samples = self._others = 0
-            self._changed.notify_all()
-        return messages
-
-    def is_due(self) -> bool:
-        """As many samples wait as were asked for, or a message of another kind does, or the source waits for room."""
-        return self._samples >= self._due_samples or self._others > 0 or (not self._live and bool(self._messages))
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing waits."""
-        return not self._messages
-
-    def wake_at(self, samples: int) -> None:
-        """Set `wake` only once `samples` wait, or a message of another kind."""
-        self._due_samples = max(1, samples)
-        if self.is_due():
-            self._wake.set()
-
-    def close(self) -> None:
-        """Let `put` wait no longer."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _drop_oldest(self) -> bool:
-        """Drop the oldest samples, of which the next ones tell; False if there are none to spare."""
-        at = [i for i, message in enumerate(self._messages) if isinstance(message, Samples)][:2]
-        if len(at) < 2:
-            return False
-        oldest, following = (self._messages[i] for i in at)
-        assert isinstance(oldest, Samples) and isinstance(following, Samples)
-        self._messages[at[1]] = Samples(
-            following.samples,
-            gap=True,
-            lost=oldest.lost + following.lost,
-            dropped=oldest.dropped + len(oldest.samples) + following.dropped,
-        )
-        self._samples -= len(oldest.samples)
-        del self._messages[at[0]]
-        return True
-
-
 class Capture:
     """The thread that owns one source."""
 
@@ -159,9 +38,12 @@ class Capture:
         stall_seconds: float,
         wake: threading.Event,
         queue_seconds: float = QUEUE_SECONDS,
+        unread_stays: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wake` is set whenever something arrives; `queue_seconds` of a live source's samples may wait.
+
+        `unread_stays`: what is not read yet waits where it is, so that the source waits and nothing is dropped.
 
         A live source that gives no samples for twice `stall_seconds`, or twice three samples, is opened again.
         """
@@ -173,7 +55,11 @@ class Capture:
         self._loss = LossMeter(source.sample_rate_hz)
         self._stop = threading.Event()
         self._queue = MessageQueue(
-            sample_rate_hz=source.sample_rate_hz, live=source.live, wake=wake, queue_seconds=queue_seconds
+            sample_rate_hz=source.sample_rate_hz,
+            live=source.live,
+            wake=wake,
+            queue_seconds=queue_seconds,
+            unread_stays=unread_stays,
         )
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
         self._waiting_since: float | None = None

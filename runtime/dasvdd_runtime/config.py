@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from .config_paths import refuse_overlaps
 from .detector import DecisionSettings
 from .endpoint.tables import HttpTable
-from .errors import ConfigError, InputMissing
-from .evidence.tables import EvidenceTable
+from .errors import ConfigError
+from .evidence.tables import EvidenceTable, Mode
+from .model_files.execution_providers import AUTO, unknown_provider
 from .sinks.tables import MqttTable, OutboxTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
@@ -53,7 +55,8 @@ class ModelTable(StrictModel):
 
     path: Path
     """The exported model; relative to the TOML file."""
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    provider: str = "auto"
+    """`auto`, or a name that model_files.execution_providers knows."""
     name: str = Field(default="model", min_length=1)
     """What sources call it."""
     decision: DecisionTable = DecisionTable()
@@ -67,6 +70,14 @@ class ModelTable(StrictModel):
         """The table with its paths joined to `folder`; absolute paths stay."""
         table = super().relative_to(folder)
         return table.model_copy(update={"trusted_keys": [folder / key for key in self.trusted_keys]})
+
+    @field_validator("provider")
+    @classmethod
+    def _provider_is_known(cls, name: str) -> str:
+        fault = None if name == AUTO else unknown_provider(name)
+        if fault:
+            raise ValueError(fault)
+        return name
 
     @model_validator(mode="after")
     def _keys_fit(self) -> ModelTable:
@@ -138,6 +149,25 @@ class MonitorConfig(StrictModel):
         """Every model, in the order of the file."""
         return self.model
 
+    @property
+    def only_replays(self) -> bool:
+        """A replay can wait for a slow reader, `less` say, or a slow disk; a machine cannot."""
+        return all(source.kind == "file" for source in self.source)
+
+    @property
+    def has_receivers(self) -> bool:
+        """There is somebody for whom events wait in the outbox."""
+        return self.mqtt is not None or bool(self.webhook)
+
+    @property
+    def keeps_evidence(self) -> bool:
+        """Alarms of some source leave clips."""
+        return any(self.evidence_of(source) != "none" for source in self.source)
+
+    def evidence_of(self, source: SourceTable) -> Mode:
+        """What is kept of the alarms of `source`."""
+        return "none" if self.evidence.directory is None else source.evidence or self.evidence.mode
+
     def model_of(self, source: SourceTable) -> ModelTable:
         """The model that judges `source`."""
         return next(table for table in self.model if source.model in ("", table.name))
@@ -197,14 +227,10 @@ def load_config(path: str | Path) -> MonitorConfig:
     cannot work. Does not look whether the model or a recording exists.
     """
     path = Path(path)
-    try:
-        raw = read_toml(path)
-    except InputMissing as error:
-        raise ConfigError(f"{error}. Give the path of a monitor.toml.") from error
-    config = validate(MonitorConfig, raw, origin=str(path))
+    config = validate(MonitorConfig, read_toml(path), origin=str(path))
     evidence_wanted = "evidence" in config.model_fields_set and config.evidence.mode != "none"
     config = _relative_to(path.parent, config)
-    _refuse_to_overwrite(path, config)
+    refuse_overlaps(path, config)
     if config.alarm.latch and config.state.directory is None:
         raise ConfigError(
             f"{path}: [alarm] latch needs a place where an acknowledgement can reach the monitor: "
@@ -221,19 +247,6 @@ def load_config(path: str | Path) -> MonitorConfig:
             '[state] directory = "/var/lib/dasvdd", for instance.'
         )
     return config
-
-
-def _refuse_to_overwrite(path: Path, config: MonitorConfig) -> None:
-    """Raise ConfigError if events would be written into a file that the monitor reads."""
-    if config.events.path is None:
-        return
-    read = [file for table in [*config.models, *config.sources] for file in table.paths().values()]
-    for file in [path, *read]:
-        if config.events.path.resolve() == file.resolve():
-            raise ConfigError(
-                f"[events] path: {config.events.path} is a file that the monitor reads, and events would overwrite it. "
-                "Choose another, for instance events.jsonl."
-            )
 
 
 def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:

@@ -29,6 +29,7 @@ from .detector import DecisionSettings
 from .errors import ModelError
 from .golden import GoldenSequences as GoldenSequences
 from .golden import GoldenWindows as GoldenWindows
+from .model_files.curves import LearningCurve, ScoreHistogram
 from .reading.recording_types import Kind, used_channels
 
 SCHEMA_MAJOR = 1
@@ -38,7 +39,7 @@ LARGEST_NUMBER = 1e30
 """In size, of any number in the metadata."""
 UNIT_NOT_STATED = "unit not stated"
 """In `units`, where the training was not told."""
-OPTIONAL_FIELDS = ("variant", "recentred", "stream")
+OPTIONAL_FIELDS = ("variant", "recentred", "stream", "learning", "held_out_scores")
 """Left out of a file where they are None, so that readers that do not know them need not."""
 MOST_STATE = 2**22
 """Numbers in the state of a stream form, one source's: 16 MiB."""
@@ -158,6 +159,11 @@ class ModelMetadata(BaseModel):
     def golden_of_form(self) -> GoldenWindows | GoldenSequences:
         """What a device scores again before it trusts the file."""
         return self.golden if self.stream is None else self.stream.golden
+
+    learning: LearningCurve | None = None
+    """How the networks were trained; None in files that were written before it was kept."""
+    held_out_scores: ScoreHistogram | None = None
+    """Scores of this graph, before smoothing, that the threshold was calibrated on; None as above."""
 
     @property
     def trained_fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Errors that a user can act on, and the exit codes of all three programs.
+"""Errors that a user can act on, and the exit codes of all programs.
 
 An error says what was wrong, with both numbers, why it matters and what to do next. The exit codes are those of
 sysexits.h, so that a service manager can tell a broken configuration (do not restart) from a passing fault.
@@ -10,9 +10,9 @@ EXIT_OK = 0
 EXIT_FAILURE = 1  # the program did its work and the answer is no: a parity gate or a check that failed
 EXIT_USAGE = 2  # command line options; click's own code
 EXIT_DATA = 65  # recordings or a model file that cannot be used
-EXIT_NO_INPUT = 66  # a file or folder that is not there
+EXIT_NO_INPUT = 66  # recordings, data, a model, a key or a state directory that is not there
 EXIT_UNAVAILABLE = 69  # a package, a provider or a device that is not there
-EXIT_CONFIG = 78  # a configuration that cannot work; systemd is told not to restart on it
+EXIT_CONFIG = 78  # a configuration that cannot work or is not there; systemd is told not to restart on it
 
 
 class DasvddError(Exception):

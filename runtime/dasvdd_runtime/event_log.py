@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from .alarms.book import lasted_seconds
 from .condition.health import State
 from .events import Event
+from .words import duration
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,8 @@ def log_for_people(event: Event) -> None:
         log.warning("source '%s': ALARM%s at %.1f s, carried by %s", source, muted, seconds, bands)
     elif kind == "alarm_cleared":
         waits = "; it stays until it is acknowledged" if event["latched"] else ""
-        log.warning("source '%s': scores cleared the alarm after %.1f s%s", source, event["duration_seconds"], waits)
+        lasted = duration(lasted_seconds(event["start_seconds"], event["stream_seconds"]))
+        log.warning("source '%s': scores cleared the alarm, which lasted %s%s", source, lasted, waits)
     elif kind == "overload":
         dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())
         log.error("scoring is slower than the sources: dropped %s. Use fewer sources or a longer window hop.", dropped)
@@ -33,6 +36,9 @@ def log_for_people(event: Event) -> None:
         log.error("the new configuration is not taken, the old one stays: %s", event["reason"])
     elif kind == "reloaded":
         log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
+        if event["restart_needed"]:
+            stays = ", ".join(event["restart_needed"])
+            log.warning("%s stays as it was: only a restart of the monitor changes it", stays)
     elif kind == "stopped":
         log.info("stopped: %s", event["reason"])
     elif kind == "drift" and event["drifting"]:
@@ -45,7 +51,6 @@ def log_for_people(event: Event) -> None:
         )
     elif kind == "drift":
         log.info("source '%s' drifts no longer", source)
-
     else:
         _log_life(event)
 

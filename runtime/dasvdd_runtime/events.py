@@ -126,8 +126,14 @@ def reloaded(
     added: list[str],
     removed: list[str],
     kept: list[str],
+    changed: list[str],
+    restart_needed: list[str],
 ) -> Event:
-    """A new configuration is in force. `kept`: sources whose capture went on."""
+    """A new configuration is in force. `kept`: sources whose capture went on.
+
+    `changed`: tables other than those of models and sources. `restart_needed`: what the file says otherwise, but stays
+    as it was until the monitor is restarted.
+    """
     return {
         "event": "reloaded",
         "models": {model.name: _described(model) for model in models},
@@ -136,6 +142,8 @@ def reloaded(
         "added": added,
         "removed": removed,
         "kept": kept,
+        "changed": changed,
+        "restart_needed": restart_needed,
     }
 
 

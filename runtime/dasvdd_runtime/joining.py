@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .capture import Message, Samples
+from .message_queue import Message, Samples
 
 
 def joined(messages: list[Message]) -> list[Message]:

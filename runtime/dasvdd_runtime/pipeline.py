@@ -47,14 +47,10 @@ class Pipeline:
         intake: Intake | None = None,
         model_name: str = "model",
         recording: str | None = None,
-        clips: Clips | None = None,
     ) -> None:
-        """`recording`: the file that is replayed, for people who look for an alarm in it.
-
-        `clips` is told of samples and alarms, to keep evidence.
-        """
+        """`recording`: the file that is replayed, for people who look for an alarm in it."""
         self.name = name
-        self._clips = clips or Clips()
+        self.clips = Clips()
         self.counts = Counts()
         self._recording = recording
         self._cutter = Cutter(intake or Intake(), metadata)
@@ -73,13 +69,13 @@ class Pipeline:
         self._report_scores = report_scores
         self._memory = StreamMemory()
         self._cutter.use_model(metadata)
-        self._clips.use_model(metadata)
+        self.clips.use_model(metadata)
         self.use_rule(rule)
 
     def use_rule(self, rule: DecisionRule) -> None:
         """Decide by this rule from the next score on; windows go on. The decision chain begins anew."""
-        self._threshold = rule.threshold
-        self._clips.use_rule(rule)
+        self._rule = rule
+        self.clips.use_rule(rule)
         self._detector = Detector(
             threshold=rule.threshold,
             settings=rule.settings,
@@ -95,6 +91,11 @@ class Pipeline:
             window_hop_seconds=self._metadata.window_hop_seconds,
             spectrum=SpectrumWatch.of(rule.spectrum, self._metadata),
         )
+
+    def use_clips(self, clips: Clips) -> None:
+        """Tell `clips`, which nobody has told of this stream, of samples and alarms from the next sample on."""
+        self.clips = clips
+        clips.use_rule(self._rule)
 
     @property
     def level_dbfs(self) -> float | None:
@@ -120,14 +121,13 @@ class Pipeline:
         """Cut `samples` [samples, channels], score them alone and decide: the events that they caused."""
         self.cut(samples)
         caused = self.events_due()
-        windows = self.windows()
-        if windows:
+        if windows := self.windows():
             caused += self.decide(self.scorer.score(windows))
         return caused
 
     def cut(self, samples: NDArray[np.float32]) -> None:
         """`samples` [samples, channels], which follow those before: judge the source and cut windows."""
-        self._clips.add(self._cutter.next_sample, samples)
+        self.clips.add(self._cutter.next_sample, samples)
         for step in self._cutter.cut(samples):
             self._steps.extend(self._state_events(step) if isinstance(step, StateChange) else [step])
 
@@ -159,7 +159,7 @@ class Pipeline:
             elif not isinstance(step, Window):
                 caused.append(step)
         if not self._steps:
-            self._clips.settle(self._cutter.next_sample)
+            self.clips.settle(self._cutter.next_sample)
         return caused
 
     def gap(self, *, lost: int = 0, dropped: int = 0) -> None:
@@ -176,13 +176,13 @@ class Pipeline:
 
     def missing(self, reason: str) -> None:
         """The device went away or cannot be opened."""
-        self._clips.interrupted()
+        self.clips.interrupted()
         self._steps.extend(self._state_events(self._cutter.health.missing(reason)))
 
     def finish(self, *, drift_ppm: float | None = None) -> list[Event]:
         """The stream ends: the alarm that lasts, if one does, and the summary. No window may wait for its score."""
         caused = [*self.close_alarm(), self.summary(drift_ppm=drift_ppm)]
-        self._clips.ended()
+        self.clips.ended()
         return caused
 
     def nothing_judged(self) -> DataError | None:
@@ -199,9 +199,8 @@ class Pipeline:
         episode = self._detector.finish()
         if episode is None:
             return []
-        bands = self._bands(episode.peak_residual)
-        left_open = events.alarm_open(self.counts.episodes, episode, bands) | self._clips.left_open(episode)
-        return [self._placed(left_open)]
+        left_open = events.alarm_open(self.counts.episodes, episode, self._bands(episode.peak_residual))
+        return [self._placed(left_open | self.clips.left_open(episode))]
 
     def summary(self, *, drift_ppm: float | None = None) -> Event:
         """The counts so far. `drift_ppm`: of the device's clock, where it is known."""
@@ -218,7 +217,7 @@ class Pipeline:
             state=self.state,
             score=None if last is None else last.score,
             smoothed_score=None if last is None else last.smoothed_score,
-            threshold=self._threshold,
+            threshold=self._rule.threshold,
             in_alarm=self.in_alarm,
             counts=replace(self.counts),
             drift_ppm=drift_ppm,
@@ -230,7 +229,7 @@ class Pipeline:
             state_reason=self._cutter.health.reason,
             usual_level_dbfs=self._usual_level_dbfs,
             residual=residual,
-            keeps=self._clips.keeps,
+            keeps=self.clips.keeps,
         )
 
     def _pass_over(self, passed: Break) -> None:
@@ -245,7 +244,7 @@ class Pipeline:
         end_seconds = (window.first_sample + metadata.window_samples) / metadata.sample_rate_hz
         decision = self._detector.update(end_seconds, score, residual.tolist())
         self._last = decision, Residual(residual, metadata.residual_baseline, metadata.residual_names)
-        self._clips.scored(decision, self._detector.finish())
+        self.clips.scored(decision, self._detector.finish())
         self.counts.windows_scored += 1
         self.counts.running_seconds += metadata.window_hop_seconds
         caused: list[Event] = []
@@ -262,21 +261,23 @@ class Pipeline:
             bands = self._bands(decision.raised.peak_residual)
             start_seconds = window.first_sample / self._metadata.sample_rate_hz
             raised = events.alarm_raised(
-                self.counts.episodes, decision, bands, threshold=self._threshold, start_seconds=start_seconds
+                self.counts.episodes, decision, bands, threshold=self._rule.threshold, start_seconds=start_seconds
             )
-            raised |= self._clips.raised(window, decision.raised)
-            raised["model_fingerprint"] = self._metadata.model_fingerprint
+            raised |= {
+                **self.clips.raised(window, decision.raised),
+                "model_fingerprint": self._metadata.model_fingerprint,
+            }
             if self._recording is not None:
                 raised["recording"] = self._recording
             caused.append(raised)
         if decision.cleared is not None:
-            bands = self._bands(decision.cleared.peak_residual)
-            cleared = events.alarm_cleared(self.counts.episodes, decision.cleared, bands)
-            caused.append(cleared | self._clips.cleared(decision.cleared))
+            episode = decision.cleared
+            cleared = events.alarm_cleared(self.counts.episodes, episode, self._bands(episode.peak_residual))
+            caused.append(cleared | self.clips.cleared(episode))
         return caused
 
     def _drift_events(self, decision: Decision, window: Window, residual: NDArray[np.float64]) -> list[Event]:
-        anomalous = decision.in_alarm or decision.smoothed_score > self._threshold or self.state is not State.OK
+        anomalous = decision.in_alarm or decision.smoothed_score > self._rule.threshold or self.state is not State.OK
         if not self._drift.window(decision.smoothed_score, anomalous=anomalous):
             return []
         report = self._drift.sample(window.samples, level_dbfs=self.level_dbfs, residual=residual)

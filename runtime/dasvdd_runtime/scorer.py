@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from .contract import OUTPUT_NAMES
 from .errors import ModelError
-from .model_files.onnxruntime_session import Provider as Provider
 from .model_files.onnxruntime_session import release_free_memory
 from .model_files.opened_model import OpenedModel, Outputs
 from .windows import Waiting, cut_windows
@@ -101,11 +100,11 @@ class Scorer(OpenedModel):
             )
         )
 
-    def verify_golden(self, *, relative_tolerance: float | None = None) -> float:
+    def verify_golden(self) -> float:
         """Score the file's golden windows and return the largest relative difference from their stored scores.
 
-        Raises ModelError if there are none, if they do not fit the graph, or if the difference is beyond the
-        tolerance, by default that in the file: then this machine does not compute what was calibrated.
+        Raises ModelError if there are none, if they do not fit the graph, or if the difference is beyond
+        `golden_tolerance`: then this machine does not compute what was calibrated.
         """
         golden = self.metadata.golden
         windows = golden.windows()
@@ -118,7 +117,7 @@ class Scorer(OpenedModel):
         # One at a time, as a device scores: a batch of them would be this process's largest use of memory.
         found = np.concatenate([self._outputs(windows[i : i + 1])["score"] for i in range(len(windows))])
         release_free_memory()
-        allowed = golden.relative_tolerance if relative_tolerance is None else relative_tolerance
+        allowed = self.golden_tolerance
         return self._golden_difference(found, np.array(golden.scores), allowed)
 
     def _require_form(self, path: Path) -> None:

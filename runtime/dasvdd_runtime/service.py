@@ -6,18 +6,20 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from .alarms.desk import AlarmDesk
-from .capture import Capture, Ended, Missing, Samples
+from .capture import Capture
 from .clock_watch import ClockWatch
 from .errors import DasvddError
 from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
 from .joining import joined
+from .message_queue import Ended, Missing, Samples
 from .pipeline import Pipeline
+from .reload_plan import ReloadPlan
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
 from .snapshot import SourceSnapshot
@@ -42,19 +44,8 @@ class Channel:
     pipeline: Pipeline
     ended: bool = False
     error: DasvddError | None = None
-
-
-@dataclass(frozen=True)
-class ReloadPlan:
-    """What a new configuration changes. Everything that can fail was done before it was made."""
-
-    channels: list[Channel]
-    """The channels from now on; those that stay are the same objects."""
-    event: Event
-    new_models: Mapping[str, Callable[[], None]] = field(default_factory=dict)
-    """By the source's name: give its pipeline, which stays, the new model or threshold."""
-    notices: Sequence[Event] = ()
-    """What should be known beside `event`."""
+    picked: tuple[int, ...] | None = None
+    """The source's channels that are the model's, in the model's order; None: all."""
 
 
 class Service:
@@ -229,7 +220,7 @@ class Service:
             return
         try:
             plan = self._reload(self._channels)
-        except DasvddError as error:
+        except (DasvddError, OSError) as error:
             self._emit([reload_refused(str(error))])
             return
         removed = [channel for channel in self._channels if channel not in plan.channels]
@@ -241,6 +232,8 @@ class Service:
                 self._emit(channel.pipeline.close_alarm())
                 plan.new_models[channel.pipeline.name]()
         self._channels = list(plan.channels)
+        for change in plan.changes:
+            change.apply()
         self._emit([plan.event, *plan.notices])
         for channel in added:
             channel.capture.start()

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from .contract import OUTPUT_NAMES, StreamInfo
 from .errors import ModelError
+from .model_files.execution_providers import ExecutionProvider
 from .model_files.onnxruntime_session import release_free_memory
 from .model_files.opened_model import OpenedModel, Outputs
+from .model_files.opening import open_session
 from .scorer import Scorer, Scores, rows_that_fit
 from .windows import StreamMemory, Waiting, Window, cut_windows
 
@@ -31,13 +33,19 @@ def stream_path(plain: Path) -> Path:
     return plain.with_suffix(f".stream{plain.suffix}")
 
 
-def scorer_over(session: Any, path: Path) -> Scorer | StreamScorer:
-    """A scorer of the form that is in the file at `path`, over an open onnxruntime session of it.
+def open_scorer(path: Path, *, provider: str = "cpu", content: bytes | None = None) -> Scorer | StreamScorer:
+    """A scorer of the form that is in the file at `path`. Raises as OpenedModel does."""
+    session, opened_for = open_session(path, provider=provider, threads=1, content=content)
+    return scorer_over(session, path, opened_for)
+
+
+def scorer_over(session: Any, path: Path, provider: ExecutionProvider) -> Scorer | StreamScorer:
+    """A scorer of the form that is in the file at `path`, over an open onnxruntime session of it on `provider`.
 
     Raises ModelError as Scorer does.
     """
     has_state = "state" in {node.name for node in session.get_inputs()}
-    return StreamScorer.over(session, path) if has_state else Scorer.over(session, path)
+    return StreamScorer.over(session, path, provider) if has_state else Scorer.over(session, path, provider)
 
 
 @dataclass(frozen=True)
@@ -103,11 +111,11 @@ class StreamScorer(OpenedModel):
         ]
         return self.score(waiting)
 
-    def verify_golden(self, *, relative_tolerance: float | None = None) -> float:
+    def verify_golden(self) -> float:
         """Score the file's golden sequences and return the largest relative difference from their stored scores.
 
-        Raises ModelError if there are none, if they do not fit the graph, or if the difference is beyond the
-        tolerance, by default that in the file: then this machine does not compute what was calibrated.
+        Raises ModelError if there are none, if they do not fit the graph, or if the difference is beyond
+        `golden_tolerance`: then this machine does not compute what was calibrated.
         """
         golden, metadata = self._info.golden, self.metadata
         sequences = golden.samples()
@@ -123,7 +131,7 @@ class StreamScorer(OpenedModel):
                 f"the model's golden sequences hold {len(sequences)} times {windows} windows, and {counts} scores. "
                 "Export the model again."
             )
-        allowed = golden.relative_tolerance if relative_tolerance is None else relative_tolerance
+        allowed = self.golden_tolerance
         found = self.score_sequences(sequences).score
         release_free_memory()
         return self._golden_difference(found, np.array(golden.scores).ravel(), allowed)

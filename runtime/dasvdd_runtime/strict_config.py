@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import ConfigError, InputMissing, nearest
+from .errors import ConfigError, nearest
+from .fault_words import as_written, in_words
 
 
 class StrictModel(BaseModel):
@@ -33,7 +34,7 @@ MAX_BYTES = 2**20
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises InputMissing, or ConfigError with the line of a syntax error."""
+    """The tables of a TOML file. Raises ConfigError, for a syntax error with its line."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -42,7 +43,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         tables = tomllib.loads(content.decode("utf-8"))
         _require_usable(tables)
     except FileNotFoundError:
-        raise InputMissing(f"{path}: there is no such file") from None
+        raise ConfigError(f"{path}: there is no such file. Check the path of the configuration.") from None
     except RecursionError:
         raise ConfigError(f"{path}: not a readable TOML file: its values lie too deep in each other") from None
     except (OSError, ValueError) as error:  # the latter for TOML, UTF-8 and numbers alike
@@ -70,25 +71,32 @@ def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> S
     try:
         return settings.model_validate(raw)
     except ValidationError as error:
-        faults = [_describe(settings, raw, dict(fault)) for fault in error.errors()]
-        raise ConfigError(f"{origin}: " + "\n  ".join(faults)) from error
+        # A value that may be of several types has a fault for each; they stand in one line.
+        merged: dict[tuple[str, str], dict[str, None]] = {}
+        for fault in error.errors():
+            before, words, given = _describe(settings, raw, dict(fault))
+            merged.setdefault((before, given), {})[words] = None
+        lines = [before + " or ".join(words) + given for (before, given), words in merged.items()]
+        raise ConfigError(f"{origin}: " + "\n  ".join(lines)) from error
 
 
-def _describe(settings: type[BaseModel], raw: dict[str, Any], fault: dict[str, Any]) -> str:
+def _describe(settings: type[BaseModel], raw: dict[str, Any], fault: dict[str, Any]) -> tuple[str, str, str]:
+    """The fault in words: the key, what is wrong, and what was given."""
     location = _written(raw, [part for part in fault["loc"] if not str(part).startswith("function-")])
-    name = ".".join(map(str, location))
+    name = ".".join(map(str, _without_tags(raw, location)))
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _keys_beside(settings, [str(part) for part in location])
-        return f"unknown key '{name}'.{nearest(str(location[-1]), known)} Known here: {', '.join(known)}"
+        return "", f"unknown key '{name}'.{nearest(str(location[-1]), known)} Known here: {', '.join(known)}", ""
     if fault["type"] == "missing":
-        return f"the key '{name}' is missing"
+        return "", f"the key '{name}' is missing", ""
     if fault["type"] == "union_tag_invalid":
         tag, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "").split(", ")
-        return f"{name}: there is no kind '{tag}'.{nearest(tag, known)} Kinds: {', '.join(known)}"
-    message = fault["msg"].removeprefix("Value error, ")
+        return f"{name}: ", f"there is no kind '{tag}'.{nearest(tag, known)} Kinds: {', '.join(known)}", ""
+    if fault["type"] == "union_tag_not_found":
+        return "", f"the key '{name}.kind' is missing: it says of what kind the {location[0]} is", ""
     given = fault.get("input")
-    shown = "" if isinstance(given, dict) else f" (given: {given!r})"
-    return f"{name}: {message}{shown}" if name else message
+    shown = "" if isinstance(given, dict) else f" (given: {as_written(given)})"
+    return f"{name}: " if name else "", in_words(fault, name), shown if name else ""
 
 
 def _written(raw: Any, location: list[Any]) -> list[Any]:
@@ -102,6 +110,17 @@ def _written(raw: Any, location: list[Any]) -> list[Any]:
             raw = raw.get(part)
         elif isinstance(raw, list) and isinstance(part, int):
             raw = raw[part]
+    return kept
+
+
+def _without_tags(raw: Any, location: list[Any]) -> list[Any]:
+    """`location` without the parts that no file has: a table's kind, and the types of which a value may be one."""
+    kept = []
+    for part in location:
+        if not isinstance(raw, dict | list) or (isinstance(raw, dict) and part not in raw and raw.get("kind") == part):
+            continue
+        kept.append(part)
+        raw = raw.get(part, {}) if isinstance(raw, dict) else raw[part] if isinstance(part, int) else {}
     return kept
 
 

@@ -18,6 +18,7 @@ from dasvdd_export import fused, parity
 from dasvdd_export.cli import main
 from dasvdd_export.export import ParityError, export
 from dasvdd_runtime import Scorer
+from dasvdd_runtime.condition.spectrum_drift import SpectrumWatch
 from dasvdd_runtime.contract import decode
 from dasvdd_runtime.errors import DataError
 from dasvdd_train.features import as_input
@@ -76,9 +77,14 @@ def test_metadata_holds_what_the_device_needs(exported_run: Path) -> None:
     assert metadata.calibration == trained.calibration
     assert (metadata.sample_rate_hz, metadata.window_samples) == (trained.sample_rate_hz, trained.window_samples)
     assert metadata.units == (["full scale"] if trained.kind == "audio" else ["g", "g", "g"])
+    assert SpectrumWatch.of(metadata.baseline.spectrum, metadata) is not None  # a drift of it can be seen
     assert 1 <= len(metadata.golden.scores) <= 8
     assert metadata.golden.windows().nbytes <= 2**20
     assert len(metadata.model_fingerprint) == 64
+    assert metadata.learning is not None and metadata.learning.epochs == list(range(1, 9))
+    assert metadata.held_out_scores is not None
+    holdout = load_holdout(exported_run / "holdout.npz")
+    assert sum(metadata.held_out_scores.counts) == sum(map(len, holdout.streams))
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
@@ -87,7 +93,7 @@ def test_parity_of_every_front_end(name: str, tmp_path: Path) -> None:
     trained = untrained(*FRONT_ENDS[name])
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
     rng = np.random.default_rng(0)
     windows = 0.05 * rng.standard_normal((70, trained.window_samples, trained.channels)).astype(np.float32)
     findings = parity.compare(trained, run, windows)
@@ -207,7 +213,7 @@ def test_one_sample_windows_export(tmp_path: Path) -> None:
     trained = TrainedModel(**trained.__dict__ | {"window_samples": 1})
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    run = parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
     windows = np.random.default_rng(0).standard_normal((20, 1, 3)).astype(np.float32)
     assert all(finding.agrees for finding in parity.compare(trained, run, windows))
     assert parity.nan_findings(trained, run, windows) == []
@@ -241,7 +247,7 @@ def steady(tmp_path: Path, noise: float) -> tuple[TrainedModel, parity.Run]:
     trained.model.std.copy_(frames.std(dim=0).clamp_min(0.1))
     path = tmp_path / "graph.onnx"
     path.write_bytes(fused.export_graph(trained).SerializeToString())
-    return trained, parity.session_runner(export_module.open_session(path, provider="cpu", threads=1))
+    return trained, parity.session_runner(export_module.open_session(path, provider="cpu", threads=1).session)
 
 
 def test_noise_that_float32_drowns_is_allowed_what_float32_loses(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dasvdd_export.fused import export_stream_form
 from dasvdd_export.stream_form import StreamForm
 from dasvdd_runtime.contract import decode
 from dasvdd_runtime.errors import DasvddError
-from dasvdd_runtime.model_files.onnxruntime_session import open_session
+from dasvdd_runtime.model_files.opening import open_session
 from dasvdd_runtime.stream_scorer import StreamScorer
 from dasvdd_train.features import as_input
 from make_tiny_models import make_audio
@@ -64,7 +64,7 @@ def test_graph_is_what_devices_run(name: str, tmp_path: Path) -> None:
     graph = export_stream_form(form, shape)
     assert {node.op_type for node in graph.graph.node} & {"STFT", "DFT", "Pad", "Loop", "If", "ReduceMax"} == set()
     (tmp_path / "g.onnx").write_bytes(graph.SerializeToString())
-    session = open_session(tmp_path / "g.onnx", provider="cpu", threads=1)
+    session = open_session(tmp_path / "g.onnx", provider="cpu", threads=1).session
     samples, state = torch.randn(2, *shape) * 0.05, torch.rand(2, form.state_size)
     found = session.run(None, {"samples": samples.numpy(), "state": state.numpy()})
     for ours, expected in zip(found, form(samples, state), strict=True):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.reading.manifest import read_manifest
+from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, Events, MonitorChild
 from numpy.typing import NDArray
 
@@ -120,6 +121,18 @@ def test_a_verdict_that_is_given_while_no_monitor_runs_is_told_at_the_next_start
     assert "no alarm" in command(tmp_path, "ack", "--verdict", "false", code=65).stderr
     told = start().wait_for("alarm_acknowledged")
     assert (told["verdict"], told["alarm"]) == ("false", first.of_kind("alarm_raised")[0]["id"])
+
+
+def test_log_and_list_say_alike_how_long_an_alarm_lasted(start: Any, tmp_path: Path) -> None:
+    """From the start of the window that raised it to the clear, which is longer than from the rise by a window."""
+    monitor = start()
+    monitor.feed(FAULT)
+    cleared = monitor.wait_for("alarm_cleared")
+    monitor.stop()
+    lasted = duration(cleared["clear_seconds"] - cleared["start_seconds"])
+    assert f"cleared the alarm, which lasted {lasted}".encode() in b"".join(monitor.errors)
+    assert f"  {lasted}  " in command(tmp_path, "alarms").stdout
+    assert cleared["start_seconds"] < cleared["rise_seconds"]
 
 
 def test_a_damaged_state_file_is_put_aside_and_monitoring_goes_on(start: Any, tmp_path: Path) -> None:

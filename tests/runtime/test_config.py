@@ -124,6 +124,36 @@ def test_overrides_that_contradict_the_model_are_refused() -> None:
         DecisionTable(k=5).apply(DecisionSettings(k=2, n=4), 1.0)
 
 
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ("state/state.db", r"state.db is a file that the monitor keeps for \[state\] directory"),
+        ("state/state.db-wal", "state.db-wal is a file that the monitor keeps"),
+        ("outbox.db", r"outbox.db is a file that the monitor keeps for \[outbox\] folder"),
+        ("state", r"is to be a file, and \[state\] directory = .*state needs a folder"),
+        ("state/evidence", r"is to be a file, and \[evidence\] directory"),
+        ("token", "token is a file that the monitor reads"),
+        ("log", "log.1 is a file that the monitor reads"),
+    ],
+)
+def test_events_spare_what_the_monitor_keeps(tmp_path: Path, events: str, says: str) -> None:
+    """Its databases, its folders, a token, and what a rotated event file would replace; beside them all is well."""
+    path = tmp_path / "monitor.toml"
+
+    def with_events(name: str) -> Path:
+        path.write_text(
+            '[model]\npath = "model.onnx"\n[[source]]\nname = "a"\nkind = "csv_tail"\npath = "log.1"\n'
+            '[state]\ndirectory = "state"\n[http]\nlisten = "127.0.0.1:9100"\ntoken_file = "token"\n'
+            f'[[webhook]]\nurl = "http://127.0.0.1:9/x"\n[events]\npath = "{name}"\n'
+        )
+        return path
+
+    with pytest.raises(ConfigError, match=says):
+        load_config(with_events(events))
+    for name in ("state/events.jsonl", "events.jsonl", "state/evidence/events.jsonl"):
+        load_config(with_events(name))
+
+
 @pytest.mark.parametrize("victim", ["model.onnx", "monitor.toml", "pump.wav"])
 def test_events_never_overwrite_what_the_monitor_reads(tmp_path: Path, victim: str) -> None:
     """An events path that is the model, a recording or the configuration itself is refused."""

@@ -17,6 +17,7 @@ from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
+from dasvdd_runtime.sources.rate_watch import RateWatch
 from dasvdd_runtime.sources.row_tables import CsvTailTable
 from monitor_child import MonitorChild
 
@@ -216,6 +217,49 @@ def test_the_monitor_counts_and_alarms_by_the_times_of_rows(tiny_model: Any, tmp
     summary = child.of_kind("summary")[-1]
     assert (summary["lost_seconds"], summary["gaps"]) == (pytest.approx(60, abs=0.5), 1)
     assert summary["windows_scored"] == pytest.approx(58 + 28, abs=2)
+
+
+def test_a_backlog_is_judged_whole_and_is_no_overload(tiny_model: Any, tmp_path: Path) -> None:
+    """The real program, and a file of 400 000 rows that appears at once: every window counts, nothing was dropped."""
+    tiny_model(
+        kind="sensor", channels=1, channel_names=["x"], sample_rate_hz=10.0, window_samples=20, window_hop_samples=10
+    )
+    source = '[[source]]\nname = "fan"\nkind = "csv_tail"\npath = "log.csv"\n'
+    (tmp_path / "monitor.toml").write_text(f'[model]\npath = "model.onnx"\n{source}[events]\nscores = true\n')
+    child = MonitorChild(tmp_path / "monitor.toml")
+    try:
+        assert child.wait_for("source_state")["state"] == "MISSING"
+        values = np.random.default_rng(0).uniform(-0.1, 0.1, 400_000)
+        (tmp_path / "all.csv").write_text("x\n" + "".join(f"{value:.4f}\n" for value in values))
+        (tmp_path / "all.csv").rename(tmp_path / "log.csv")
+        child.wait_for("score", count=39_999, seconds=60)
+        assert child.stop() == 0
+    finally:
+        child.kill()
+    assert child.of_kind("overload") == []
+    summary = child.of_kind("summary")[-1]
+    assert (summary["gaps"], summary["lost_seconds"], summary["dropped_seconds"]) == (0, 0, 0)
+    said = b"".join(child.errors)
+    assert said.count(b"catching up") == 1 and said.count(b"caught up") == 1
+
+
+def test_rows_without_times_at_another_rate_are_told(
+    tmp_path: Path, captured: Capturing, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half as many rows a second as the model's, evenly: both rates are named once."""
+    monkeypatch.setattr(RateWatch, "STRETCH_SECONDS", 0.8)
+    monkeypatch.setattr(RateWatch, "STRETCH_SAMPLES", 1)
+    path = tmp_path / "log.csv"
+    append(path, "x\n")
+    source = captured(tail(path))
+    begin = time.monotonic()
+    for number in range(20):
+        append(path, f"{number}\n")
+        time.sleep(max(0.0, begin + 0.2 * (number + 1) - time.monotonic()))
+    source.wait(lambda: len(source.first_channel) == 20)
+    (told,) = [record.getMessage() for record in caplog.records if "rows come at" in record.getMessage()]
+    assert "log.csv: rows come at" in told and "the model was trained at 10 Hz" in told
+    assert 3 < float(told.split("come at ")[1].split()[0]) < 7
 
 
 def test_check_listens_to_a_file_that_grows(tiny_model: Any, tmp_path: Path) -> None:

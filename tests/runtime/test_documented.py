@@ -14,6 +14,7 @@ import soundfile
 from dasvdd_runtime import config, errors
 from dasvdd_runtime.broker import BrokerTable
 from dasvdd_runtime.cli import common
+from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.evidence.tables import EvidenceTable
 from dasvdd_runtime.sinks.tables import MqttTable, OutboxTable, SparkplugTable, WebhookTable
@@ -27,8 +28,8 @@ from pydantic.fields import FieldInfo
 from scraping import fetch, wait_until
 
 ROOT = Path(__file__).parents[2]
-MONITOR, OPERATING, README = (
-    (ROOT / name).read_text() for name in ("docs/monitor.md", "docs/operating.md", "README.md")
+MONITOR, OPERATING, INTEGRATING, README = (
+    (ROOT / name).read_text() for name in ("docs/monitor.md", "docs/operating.md", "docs/integrating.md", "README.md")
 )
 TABLES: dict[str, tuple[str, type[StrictModel]]] = {
     "### `[model]`": (MONITOR, config.ModelTable),
@@ -53,7 +54,10 @@ def rows_below(page: str, heading: str) -> list[list[str]]:
     _, _, below = page.partition(f"\n{heading}")
     table = re.search(r"(?m)^\| .*\n\| ---.*\n((?:\|.*\n)+)", below)
     assert table is not None, heading
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].splitlines()]
+    return [
+        [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split(" | ")]
+        for line in table[1].splitlines()
+    ]
 
 
 def names_in(cell: str) -> list[str]:
@@ -113,6 +117,17 @@ def test_every_table_is_documented() -> None:
     """Each table of monitor.toml stands in docs/monitor.md in brackets, and so do the keys of `sparkplug`."""
     assert [name for name in config.MonitorConfig.model_fields if f"[{name}]" not in MONITOR] == []
     assert all(f"{key} = " in MONITOR for key in SparkplugTable.model_fields)
+
+
+def test_every_state_and_alert_says_what_to_do() -> None:
+    """Each state of a source has a row that says what to do, but OK; so has each alert that is shipped."""
+    states = {row[0]: row[3] for row in rows_below(OPERATING, "## States of a source")}
+    assert {*states} == {*State}
+    assert [state for state, advice in states.items() if not advice] == ["OK"]
+    rules = (ROOT / "firmware_configs" / "prometheus" / "dasvdd.rules.yml").read_text()
+    alerts = {names_in(row[0])[0]: row[4] for row in rows_below(INTEGRATING, "## Prometheus")}
+    assert [*alerts] == re.findall(r"- alert: (\w+)", rules)
+    assert all(alerts.values())
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -75,8 +75,8 @@ def line(tiny_model: Any) -> Callable[..., Line]:
             rule=DecisionRule(THRESHOLD, QUICK, usual_score=0.0, origin="site", why="calibrated"),
             report_scores=False,
             intake=intake,
-            clips=clips,
         )
+        pipeline.use_clips(clips)
         return pipeline, shelf, clips
 
     return make

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from dasvdd_runtime import cli
 from dasvdd_runtime.errors import ModelError
+from dasvdd_runtime.model_files.curves import LearningCurve, ScoreHistogram
 from dasvdd_runtime.model_files.graph_summary import summarise_graph
 from onnx import TensorProto, helper
 
@@ -149,3 +150,42 @@ def test_no_file_and_a_file_that_is_no_model_have_their_exit_codes(tmp_path: Pat
     (tmp_path / "x.onnx").write_bytes(b"\x08\x08")
     assert inspect(tmp_path / "none.onnx").exit_code == 66
     assert inspect(tmp_path / "x.onnx").exit_code == 65
+
+
+def test_the_page_draws_training_and_held_out_scores(tiny_model: Any, tmp_path: Path) -> None:
+    """One point an epoch a line, one bar a bin that says its count, and the threshold; nothing is loaded for it."""
+    scores = np.random.default_rng(0).gamma(4.0, 0.01, 5000)
+    learning = LearningCurve(
+        epochs=[1, 2, 5],
+        reconstruction_error=[9.0, 3.0, 1.0],
+        weighted_center_distance=[4.0, 2.0, 1.0],
+        holdout_score=[None, 6.0, 2.5],
+    )
+    path = tiny_model(learning=learning, held_out_scores=ScoreHistogram.of([scores[:2000], scores[2000:]]))
+    page = tmp_path / "card.html"
+    assert inspect(path, "--html", page).exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    points = [len(line.split()) for line in re.findall(r'<polyline points="([^"]*)"', text)]
+    assert points == [3, 3, 2]
+    counted = [int(count) for count in re.findall(r"<title>(\d+) windows from", text)]
+    assert counted == np.histogram(scores, 40)[0].tolist()
+    assert "threshold 0.1<" in text
+    parser = Links()
+    parser.feed(text)
+    assert parser.loads == [] and parser.open == []
+
+
+def test_the_page_says_where_a_file_holds_no_curves(tmp_path: Path) -> None:
+    """A file that was written before they were kept."""
+    page = tmp_path / "card.html"
+    assert inspect(MODELS[0], "--html", page).exit_code == 0
+    assert page.read_text(encoding="utf-8").count("The file says nothing of it") == 2
+
+
+@pytest.mark.parametrize("scores", [[2.0], [0.0, 0.0], [1e9, 1e9], [1.0, float("nan")]])
+def test_scores_that_are_all_equal_have_a_histogram(scores: list[float]) -> None:
+    """Also one score, zeros, large ones and beside a NaN."""
+    found = ScoreHistogram.of([np.array(scores)])
+    assert found is not None
+    assert sum(found.counts) == np.isfinite(scores).sum()
+    assert ScoreHistogram.of([]) is None

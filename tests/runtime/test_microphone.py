@@ -46,8 +46,10 @@ def microphone(
 class Program:
     """A running dasvdd-monitor; its standard output is read as JSON lines."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen([*MONITOR, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
+    def __init__(self, arguments: list[str], environment: dict[str, str], stderr: IO[str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [*MONITOR, *arguments], env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
         self.events: list[dict[str, Any]] = []
         self._lines: queue.Queue[dict[str, Any]] = queue.Queue()
         assert self.process.stdout is not None
@@ -163,6 +165,33 @@ def test_a_microphone_unplugged_and_plugged_in_again(
 
 
 @pytest.mark.slow
+def test_a_sound_server_that_is_killed_is_found_again(
+    microphone: FakeMicrophone, tiny_model: Any, tmp_path: Path
+) -> None:
+    """MISSING or STALLED while PulseAudio is gone; once another runs, windows are scored, and the time away is lost."""
+    tiny_model(threshold=10.0)
+    quiet = tmp_path / "quiet.wav"
+    soundfile.write(quiet, noise(60, amplitude=0.1), RATE_HZ)
+    microphone.play(quiet)
+    program = Program(["run", write_config(tmp_path)], microphone.environment)
+    try:
+        program.wait_for(is_state("OK"))
+        time.sleep(1)
+        microphone.kill_server()
+        program.wait_for(lambda event: is_state("STALLED")(event) or is_state("MISSING")(event))
+        time.sleep(1)
+        microphone.start_server()
+        microphone.play(quiet)
+        program.wait_for(is_state("OK"), seconds=60)
+        program.wait_for(is_score)
+        program.stop()
+    finally:
+        program.process.kill()
+    (summary,) = (event for event in program.events if event["event"] == "summary")
+    assert summary["gaps"] >= 1 and summary["lost_seconds"] > 1
+
+
+@pytest.mark.slow
 def test_a_microphone_that_comes_late_is_waited_for(
     microphone: FakeMicrophone, tiny_model: Any, tmp_path: Path
 ) -> None:
@@ -171,9 +200,11 @@ def test_a_microphone_that_comes_late_is_waited_for(
     quiet = tmp_path / "quiet.wav"
     soundfile.write(quiet, noise(60, amplitude=0.1), RATE_HZ)
     microphone.unplug()
-    program = Program(["run", write_config(tmp_path)], microphone.environment)
+    log = (tmp_path / "log").open("w")
+    program = Program(["run", write_config(tmp_path)], microphone.environment, log)
     try:
         program.wait_for(is_state("MISSING"))
+        time.sleep(2.5)  # and it is tried again
         microphone.plug()
         microphone.play(quiet)
         program.wait_for(is_score)
@@ -182,6 +213,10 @@ def test_a_microphone_that_comes_late_is_waited_for(
         program.process.kill()
     (summary,) = (event for event in program.events if event["event"] == "summary")
     assert summary["lost_seconds"] == 0
+    log.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert any("STARTING -> MISSING" in line for line in lines)
+    assert [line for line in lines if line.startswith(("ALSA", "Expression"))] == []
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dasvdd_runtime.assembly import open_intake
+from dasvdd_runtime.channels import open_intake
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.contract import UNIT_NOT_STATED
 from dasvdd_runtime.errors import ConfigError, Unavailable

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from dasvdd_runtime import Scorer, capture
-from dasvdd_runtime.capture import Capture, Missing, Samples
+from dasvdd_runtime.capture import Capture
 from dasvdd_runtime.clock_watch import ClockWatch
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.intake import Intake
+from dasvdd_runtime.message_queue import Missing, Samples
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting

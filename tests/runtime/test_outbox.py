@@ -316,3 +316,25 @@ for _ in range(kills):
     assert os.WIFSIGNALED(os.waitpid(process, 0)[1]), "the child ended by itself"
     first += 100_000
 """
+
+
+def test_receivers_and_limits_can_change(tmp_path: Path) -> None:
+    """One that stays goes on, a new one begins with what comes, one that is gone reads nothing; fewer rows are kept."""
+    outbox = open_outbox(tmp_path)
+    for number in range(300):
+        outbox.write(str(number), durable=True)
+    assert take(outbox, "fast", 10) == [str(number) for number in range(10)]
+    outbox.use({"fast": False, "new": True}, max_events=1000, max_bytes=10_000_000)
+    outbox.write("score", durable=False)
+    outbox.write("last", durable=True)
+    assert lines(outbox, "new") == ["score", "last"]
+    assert lines(outbox, "slow") == [] and outbox.waiting("slow") == 0
+    outbox.acknowledge("slow", 5)
+    outbox.refuse("slow", 5)
+    assert lines(outbox, "fast") == [*(str(number) for number in range(10, 300)), "last"]
+    outbox.use({"fast": False, "new": True}, max_events=100, max_bytes=10_000_000)
+    outbox.write("more", durable=True)
+    kept = lines(outbox, "fast")
+    assert kept[-3:] == ["299", "last", "more"] and len(kept) <= 100
+    assert set(outbox.standings()) == {"fast", "new"}
+    outbox.close()

@@ -283,6 +283,15 @@ def test_rows_and_letters_of_bands() -> None:
     assert (levels[0], levels[5], levels[10], levels[23], len(levels)) == (2, 8, 0, 0, 24)
 
 
+def test_the_page_is_told_whether_the_spectrum_was_compared(serve: Callable[..., str]) -> None:
+    """None of the last day's drift report means: not; nothing found in it is a verdict."""
+    sources = json.loads(asked(serve(), "/api/status")[2])["sources"]
+    assert [source["drift"]["spectrum_compared"] for source in sources] == [True] * 3
+    with scenes.served(scenes.a_missing_microphone, None, alarms=[], seconds=3) as page:
+        sources = json.loads(asked(page.url, "/api/status")[2])["sources"]
+    assert [source["drift"]["spectrum_compared"] for source in sources] == [True, False, False]
+
+
 def test_every_state_is_told_in_words() -> None:
     """What is wrong has something to do beside it, what is well has not."""
     source = scenes.listening("a", 0.0)

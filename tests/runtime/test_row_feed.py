@@ -19,19 +19,19 @@ def told(seconds: np.ndarray, caplog: pytest.LogCaptureFixture, **keys: object) 
     return caplog.text
 
 
-@pytest.mark.parametrize("rows_hz", [100.0, 400.0])
+@pytest.mark.parametrize("rows_hz", [50.0, 100.0, 400.0])
 def test_rows_at_another_rate_than_the_models_are_told(rows_hz: float, caplog: pytest.LogCaptureFixture) -> None:
-    """They would be filled or thinned, and sound like a fault of the machine."""
+    """They would be filled, thinned, or each be a gap (50 Hz), and sound like a fault of the machine."""
     text = told(np.arange(0, 40, 1 / rows_hz), caplog)
-    assert f"gives {rows_hz:g} samples a second, but is taken for 200 Hz" in text
+    assert f"rows come at {rows_hz:g} Hz, the model was trained at 200 Hz" in text
 
 
 def test_rows_at_the_models_rate_are_not_told_nor_is_a_gap(caplog: pytest.LogCaptureFixture) -> None:
     """An outage of minutes makes no rate."""
     seconds = np.concatenate([np.arange(0, 25, 1 / RATE_HZ), 300 + np.arange(0, 25, 1 / RATE_HZ)])
-    assert "samples a second" not in told(seconds, caplog)
+    assert "rows come at" not in told(seconds, caplog)
 
 
 def test_rows_that_are_to_be_held_longer_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
     """max_gap_seconds says that slower rows are meant."""
-    assert "samples a second" not in told(np.arange(0, 60, 0.1), caplog, max_gap_seconds=1.0)
+    assert "rows come at" not in told(np.arange(0, 60, 0.1), caplog, max_gap_seconds=1.0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import simulated_machine as machine
 from dasvdd_runtime import contract
-from dasvdd_runtime.condition import drift
+from dasvdd_runtime.condition import drift, spectrum
 from dasvdd_runtime.condition.drift import DriftReference, DriftReport, DriftWatch
 from dasvdd_runtime.condition.levels import level_dbfs, octave_levels_db
 from dasvdd_runtime.condition.spectrum import SpectrumMeter, UsualSpectrum, baseline_with_spectrum
@@ -126,11 +127,11 @@ def test_one_band_that_changes_is_told_as_that_band(band: int, later: Samples, t
     """A resonance or a hole of 8 dB in any one octave is told as that octave, up or down."""
     name = SpectrumMeter.of(trained).figures[band].name
     centre = float(name.split()[0])
-    spectrum = np.fft.rfft(later[:, :, 0], axis=1)
+    spectra = np.fft.rfft(later[:, :, 0], axis=1)
     hertz = np.fft.rfftfreq(RATE_HZ, 1 / RATE_HZ)
     inside = (hertz >= centre / 2**0.5) & (hertz < centre * 2**0.5)
     for db in (8.0, -8.0):
-        changed = np.fft.irfft(spectrum * np.where(inside, 10 ** (db / 20), 1), axis=1)
+        changed = np.fft.irfft(spectra * np.where(inside, 10 ** (db / 20), 1), axis=1)
         (report,) = days(changed[:, :, None].astype(np.float32), trained)
         assert report.spectrum is not None
         assert [(change.name, change.change > 0) for change in report.spectrum] == [(name, db > 0)]
@@ -162,9 +163,9 @@ def test_a_band_in_the_converters_noise_does_not_follow_the_gain(tiny_model: Any
 
 def test_what_is_not_known_is_not_compared(later: Samples, trained: contract.ModelMetadata) -> None:
     """A model of before, or one that knows other bands: None instead of a verdict, and no reason."""
-    spectrum = trained.baseline.spectrum
-    assert spectrum is not None
-    for known in (None, {name: spectrum[name] for name in list(spectrum)[1:]}):
+    usual = trained.baseline.spectrum
+    assert usual is not None
+    for known in (None, {name: usual[name] for name in list(usual)[1:]}):
         older = trained.model_copy(update={"baseline": replace(trained.baseline, spectrum=known)})
         (report,) = days(less_treble(later), older)
         assert (report.spectrum, report.reasons) == (None, ())
@@ -178,6 +179,24 @@ def test_a_recording_too_short_says_nothing_of_what_is_usual(training: Samples, 
         part = training[: seconds * RATE_HZ]
         found = trained_on(part, tiny_model, kind="audio", rate_hz=RATE_HZ, window_samples=RATE_HZ).baseline.spectrum
         assert (found is not None) is known
+
+
+def test_what_is_usual_rests_on_a_bounded_number_of_seconds_spread_over_all(
+    training: Samples, tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three recordings with 0.5, 9.5 and 250 s, one second in seven: what all of them would say, to half a dB."""
+    meter = SpectrumMeter.of(tiny_model.metadata(window_samples=RATE_HZ))
+    cuts = (0, RATE_HZ // 2, 10 * RATE_HZ, 260 * RATE_HZ)
+    parts = [training[start:end] for start, end in pairwise(cuts)]
+    every = meter.usual_of(parts)
+    monkeypatch.setattr(spectrum, "USUAL_PIECES", 40)
+    measured: list[int] = []
+    plain = SpectrumMeter.measure
+    monkeypatch.setattr(SpectrumMeter, "measure", lambda self, part: measured.append(len(part)) or plain(self, part))
+    few = meter.usual_of(parts)
+    assert measured == [RATE_HZ] * 37
+    assert every is not None and few is not None
+    np.testing.assert_allclose([few[name][1] for name in every], [every[name][1] for name in every], atol=0.5)
 
 
 def vibration(seconds: int, *, seed: int) -> Samples:

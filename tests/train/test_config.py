@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dasvdd_runtime.errors import ConfigError, InputMissing
+from dasvdd_runtime.errors import ConfigError
 from dasvdd_train.config import TrainConfig, load_config, parse_assignment
 
 
@@ -46,7 +46,7 @@ def test_assignment_values_are_toml_or_text(text: str, expected: tuple[str, obje
         ("training.epoch", 3, "unknown key 'training.epoch'. Did you mean 'epochs'?"),
         ("trainin.epochs", 3, "Did you mean 'training'?"),
         ("decision.smoothing", 3, "Did you mean 'smoothing_seconds'?"),
-        ("training.kappa", 1.0, "training.kappa: Input should be less than 1 (given: 1.0)"),
+        ("training.kappa", 1.0, "training.kappa: must be below 1 (given: 1.0)"),
         ("decision.k", 7, "k = 7 of n = 5"),
         ("epochs", 7, "not of the form section.key"),
         ("data.holdout", "tails", "'tail', 'recordings' or 'none'"),
@@ -61,7 +61,7 @@ def test_wrong_settings_are_refused(key: str, value: object, message: str) -> No
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:
     """A file that is missing, cut or no TOML gives one clear error."""
-    with pytest.raises(InputMissing, match="no such file"):
+    with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "none.toml", {})
     path = tmp_path / "config.toml"
     path.write_text("[training\nepochs = 7")

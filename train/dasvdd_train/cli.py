@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from dasvdd_runtime import __version__
-from dasvdd_runtime.cli.common import reports_errors
+from dasvdd_runtime.cli.common import InputPath, reports_errors
 from dasvdd_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .config import TrainConfig
 
-EXISTING = click.Path(exists=True, path_type=Path)
+EXISTING = InputPath()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +46,9 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.option("--seed", type=int, help="Default 0.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --out, with the same options.")
 @click.option("--tensorboard", is_flag=True, help="Log each epoch to OUT/tensorboard as well (extra: tensorboard).")
-@click.option("--config", type=EXISTING, help="TOML file of settings; config.toml of an earlier run is one.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file of settings; config.toml of an earlier run is one."
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting over all others.")
 @click.version_option(__version__, prog_name="dasvdd-train")
 @reports_errors
@@ -105,6 +107,7 @@ def main(
     check_apart(segments)
     if dry_run or out is None:
         _show_plan(segments, settings)
+        click.echo(f"next: the same command without --dry-run{'' if out else ', and with --out FOLDER'}")
         return
     with ConsoleListener(epochs=settings.training.epochs, segments=len(segments)) as listener:
         try:

@@ -6,6 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dasvdd_runtime.model_files.curves import MOST_EPOCHS, LearningCurve
+
+from .holdout import evenly_spaced
+
 PATIENCE = 20
 """Epochs without a lower held-out score after which early stopping would end a training."""
 
@@ -60,3 +64,21 @@ def early_stop(history: Sequence[EpochMetrics], *, patience: int = PATIENCE) -> 
     if best is None:
         return None
     return EarlyStop(best.epoch, best_score, scored[-1][1], stop.epoch if stop else None, patience)
+
+
+def learning_curve(history: Sequence[EpochMetrics]) -> LearningCurve | None:
+    """What the model file keeps of `history`; None without an epoch."""
+    if not history:
+        return None
+    kept = [history[index] for index in evenly_spaced(len(history), MOST_EPOCHS)]
+    scores = [m.holdout_score for m in kept]
+    return LearningCurve(
+        epochs=[m.epoch for m in kept],
+        reconstruction_error=[_short(m.reconstruction_error) for m in kept],
+        weighted_center_distance=[_short(m.gamma * m.center_distance) for m in kept],
+        holdout_score=[None if score is None or not math.isfinite(score) else _short(score) for score in scores],
+    )
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

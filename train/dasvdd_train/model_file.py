@@ -15,6 +15,7 @@ from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import DasvddError, InputMissing, ModelError
 from dasvdd_runtime.files import write_atomically
+from dasvdd_runtime.model_files.curves import LearningCurve
 from dasvdd_runtime.reading.recording_types import Kind
 
 from .config import TrainConfig
@@ -50,6 +51,8 @@ class TrainedModel:
     """Set where standardisation, center and threshold are not those of the training."""
     not_ready: tuple[str, ...] = ()
     """The training's serious warnings: what to mend before the model is used."""
+    learning: LearningCurve | None = None
+    """For the model card; None in files that were written before it was kept."""
 
     @property
     def kind(self) -> Kind:
@@ -97,6 +100,7 @@ def save_model(path: Path, trained: TrainedModel) -> None:
         "training": trained.training.model_dump(),
         "recentred": trained.recentred.model_dump() if trained.recentred else None,
         "not_ready": list(trained.not_ready),
+        "learning": trained.learning.model_dump() if trained.learning else None,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -152,6 +156,7 @@ def _restore(content: dict[str, Any]) -> TrainedModel:
         training=plain.training,
         recentred=plain.recentred,
         not_ready=plain.not_ready,
+        learning=plain.learning,
     )
 
 

@@ -32,7 +32,7 @@ from .features import Geometry, feature_vectors, fit_standardisation, frame_tabl
 from .front_ends import FrontEnd
 from .holdout import MAX_BYTES, MAX_TEST_BYTES, MAX_TEST_WINDOWS, MAX_WINDOWS, Holdout, LabelledWindows
 from .inspection import Inspection, inspect
-from .metrics import EpochMetrics
+from .metrics import EpochMetrics, learning_curve
 from .model import DasvddModel
 from .model_file import TrainedModel
 from .outputs import METRICS_NAME, MetricsLog, write_outputs
@@ -164,6 +164,7 @@ def run(
             data_fingerprint=data_fingerprint,
         ),
         not_ready=tuple(warning.text for warning in warnings if warning.serious),
+        learning=learning_curve(history),
     )
     kept = _kept(model, corpus, sizes, scored) if held_out else None
     files = write_outputs(

@@ -16,6 +16,7 @@ from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.condition.levels import Baseline
 from dasvdd_runtime.contract import Recentring, TrainingSummary
 from dasvdd_runtime.errors import ModelError
+from dasvdd_runtime.model_files.curves import LearningCurve
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .front_ends.dft import MOST_SAMPLES
@@ -55,6 +56,7 @@ class Content(BaseModel):
     training: TrainingSummary
     recentred: Recentring | None = None
     not_ready: tuple[str, ...] = ()
+    learning: LearningCurve | None = None
 
 
 def plain_content(raw: dict[str, Any]) -> Content:

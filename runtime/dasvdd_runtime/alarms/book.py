@@ -56,6 +56,11 @@ class Alarm:
     note: str = ""
 
 
+def lasted_seconds(start_seconds: float, end_seconds: float) -> float:
+    """How long an alarm lasted, as people are told: from the start of the window that raised it to its end."""
+    return end_seconds - start_seconds
+
+
 def _random_id() -> str:
     return str(uuid.uuid4())
 
@@ -120,7 +125,8 @@ class AlarmBook:
         if kind in ("alarm_cleared", "alarm_open") and source in self._active:
             alarm = self._end(event, now=now)
             latched = alarm.state is AlarmState.LATCHED
-            return {**event, "alarm": alarm.id, "muted": muted(source), "latched": latched}, alarm
+            told = {"alarm": alarm.id, "muted": muted(source), "latched": latched, "start_seconds": alarm.start_seconds}
+            return {**event, **told}, alarm
         if kind == "summary":
             latched_count = self.latched(source)
             in_alarm = event["in_alarm"] or latched_count > 0

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from ..alarms.book import Alarm, AlarmState
+from ..alarms.book import Alarm, AlarmState, lasted_seconds
 from ..alarms.mutes import ALL, Mute
 from ..evidence.folder import sidecars
+from ..words import duration
 from .common import examples, reports_errors
 from .state import evidence_directory, open_state, shown, state_options
 
@@ -43,7 +44,7 @@ def alarms(
         evidence = sidecars(evidence_directory(config_path, directory))
         for alarm in found:
             record = {**asdict(alarm), "evidence": evidence.get(alarm.id)}
-            click.echo(json.dumps(record, default=str, ensure_ascii=False))
+            click.echo(json.dumps(record, default=_as_text, ensure_ascii=False))
         return
     if found:
         click.echo(_table([_HEADER, *map(_cells, found)]))
@@ -61,8 +62,14 @@ def alarms(
 _HEADER = ("ID", "SOURCE", "RAISED", "LASTED", "PEAK/THRESHOLD", "STATE", "VERDICT", "NOTE")
 
 
+def _as_text(value: object) -> str:
+    """ISO 8601 for a time; a state or verdict as it is."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def _cells(alarm: Alarm) -> tuple[str, ...]:
-    lasted = "" if alarm.end_seconds is None else f"{alarm.end_seconds - alarm.start_seconds:.0f} s"
+    ended = alarm.end_seconds
+    lasted = "" if ended is None else duration(lasted_seconds(alarm.start_seconds, ended))
     state = f"{alarm.state}, muted" if alarm.muted else str(alarm.state)
     ratio = f"{alarm.peak_score / alarm.threshold:.2f}"
     return (

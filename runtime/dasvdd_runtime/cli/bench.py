@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,10 +13,13 @@ from typing import TYPE_CHECKING, Literal
 import click
 import numpy as np
 
+from ..windows import StreamMemory, Waiting, Window
 from .common import examples, model_options, reports_errors
 
 if TYPE_CHECKING:
+    from ..contract import ModelMetadata
     from ..scorer import Scorer
+    from ..stream_scorer import StreamScorer
 
 WARM_UP_RUNS = 3
 FEWEST_RUNS = 10
@@ -53,7 +58,7 @@ def bench(
     model: Path,
     seconds: float,
     output_format: Literal["table", "json"],
-    provider: Literal["auto", "cpu", "cuda"],
+    provider: str,
     threads: int,
 ) -> None:
     """Measure MODEL on this machine, on its golden windows: latency, windows per second, times real time, memory."""
@@ -106,13 +111,29 @@ def measure(scorer: Scorer, *, batch: int, seconds: float) -> Timing:
     golden = scorer.metadata.golden.windows()
     windows = golden.swapaxes(1, 2) if scorer.metadata.kind == "audio" else golden
     windows = np.ascontiguousarray(windows[np.arange(batch) % len(windows)])
+    return _measure(lambda: scorer.score_windows(windows), scorer.metadata, batch=batch, seconds=seconds)
+
+
+def measure_stream(scorer: StreamScorer, *, seconds: float) -> Timing:
+    """Time `scorer` on one stream that goes on, as `measure` does."""
+    metadata, memory = scorer.metadata, StreamMemory()
+    window = np.zeros((metadata.window_samples, metadata.channels), np.float32)
+    first_samples = itertools.count(0, metadata.window_hop_samples)
+
+    def score() -> None:
+        scorer.score([Waiting(Window(next(first_samples), window), memory)])
+
+    return _measure(score, metadata, batch=1, seconds=seconds)
+
+
+def _measure(score: Callable[[], object], metadata: ModelMetadata, *, batch: int, seconds: float) -> Timing:
     for _ in range(WARM_UP_RUNS):
-        scorer.score_windows(windows)
+        score()
     durations: list[float] = []
     start = time.perf_counter()
     while len(durations) < FEWEST_RUNS or time.perf_counter() - start < seconds:
         before = time.perf_counter()
-        scorer.score_windows(windows)
+        score()
         durations.append(time.perf_counter() - before)
     median = float(np.median(durations))
     return Timing(
@@ -121,7 +142,7 @@ def measure(scorer: Scorer, *, batch: int, seconds: float) -> Timing:
         p50_milliseconds=1000 * median,
         p99_milliseconds=1000 * float(np.percentile(durations, 99)),
         windows_per_second=batch / median,
-        times_real_time=scorer.metadata.window_hop_seconds * batch / median,
+        times_real_time=metadata.window_hop_seconds * batch / median,
         memory_megabytes=memory_megabytes(),
     )
 

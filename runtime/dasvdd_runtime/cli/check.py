@@ -11,7 +11,7 @@ import click
 
 from ..errors import EXIT_CONFIG, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
 from . import trial_capture
-from .bench import measure
+from .bench import measure, measure_stream
 from .check_evidence import check_evidence
 from .check_receivers import check_receivers
 from .check_report import Report
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig
     from ..scorer import Scorer
     from ..sources.tables import SourceTable
+    from ..stream_scorer import StreamScorer
 
 SPEED_SECONDS = 0.3
 HEADROOM = 2.0
@@ -125,11 +126,28 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
         "ok",
         "golden windows",
         f"{len(metadata.golden.scores)} score as at the export, to {difference:.1g} relative "
-        f"(allowed {metadata.golden.relative_tolerance:.1g})",
+        f"(allowed {scorer.golden_tolerance:.1g})",
     )
     check_decision(config.overrides_of(model), scorer, report)
-    check_speed(sum(config.model_of(source) is model for source in config.sources), scorer, report)
+    stream = check_stream(config, model, scorer, report)
+    check_speed(sum(config.model_of(source) is model for source in config.sources), stream or scorer, report)
     return scorer
+
+
+def check_stream(config: MonitorConfig, model: ModelTable, plain: Scorer, report: Report) -> StreamScorer | None:
+    """Report on the stream form that lies beside the model; None where there is none to use."""
+    from ..model_files.loaded_model import open_stream
+
+    try:
+        found = open_stream(model, plain, config.state.directory)
+    except DasvddError as error:
+        report.fail("stream form", error)
+        return None
+    if found.not_used is not None:
+        report.add("warning", "stream form", f"not used, the plain form scores: {found.not_used}")
+    if found.scorer is not None:
+        report.add("ok", "stream form", "scores the golden windows as the plain form does, and is used in its place")
+    return found.scorer
 
 
 def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> None:
@@ -177,9 +195,14 @@ def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, r
     report.add("ok", f"{table.name}, drift", text)
 
 
-def check_speed(sources: int, scorer: Scorer, report: Report) -> None:
+def check_speed(sources: int, scorer: Scorer | StreamScorer, report: Report) -> None:
     """Report on whether this machine scores as fast as the model's `sources` give samples."""
-    timing = measure(scorer, batch=1, seconds=SPEED_SECONDS)
+    from ..stream_scorer import StreamScorer
+
+    if isinstance(scorer, StreamScorer):
+        timing = measure_stream(scorer, seconds=SPEED_SECONDS)
+    else:
+        timing = measure(scorer, batch=1, seconds=SPEED_SECONDS)
     times = timing.times_real_time / sources
     text = f"a window takes {timing.p50_milliseconds:.2g} ms: {times:.3g} times real time for {sources} source(s)"
     if times < 1:
@@ -192,7 +215,7 @@ def check_speed(sources: int, scorer: Scorer, report: Report) -> None:
 
 def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Report) -> bool:
     """Report on one source; True if its device hangs and still holds a thread."""
-    from ..assembly import open_intake
+    from ..channels import open_intake
     from ..condition.comparison import compare_capture
 
     metadata = scorer.metadata

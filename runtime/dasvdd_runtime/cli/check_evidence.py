@@ -35,7 +35,7 @@ def check_evidence(config: MonitorConfig, models: Mapping[str, ModelMetadata], r
         report.add("ok", "evidence", "nothing is kept of an alarm: there is no state directory, nor one of [evidence]")
         return
     kept = ", ".join(f"{name}: {KEPT[mode]}" for name, mode in modes.items())
-    if set(modes.values()) == {"none"}:
+    if not config.keeps_evidence:
         report.add("ok", "evidence", "nothing is kept of an alarm: mode is none")
         return
     report.add("ok", "evidence", f"kept of an alarm: {kept}; in {table.directory}")
@@ -83,13 +83,12 @@ def check_room(table: EvidenceTable, directory: Path, sizes: Mapping[str, int], 
         text = f"the disk takes {megabytes(room)} of the {megabytes(table.max_bytes)} of max_bytes: {left}; {clip}"
         report.add("warning", subject, text)
     else:
-        days = table.max_bytes / sum(sizes.values())
+        days = f"{table.max_bytes / sum(sizes.values()):.3g} days with one a day of each source"
         report.add(
             "ok",
             subject,
             f"{clip}; max_bytes ({megabytes(table.max_bytes)}) holds {table.max_bytes // largest} of them, or "
-            f"{days:.3g} days with one a day of each source; what is older than {table.max_days:g} days "
-            f"is removed; {left}",
+            f"{days}; what is older than {table.max_days:g} days is removed; {left}",
         )
 
 

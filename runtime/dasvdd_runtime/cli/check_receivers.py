@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_receivers(config: MonitorConfig, report: Report) -> None:
-    """Report on [state], [http], the outbox, the broker and every webhook. Nothing is published or posted."""
+    """Report on [state], [http], the outbox, broker and webhooks. Nothing is published or posted."""
     if config.state.directory is not None:
         check_folder("state", config.state.directory, report)
     if config.http is not None:

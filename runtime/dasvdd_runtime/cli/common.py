@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import IO, Any, ParamSpec, TypeVar, cast
 
 import click
 
-from ..errors import DasvddError
+from ..errors import EXIT_NO_INPUT, DasvddError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -48,19 +49,52 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
+class InputPath(click.Path):
+    """A path that must be there: exit code 66 where it is not, and click's 2 for a file where a folder is wanted."""
+
+    def __init__(self, *, file_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """`value` as a Path."""
+        path = cast(Path, super().convert(value, param, ctx))
+        if not path.exists():
+            name = "" if param is None else param.get_error_hint(ctx) if ctx else param.name
+            raise _InputMissing(f"{name}: {path}: there is no such file or folder. Check the path.")
+        return path
+
+
+class _InputMissing(click.ClickException):
+    exit_code = EXIT_NO_INPUT
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"error: {self.message}", file=file, err=file is None)
+
+
 def examples(*lines: str) -> str:
     """An epilog for a command's help: the heading `Examples:` and `lines`, which click then leaves unwrapped."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def _known_provider(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    from ..model_files.execution_providers import AUTO, unknown_provider
+
+    fault = None if name == AUTO else unknown_provider(name)
+    if fault:
+        raise click.BadParameter(fault)
+    return name
 
 
 def model_options(command: Callable[P, R]) -> Callable[P, R]:
     """The options `--provider` and `--threads` of commands that open a model."""
     provider = click.option(
         "--provider",
-        type=click.Choice(["auto", "cpu", "cuda"]),
+        metavar="NAME",
+        callback=_known_provider,
         default="auto",
         show_default=True,
-        help="Where the model runs; cuda is an error unless CUDA is really obtained.",
+        help="Where the model runs: cpu, cuda, tensorrt, openvino, xnnpack, or a name that another package registers; "
+        "an error unless all arithmetic really runs there. auto: CUDA if it can be had, else the CPU.",
     )
     threads = click.option(
         "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads for one run of the model."

@@ -15,7 +15,7 @@ from ..evidence.kept import kept_clips
 from ..files import write_atomically
 from ..reading.manifest import COLUMNS, Segment
 from .alarms import ID_LETTERS
-from .common import examples, reports_errors
+from .common import InputPath, examples, reports_errors
 from .state import evidence_directory, open_state, shown, state_options
 
 
@@ -30,7 +30,7 @@ from .state import evidence_directory, open_state, shown, state_options
 @click.option("--source", help="Only alarms of this source.")
 @click.option(
     "--recordings",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=InputPath(file_okay=False),
     help="Folder into which `dasvdd-monitor record` wrote while the source was watched.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The manifest, a CSV file.")

@@ -10,9 +10,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from ..capture import Ended, Message, Missing
 from ..condition.health import SourceHealth, State, StateChange
 from ..errors import DataError, Unavailable
+from ..message_queue import Ended, Message, Missing
 from ..recorders.base import Recorder
 from ..recorders.rows import RowRecorder
 from ..recorders.wav import WavRecorder
@@ -89,6 +89,8 @@ class RecordSession:
             click.echo(f"gap at {gap.start_seconds:.1f} s: {lost}", err=True)
         if len(recorder.gaps) > LISTED_GAPS:
             click.echo(f"... and {len(recorder.gaps) - LISTED_GAPS} more", err=True)
+        if recorder.stream_samples == 0:
+            return
         lost_seconds = sum(gap.lost_seconds for gap in recorder.gaps)
         click.echo(
             f"{recorder.stream_seconds - lost_seconds:.1f} s in {len(recorder.files)} file(s), "

@@ -7,28 +7,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
 from ..alarms.desk import AlarmDesk
-from ..assembly import Assembly, versions
-from ..config import MonitorConfig
+from ..assembly import Assembly
+from ..endpoint.observed import Observed
 from ..endpoint.pulse import Pulse
-from ..errors import EXIT_OK, ConfigError
+from ..errors import EXIT_OK
 from ..logs import log_to_stderr
+from ..outlets import Outlets
 from ..service import Service
 from ..service_manager import ServiceManager
-from ..sinks.jsonl import RotatingFile, Sink, StreamSink
+from ..versions import versions
 from .common import examples, reports_errors
-
-if TYPE_CHECKING:
-    from ..evidence.keeper import EvidenceKeeper
-    from ..sinks.delivery import DeliveredOutbox
 
 log = logging.getLogger(__name__)
 
@@ -59,20 +54,28 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         manager.heartbeat()
         pulse.beat()
 
-    sinks, outbox = make_sinks(assembly.config)
     config = assembly.config
+    outlets = Outlets(config)
     alarms = AlarmDesk(config.state.directory, latch=config.alarm.latch)
-    evidence = _make_evidence(config)
-    alarms.tell_of(evidence)
     service = Service(
-        assembly.channels(evidence),
-        sinks,
+        assembly.channels(alarms),
+        [outlets],
         wake=wake,
         alarms=alarms,
         heartbeat=beat,
-        reload=assembly.reload,
+        reload=partial(assembly.reload, outlets=outlets),
     )
-    with _links(assembly, service, outbox) as commands, _endpoint(assembly, service, outbox, pulse, commands):
+    observed = Observed(
+        sources=service.snapshot,
+        events=service.event_counts.copy,
+        scorers=assembly.scorers,
+        receivers=outlets.standings,
+        since_beat_seconds=pulse.since_beat_seconds,
+        commands=outlets.command_counts,
+        versions=versions(),
+        thresholds=lambda: assembly.thresholds,
+    )
+    with outlets.serving(observed):
         _obey_signals(service)
         manager.ready()
         all_joined = service.run(assembly.started(), *assembly.notices(), max_seconds=max_seconds)
@@ -80,99 +83,6 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         log.warning("a device does not let go; leaving it behind")
         sys.stderr.flush()
         os._exit(EXIT_OK)
-
-
-def make_sinks(config: MonitorConfig) -> tuple[list[Sink], DeliveredOutbox | None]:
-    """The event file and the outbox first, so that a reader of standard output that hangs holds up neither.
-
-    The outbox, where there is one, is given a second time, to be asked about.
-    """
-    sinks: list[Sink] = []
-    outbox: DeliveredOutbox | None = None
-    if config.events.path is not None:
-        try:
-            sinks.append(RotatingFile(config.events.path, max_bytes=config.events.max_bytes, keep=config.events.keep))
-        except OSError as error:
-            raise ConfigError(f"[events] path: {config.events.path} cannot be written: {error.strerror}") from error
-    if config.mqtt is not None or config.webhook:
-        from ..sinks.receivers import make_outbox
-
-        outbox = make_outbox(config)
-        sinks.append(outbox)
-    sinks.append(StreamSink(patience_seconds=None) if _only_replays(config) else StreamSink())
-    return sinks, outbox
-
-
-def _only_replays(config: MonitorConfig) -> bool:
-    """A replay can wait for a slow reader, `less` say, or a slow disk; a machine cannot."""
-    return all(source.kind == "file" for source in config.sources)
-
-
-def _make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
-    """What keeps clips of alarms, where there is a place for them."""
-    table = config.evidence
-    modes = {source.evidence or table.mode for source in config.sources}
-    if table.directory is None or modes == {"none"}:
-        return None
-    from ..evidence.keeper import keep_evidence
-
-    return keep_evidence(table, table.directory, patient=_only_replays(config))
-
-
-@contextmanager
-def _links(
-    assembly: Assembly, service: Service, outbox: DeliveredOutbox | None
-) -> Iterator[Callable[[], Mapping[str, int]]]:
-    """Be part of what [mqtt] names meanwhile; gives how many of its commands were taken and refused."""
-    table = assembly.config.mqtt
-    if table is None or outbox is None or not table.tells_what_is_now:
-        yield dict
-        return
-    from ..integrations.commands import Commands
-    from ..integrations.start import start_links, stop_links
-
-    commands = Commands(assembly.config.state.directory)
-    links = start_links(table, service.snapshot, commands, outbox=outbox, folder=assembly.config.outbox.folder)
-    try:
-        yield commands.counts.copy
-    finally:
-        stop_links(links)
-
-
-@contextmanager
-def _endpoint(
-    assembly: Assembly,
-    service: Service,
-    outbox: DeliveredOutbox | None,
-    pulse: Pulse,
-    commands: Callable[[], Mapping[str, int]],
-) -> Iterator[None]:
-    """Serve the page, metrics and probes meanwhile, if the configuration says so."""
-    table = assembly.config.http
-    if table is None:
-        yield
-        return
-    from ..endpoint.observed import Observed
-    from ..endpoint.start import serve
-
-    observed = Observed(
-        sources=service.snapshot,
-        events=service.event_counts.copy,
-        scorers=assembly.scorers,
-        receivers=dict if outbox is None else outbox.standings,
-        since_beat_seconds=pulse.since_beat_seconds,
-        commands=commands,
-        versions=versions(),
-        thresholds=lambda: assembly.thresholds,
-    )
-    config = assembly.config
-    endpoint = serve(
-        table, observed, state_directory=config.state.directory, evidence_directory=config.evidence.directory
-    )
-    try:
-        yield
-    finally:
-        endpoint.close()
 
 
 def _obey_signals(service: Service) -> None:

@@ -59,7 +59,7 @@ def score(
     only_summary: bool,
     channels: str | None,
     time_column: str,
-    provider: Literal["auto", "cpu", "cuda"],
+    provider: str,
     threads: int,
 ) -> None:
     """Score RECORDINGS (files or folders) with MODEL, window by window.

@@ -25,7 +25,7 @@ from .common import examples, reports_errors
     "name",
     default="cpu",
     show_default=True,
-    help="Where it should run: cpu, cuda, tensorrt, openvino or xnnpack, as far as this onnxruntime has them.",
+    help="Where it should run: cpu, cuda, tensorrt, openvino, xnnpack, or a name that another package registers.",
 )
 @click.option("--allow-cpu", is_flag=True, help="Some of the nodes may run on the CPU, but not all.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of lines for people.")
@@ -36,7 +36,7 @@ def verify(model: Path, name: str, allow_cpu: bool, as_json: bool) -> None:
     Exit code 1 where nodes fall to the CPU (shapes and indexes may) or a golden window does not repeat; 69 where this
     machine does not have the provider.
     """
-    from ..model_files.placement import verify_provider
+    from ..model_files.verification import verify_provider
 
     found = verify_provider(model, name)
     faults = found.faults(allow_cpu=allow_cpu)
@@ -46,8 +46,8 @@ def verify(model: Path, name: str, allow_cpu: bool, as_json: bool) -> None:
                 {
                     "schema": "1.0",
                     "model": str(model),
-                    "asked": found.provider.onnxruntime_name,
-                    "nodes": [asdict(node) for node in found.nodes],
+                    "asked": found.placement.asked,
+                    "nodes": [asdict(node) for node in found.placement.nodes],
                     "relative_difference": found.golden_difference,
                     "relative_tolerance": found.relative_tolerance,
                     "faults": faults,
@@ -55,7 +55,7 @@ def verify(model: Path, name: str, allow_cpu: bool, as_json: bool) -> None:
             )
         )
     else:
-        for node in found.nodes:
+        for node in found.placement.nodes:
             note = "  (shapes and indexes)" if node.whole_numbers else ""
             click.echo(f"{node.provider:<27}{node.operator:<14}{node.name}{note}")
         if found.golden_fault is None:
@@ -66,6 +66,6 @@ def verify(model: Path, name: str, allow_cpu: bool, as_json: bool) -> None:
         for fault in faults:
             click.echo(f"FAIL: {fault}")
         if not faults:
-            click.echo(f"ok: {model} runs on {found.provider.onnxruntime_name}")
+            click.echo(f"ok: {model} runs on {found.placement.asked}")
     if faults:
         sys.exit(EXIT_FAILURE)

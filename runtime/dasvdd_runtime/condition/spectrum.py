@@ -125,9 +125,13 @@ class SpectrumMeter:
 
     def usual_of(self, recordings: Sequence[SlicedSamples]) -> UsualSpectrum | None:
         """What is usual in `recordings`, each [samples, channels], from USUAL_PIECES seconds of them at most."""
-        places = [(part, start) for part in recordings for start in range(0, len(part) - self.rows + 1, self.rows)]
-        step = max(1, -(-len(places) // USUAL_PIECES))
-        noted = [self.measure(part[start : start + self.rows]) for part, start in places[::step]]
+        pieces = [len(part) // self.rows for part in recordings]
+        step = max(1, -(-sum(pieces) // USUAL_PIECES))
+        noted, first = [], 0
+        for part, count in zip(recordings, pieces, strict=True):
+            for piece in range(-first % step, count, step):
+                noted.append(self.measure(part[piece * self.rows : (piece + 1) * self.rows]))
+            first += count
         return self.usual(np.array(noted, np.float32).reshape(len(noted), len(self.figures)))
 
     def _octave_powers(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -54,22 +54,23 @@ class SpectrumChange:
 class SpectrumWatch:
     """One source's days: the figures of every second that is noted, 4 bytes each."""
 
-    def __init__(self, usual: UsualSpectrum, metadata: ModelMetadata) -> None:
-        """Raises KeyError where `usual` lacks a figure of this model."""
-        self._meter = SpectrumMeter.of(metadata)
+    def __init__(self, usual: UsualSpectrum, meter: SpectrumMeter, metadata: ModelMetadata) -> None:
+        """`usual` has every figure of `meter`, which is that of the model."""
+        self._meter = meter
         self._metadata = metadata
-        bounds = np.array([usual[figure.name] for figure in self._meter.figures])
+        bounds = np.array([usual[figure.name] for figure in meter.figures])
         self._usual = bounds[:, 1]
         self._low, self._high = (bounds[:, [0, 2]] - bounds[:, [1]]).T
         self._noted = array("f")
 
     @classmethod
     def of(cls, usual: UsualSpectrum | None, metadata: ModelMetadata) -> Self | None:
-        """A watch, or None where there is nothing to compare with."""
-        figures = SpectrumMeter.of(metadata).figures
-        if usual is None or not figures or any(figure.name not in usual for figure in figures):
+        """A watch of a model's source, or None where `usual` lacks a figure of it, so that there is nothing to say."""
+        if usual is None:
             return None
-        return cls(usual, metadata)
+        meter = SpectrumMeter.of(metadata)
+        known = bool(meter.figures) and all(figure.name in usual for figure in meter.figures)
+        return cls(usual, meter, metadata) if known else None
 
     def note(self, samples: NDArray[np.float32]) -> None:
         """A window of healthy running, [window_samples, channels]."""

@@ -15,6 +15,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .binding import bind
 from .file_body import FileBody, ranged
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Request:
 
 
 Page = Callable[[Request], Answer]
+Pages = Mapping[str, Page]
+"""By path."""
 
 
 class Server(ThreadingHTTPServer):
@@ -70,14 +73,16 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], pages: Mapping[str, Page], actions: Mapping[str, Page] | None = None
+        self, address: tuple[str, int], pages: Pages, actions: Pages | None = None, *, beside: Server | None = None
     ) -> None:
+        """`beside`: one of this program, to be closed soon, which may listen on the same port of another address."""
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.pages, self.actions = pages, actions or {}
         self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._lock = threading.Lock()
         self._unheard: dict[Any, None] = {}
-        super().__init__(address, Handler)
+        super().__init__(address, Handler, bind_and_activate=False)
+        bind(self, [] if beside is None else [beside.socket])
         self._thread = threading.Thread(target=self.serve_forever, args=(0.25,), name="http", daemon=True)
 
     def start(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -62,22 +62,46 @@ class SourceClips(Clips):
         self._source = source
         self._writer = writer
         self._now = now
-        rate = metadata.sample_rate_hz
-        self._rate = rate
-        self._pre, self._post, self._most = (
-            round(seconds * rate) for seconds in (table.pre_seconds, table.post_seconds, table.max_seconds)
-        )
-        self._rows = make_rows(source.mode, metadata)
-        self.keeps = self._rows.keeps
-        self._format = _format(self._rows, metadata)
-        remembered = self._pre + metadata.window_samples + round(BACKLOG_SECONDS * rate)
-        self._ring = Ring(self._rows.row_samples, capacity=remembered // self._rows.row_samples)
+        self._rate = metadata.sample_rate_hz
         self._next_sample = 0
         self._interrupted = False
         self._scores: deque[Decision] = deque()
         self._clips: list[Clip] = []
         self._lasting: Clip | None = None
         self._metadata = metadata
+        self._measure(table)
+        self._begin_rows()
+
+    def use_table(self, table: EvidenceTable, mode: Mode) -> None:
+        """Keep clips by `table` from the next alarm on. No window may wait for its score.
+
+        In another `mode`, the clip that is being written ends here, though its alarm goes on.
+        """
+        self._measure(table)
+        if mode != self._source.mode:
+            self.ended()
+            self._source = replace(self._source, mode=mode)
+            self._begin_rows()
+
+    def dismiss(self) -> None:
+        """No clips any more: those that are being written end here, for good."""
+        self.ended()
+        for clip in self._clips:
+            clip.open_clip.note(clip.described(), final=True)
+
+    def _measure(self, table: EvidenceTable) -> None:
+        self._pre, self._post, self._most = (
+            round(seconds * self._rate) for seconds in (table.pre_seconds, table.post_seconds, table.max_seconds)
+        )
+
+    def _begin_rows(self) -> None:
+        """Remember the stream, as the mode has it, from the next sample on."""
+        self._rows = make_rows(self._source.mode, self._metadata)
+        self.keeps = self._rows.keeps
+        self._format = _format(self._rows, self._metadata)
+        remembered = self._pre + self._metadata.window_samples + round(BACKLOG_SECONDS * self._rate)
+        self._ring = Ring(self._rows.row_samples, capacity=remembered // self._rows.row_samples)
+        self._ring.jump(self._next_sample)
 
     def use_model(self, metadata: ModelMetadata) -> None:
         """Another model judges from the next sample on."""

@@ -64,8 +64,9 @@ class ClipWriter:
 
     def __init__(self, folder: EvidenceFolder, *, patient: bool = False) -> None:
         """`patient`: whoever gives rows can wait for the disk, a replay for instance, so that none are lost."""
-        self._folder = folder
-        self._patient = patient
+        self.folder = folder
+        """Of the clips that begin from now on."""
+        self.patient = patient
         self._jobs: deque[tuple[OpenClip, Callable[[], None], int]] = deque()
         self._waiting_bytes = 0
         self._closing = False
@@ -77,13 +78,13 @@ class ClipWriter:
 
     def begin(self, stem: str, format: ClipFormat, *, source: str, alarm: str) -> OpenClip:
         """A new clip."""
-        file = ClipFile(self._folder, stem, format)
+        file = ClipFile(self.folder, stem, format)
         return OpenClip(self, file, source=source, alarm=alarm, name=f"{stem}.json")
 
     def put(self, clip: OpenClip, work: Callable[[], None], size: int) -> bool:
         """Do `work` later; False where `size` more bytes may not wait. What has no size always may."""
         with self._changed:
-            if self._patient:
+            if self.patient:
                 self._changed.wait_for(lambda: self._fits(size))
             if not self._fits(size):
                 return False
@@ -120,7 +121,7 @@ class ClipWriter:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(None if self._patient else DRAIN_SECONDS)
+        self._thread.join(None if self.patient else DRAIN_SECONDS)
         if self._thread.is_alive():
             log.error("evidence is lost: the disk does not take it before the stop")
 
@@ -153,6 +154,6 @@ class ClipWriter:
 
     def _sweep(self) -> None:
         try:
-            self._folder.remove_old()
+            self.folder.remove_old()
         except OSError as error:
             log.warning("old evidence cannot be removed: %s", error)

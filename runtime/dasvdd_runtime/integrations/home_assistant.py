@@ -84,7 +84,8 @@ class HomeAssistant:
     def received(self, message: Arrived) -> list[Message]:
         """Obey a command; take back an announcement of a source that is no more."""
         if message.topic.startswith(f"{self._discovery_prefix}/") and message.topic.endswith("/config"):
-            return self._take_back(message) if message.payload and message.topic not in self._configs else []
+            ours = not message.payload or message.topic in self._configs
+            return [] if ours else self._take_back(message.topic, message.payload)
         level, _, verb = message.topic.removeprefix(f"{self._prefix}/").rpartition("/")
         for known in VERBS:
             if verb == known:
@@ -97,23 +98,27 @@ class HomeAssistant:
                 )
         return []
 
-    def leaving(self) -> list[Message]:
-        """Every entity becomes unavailable."""
-        return [self.will()]
+    def leaving(self, *, for_good: bool) -> list[Message]:
+        """Every entity becomes unavailable; `for_good`: and is taken back."""
+        if not for_good:
+            return [self.will()]
+        self._names = {}
+        announced = [m for topic, config in self._configs.items() for m in self._take_back(topic, config)]
+        return [*announced, Message(self.status_topic, b"", retain=True)]
 
     def _announced(self, sources: Sequence[SourceSnapshot]) -> list[Message]:
         configs = {topic: config for source in sources for topic, config in self._entities(source).items()}
         gone = [topic for topic in self._configs if topic not in configs]
         self._told = {name: told for name, told in self._told.items() if name in self._models}
-        messages = [m for topic in gone for m in self._take_back(Arrived(topic, self._configs[topic], True))]
+        messages = [m for topic in gone for m in self._take_back(topic, self._configs[topic])]
         self._configs = configs
         return [*messages, *(Message(topic, config, retain=True) for topic, config in configs.items())]
 
-    def _take_back(self, message: Arrived) -> list[Message]:
-        """Clear an announcement, and what was told of its source."""
-        messages = [Message(message.topic, b"", retain=True)]
+    def _take_back(self, topic: str, config: bytes) -> list[Message]:
+        """Clear an announcement, and what was told of its source where that is no more."""
+        messages = [Message(topic, b"", retain=True)]
         try:
-            state_topic = str(json.loads(message.payload).get("state_topic", ""))
+            state_topic = str(json.loads(config).get("state_topic", ""))
         except (ValueError, AttributeError):
             return messages
         now = re.fullmatch(rf"{re.escape(self._prefix)}/([^/+#]+)/now", state_topic)

@@ -76,8 +76,8 @@ class Role(Protocol):
     def received(self, message: Arrived) -> Sequence[Message]:
         """Obey `message`; what to tell in answer. Does not raise."""
 
-    def leaving(self) -> Sequence[Message]:
-        """What to tell before the connection is closed."""
+    def leaving(self, *, for_good: bool) -> Sequence[Message]:
+        """What to tell before the connection is closed. `for_good`: nobody will play this role there any more."""
 
 
 class Link:
@@ -93,6 +93,7 @@ class Link:
         self._lost = threading.Event()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._for_good = False
         self._fault = ""
         self._thread = threading.Thread(target=self._run, name=role.name, daemon=True)
         new_client(table, self._client_id)
@@ -101,8 +102,9 @@ class Link:
         """Begin to connect."""
         self._thread.start()
 
-    def request_stop(self) -> None:
-        """Take leave."""
+    def request_stop(self, *, for_good: bool = False) -> None:
+        """Take leave. `for_good`: and take back what the broker keeps."""
+        self._for_good = for_good
         self._stopping.set()
         self._wake.set()
 
@@ -143,7 +145,7 @@ class Link:
 
     def _leave(self, client: Client) -> None:
         """Tell it and disconnect in good order: a connection that is cut would have the broker publish the will too."""
-        for sent in self._publish(client, self._role.leaving()):
+        for sent in self._publish(client, self._role.leaving(for_good=self._for_good)):
             sent.wait_for_publish(LEAVE_SECONDS)
         client.disconnect()
         client.loop_stop()

@@ -118,7 +118,7 @@ class Sparkplug:
             self._obey_device_command(message)
         return []
 
-    def leaving(self) -> list[Message]:
+    def leaving(self, *, for_good: bool) -> list[Message]:
         """The node's death, which a broker does not publish for a client that takes leave."""
         return [self._death()]
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from ..contract import ModelMetadata
 from ..errors import DasvddError, ModelError
-from ..stream_scorer import scorer_over
+from ..stream_scorer import open_scorer
 from ..thresholds.choice import rests_on
 from ..words import count, duration
 from .graph_summary import summarise_graph
 from .onnx_graph import GraphSummary
-from .onnxruntime_session import open_session
 
 SCHEMA_VERSION = "1.0"
 """Of the JSON; a new field raises the minor number, a changed one the major number."""
@@ -73,7 +72,7 @@ def inspect_model(path: Path) -> Inspection:
     Raises InputMissing if there is no file, and ModelError if it is damaged or breaks the contract. Golden windows
     that do not repeat are a finding, not an error.
     """
-    scorer = scorer_over(open_session(path, provider="cpu", threads=1), path)
+    scorer = open_scorer(path)
     try:
         content = path.read_bytes()
     except OSError as error:

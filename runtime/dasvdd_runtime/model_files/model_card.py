@@ -6,6 +6,7 @@ from html import escape
 
 from ..contract import ModelMetadata
 from ..words import count, duration, rate
+from .card_plots import loss_plot, residual_plot, score_plot
 from .inspection import Inspection, facts
 
 STYLE = """
@@ -29,9 +30,6 @@ svg { width: 100%; height: auto; display: block; }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
-CHART_WIDTH, CHART_HEIGHT, LABELS_BELOW, SPACE_LEFT = 720, 180, 24, 52
-MOST_LABELS = 9
-
 
 def model_card(found: Inspection) -> str:
     """The page."""
@@ -54,11 +52,43 @@ def model_card(found: Inspection) -> str:
 <h2>Intended use</h2>{uses}
 <h2>Limits of use</h2><ul>{limits}</ul>
 {tables}
-<h2>What is usual</h2><figure><div class="scroll">{_chart(metadata)}</div>
-<figcaption>Mean reconstruction error of each {"band" if metadata.kind == "audio" else "part of the input"} in normal
-running. An alarm names those that rise above this. Training curves are in the report.html of the training.</figcaption>
-</figure></main></body></html>
+{_plots(metadata)}
+</main></body></html>
 """
+
+
+def _plots(metadata: ModelMetadata) -> str:
+    """Training, held-out scores and usual residual; what the file does not hold is said."""
+    learning, scores = metadata.learning, metadata.held_out_scores
+    what = "band" if metadata.kind == "audio" else "part of the input"
+    figures = [
+        (
+            "Training",
+            loss_plot(learning) if learning else "",
+            "Mean over each epoch of both terms of the loss, and the score of held-out running, which should fall with "
+            "them; where it rises again, the networks learn the recordings by heart.",
+        ),
+        (
+            "Held-out scores",
+            score_plot(scores, metadata.calibration.threshold) if scores else "",
+            "How often windows of held-out normal running scored how much, before smoothing. The threshold is for the "
+            "smoothed score. The file keeps no scores of faults.",
+        ),
+        (
+            "What is usual",
+            residual_plot(metadata.residual_names, metadata.residual_baseline),
+            f"Mean reconstruction error of each {what} in normal running. An alarm names those that rise above this.",
+        ),
+    ]
+    return "".join(
+        f"<h2>{heading}</h2>"
+        + (
+            f'<figure><div class="scroll">{plot}</div><figcaption>{caption}</figcaption></figure>'
+            if plot
+            else "<p>The file says nothing of it; see the report.html of its training.</p>"
+        )
+        for heading, plot, caption in figures
+    )
 
 
 def intended_use(metadata: ModelMetadata) -> list[str]:
@@ -105,33 +135,3 @@ def _pieces(metadata: ModelMetadata) -> str:
     if metadata.stream is not None:
         pieces, samples = metadata.stream.golden.shape[:2]
     return f"{count(pieces, 'piece')} of the recordings, {samples / metadata.sample_rate_hz:g} s each"
-
-
-def _chart(metadata: ModelMetadata) -> str:
-    """Bars of the usual residual, in SVG."""
-    values, names = metadata.residual_baseline, metadata.residual_names
-    top = max(values, default=0.0)
-    if not top > 0 or top == float("inf"):
-        return "<p>The file says nothing of it.</p>"
-    step = (CHART_WIDTH - SPACE_LEFT) / len(values)
-    every = -(-len(names) // MOST_LABELS)
-    parts = [
-        f'<line x1="{SPACE_LEFT}" x2="{CHART_WIDTH}" y1="{CHART_HEIGHT}" y2="{CHART_HEIGHT}" stroke="#51585f"/>',
-        f'<text x="{SPACE_LEFT - 6}" y="20" text-anchor="end">{top:.3g}</text>',
-        f'<text x="{SPACE_LEFT - 6}" y="{CHART_HEIGHT}" text-anchor="end">0</text>',
-    ]
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
-        height = (CHART_HEIGHT - 10) * max(0.0, value / top)
-        x = SPACE_LEFT + place * step
-        parts.append(
-            f'<rect x="{x:.1f}" y="{CHART_HEIGHT - height:.1f}" width="{max(0.5, step * 0.85):.1f}" '
-            f'height="{height:.1f}" fill="#2f6f9f"><title>{escape(name)}: {value:.4g}</title></rect>'
-        )
-        if place % every == 0:
-            middle, below, label = x + step * 0.425, CHART_HEIGHT + 18, escape(name[:18])
-            parts.append(f'<text x="{middle:.1f}" y="{below}" text-anchor="middle">{label}</text>')
-    size = f"0 0 {CHART_WIDTH + 24} {CHART_HEIGHT + LABELS_BELOW}"
-    return (
-        f'<svg viewBox="{size}" role="img" aria-label="Usual residual" font-size="13" fill="#1b1f24">'
-        f"{''.join(parts)}</svg>"
-    )

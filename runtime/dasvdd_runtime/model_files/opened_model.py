@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..contract import OUTPUT_NAMES, ModelMetadata, decode
 from ..errors import DasvddError, ModelError
-from .onnxruntime_session import Provider, open_session
+from .execution_providers import ExecutionProvider
+from .opening import open_session
 
 Outputs = dict[str, NDArray[np.float64]]
 """The graph's outputs by name, batch first."""
@@ -29,21 +30,34 @@ class OpenedModel:
     provider: str
 
     def __init__(
-        self, path: str | Path, *, provider: Provider = "auto", threads: int = 1, content: bytes | None = None
+        self, path: str | Path, *, provider: str = "auto", threads: int = 1, content: bytes | None = None
     ) -> None:
         """Open the model at `path`, or its `content` where that was read already.
 
-        `provider` 'cuda' is strict, 'auto' takes CUDA if it can be had. Raises InputMissing if there is no file,
-        ModelError if it is damaged or breaks the contract, Unavailable if onnxruntime or CUDA cannot be had.
+        `provider` is a name of model_files.execution_providers and strict; 'auto' takes CUDA if it can be had, else the
+        CPU. Raises InputMissing if there is no file, ModelError if it is damaged or breaks the contract, Unavailable if
+        onnxruntime or the provider cannot be had, ConfigError for an unknown provider.
         """
-        self._use(open_session(Path(path), provider=provider, threads=threads, content=content), path)
+        opened = open_session(Path(path), provider=provider, threads=threads, content=content)
+        self._use(opened.session, path, opened.provider)
 
     @classmethod
-    def over(cls, session: Any, path: str | Path) -> Self:
-        """One over an open onnxruntime session of the file at `path`. Raises ModelError as the constructor."""
+    def over(cls, session: Any, path: str | Path, provider: ExecutionProvider) -> Self:
+        """One over an open session of the file at `path` on `provider`. Raises ModelError as the constructor."""
         opened = cls.__new__(cls)
-        opened._use(session, path)
+        opened._use(session, path, provider)
         return opened
+
+    @property
+    def golden_tolerance(self) -> float:
+        """Largest relative difference of a golden score: the provider's where it has one, else the file's.
+
+        An int8 or fp16 file is allowed its own where that is the larger.
+        """
+        of_file, of_provider = self.metadata.golden_of_form.relative_tolerance, self._provider_tolerance
+        if of_provider is None:
+            return of_file
+        return max(of_provider, of_file) if self.metadata.variant else of_provider
 
     def tensors(self) -> tuple[dict[str, str], dict[str, str]]:
         """Type and shape of the graph's inputs and of its outputs, by name, for people."""
@@ -53,8 +67,9 @@ class OpenedModel:
         )
         return inputs, outputs
 
-    def _use(self, session: Any, path: str | Path) -> None:
+    def _use(self, session: Any, path: str | Path, provider: ExecutionProvider) -> None:
         self._session = session
+        self._provider_tolerance = provider.relative_tolerance
         self.provider = session.get_providers()[0]
         try:
             self.metadata, self.unknown_fields = decode(session.get_modelmeta().custom_metadata_map)

@@ -1,18 +1,22 @@
-"""Where each node of a model really runs, and whether its scores hold there."""
+"""Where each node of a model really runs, by onnxruntime's own profile of the golden windows."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DasvddError, ModelError, Unavailable, nearest
-from ..stream_scorer import scorer_over
-from .execution_providers import PROVIDERS, ExecutionProvider
-from .onnxruntime_session import CPU_PROVIDER, first_line, import_onnxruntime, open_session, session_options
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract import OUTPUT_NAMES, ModelMetadata, decode
+from ..errors import ModelError, Unavailable
+from .execution_providers import ExecutionProvider
+from .onnxruntime_session import CPU_PROVIDER, first_line, open_file, session_options
 
 
 @dataclass(frozen=True)
@@ -28,61 +32,68 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Verification:
-    """What a run of the golden windows on a provider showed."""
+class Placement:
+    """Which nodes ran where, and where they should have."""
 
-    provider: ExecutionProvider
+    asked: str
+    """onnxruntime's name of the provider."""
     nodes: list[Node]
-    relative_tolerance: float
-    golden_difference: float | None
-    """Largest relative difference from the stored scores; None where they do not repeat."""
-    golden_fault: str | None
 
     @property
     def elsewhere(self) -> list[Node]:
         """Nodes with arithmetic of scores that ran on another provider than the one asked for."""
-        asked = self.provider.onnxruntime_name
-        return [node for node in self.nodes if node.provider != asked and not node.whole_numbers]
+        return [node for node in self.nodes if node.provider != self.asked and not node.whole_numbers]
 
-    def faults(self, *, allow_cpu: bool) -> list[str]:
-        """Why the provider does not hold; empty where it does. `allow_cpu`: some nodes may run on the CPU."""
-        name, elsewhere = self.provider.onnxruntime_name, self.elsewhere
+    def fault(self, *, allow_cpu: bool = False) -> str | None:
+        """Why the provider was not really had; None where it was. `allow_cpu`: some nodes may run on the CPU."""
+        elsewhere = self.elsewhere
         arithmetic = [node for node in self.nodes if not node.whole_numbers]
-        faults = []
         if len(elsewhere) == len(arithmetic):
-            faults.append(f"nothing ran on {name}: onnxruntime fell back to the CPU without an error")
-        elif elsewhere and not (allow_cpu and {node.provider for node in elsewhere} == {CPU_PROVIDER}):
+            return f"nothing ran on {self.asked}: onnxruntime fell back to the CPU without an error"
+        if elsewhere and not (allow_cpu and {node.provider for node in elsewhere} == {CPU_PROVIDER}):
             where = ", ".join(sorted({node.provider for node in elsewhere}))
-            faults.append(f"{len(elsewhere)} of {len(arithmetic)} nodes with arithmetic ran on {where}, not on {name}")
-        if self.golden_fault is not None:
-            faults.append(self.golden_fault)
-        return faults
+            return f"{len(elsewhere)} of {len(arithmetic)} nodes with arithmetic ran on {where}, not on {self.asked}"
+        return None
 
 
-def verify_provider(path: Path, name: str) -> Verification:
-    """Score the golden windows of the model at `path` on the provider `name`, and see where each node ran.
+def open_profiled(onnxruntime: Any, path: Path, provider: ExecutionProvider, threads: int) -> tuple[Any, Placement]:
+    """A session on `provider` that has run the golden windows, profiling over, and where its nodes ran.
 
-    Raises ConfigError for a name that is not in the table, Unavailable where this onnxruntime or this machine does not
-    have the provider, InputMissing and ModelError as Scorer does.
+    onnxruntime's own way to refuse the CPU (session.disable_cpu_ep_fallback) is not enough: with it, onnxruntime
+    1.24.1 opened an int8 file in ORT format for OpenVINO and ran five of eight nodes on the CPU. Raises Unavailable
+    where no session opens or runs there, ModelError for a file without metadata.
     """
-    if name not in PROVIDERS:
-        raise ConfigError(
-            f"provider '{name}' is not known.{nearest(name, list(PROVIDERS))} Known: {', '.join(PROVIDERS)}"
-        )
-    provider = PROVIDERS[name]
-    # A file that the CPU cannot open either is at fault itself, and not the provider.
-    metadata = scorer_over(open_session(path, provider="cpu", threads=1), path).metadata
-    tolerance = provider.relative_tolerance or metadata.golden_of_form.relative_tolerance
-    difference, fault = None, None
+    os.environ.update(provider.environment)
+    options = session_options(onnxruntime, threads)
+    options.enable_profiling = True
+    providers: list[Any] = [(provider.onnxruntime_name, provider.options)]
+    if provider.onnxruntime_name != CPU_PROVIDER:
+        providers.append(CPU_PROVIDER)
     with tempfile.TemporaryDirectory() as folder:
-        session = _open_profiled(path, provider, Path(folder))
-        scorer = scorer_over(session, path)
+        options.profile_file_prefix = str(Path(folder) / "profile")
         try:
-            difference = scorer.verify_golden(relative_tolerance=tolerance)
-        except DasvddError as error:
-            fault = str(error)
+            session = open_file(onnxruntime, path, options, providers)
+            for inputs in golden_inputs(decode(session.get_modelmeta().custom_metadata_map)[0]):
+                session.run(list(OUTPUT_NAMES), inputs)
+        except ModelError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions have no public base class
+            raise Unavailable(f"{provider.onnxruntime_name} cannot be had here: {first_line(error)}") from error
         profile = Path(session.end_profiling()).read_text(encoding="utf-8")
-    return Verification(provider, read_profile(profile), tolerance, difference, fault)
+    return session, Placement(provider.onnxruntime_name, read_profile(profile))
+
+
+def golden_inputs(metadata: ModelMetadata) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Inputs of one row, laid out as the graph's: each golden window, or of a stream form each sequence's first hop."""
+    if metadata.stream is None:
+        for window in metadata.golden.windows():
+            yield {"window": window[None]}
+        return
+    for sequence in metadata.stream.golden.samples():
+        hop = sequence[None, : metadata.window_hop_samples]
+        laid_out = hop.swapaxes(1, 2) if metadata.kind == "audio" else hop
+        state = np.zeros((1, metadata.stream.state_size), np.float32)
+        yield {"samples": np.ascontiguousarray(laid_out, np.float32), "state": state}
 
 
 def read_profile(profile: str) -> list[Node]:
@@ -100,25 +111,3 @@ def read_profile(profile: str) -> list[Node]:
             "onnxruntime ran no node of the model, so nothing shows where it runs. Export the model again."
         )
     return list(nodes.values())
-
-
-def _open_profiled(path: Path, provider: ExecutionProvider, folder: Path) -> Any:
-    os.environ.update(provider.environment)
-    onnxruntime = import_onnxruntime()
-    if provider.onnxruntime_name not in onnxruntime.get_available_providers():
-        have = ", ".join(onnxruntime.get_available_providers())
-        raise Unavailable(
-            f"this onnxruntime {onnxruntime.__version__} has no {provider.onnxruntime_name}, only {have}. "
-            f"It comes with {provider.package}; install that in place of the onnxruntime that is here."
-        )
-    options = session_options(onnxruntime, threads=1)
-    options.enable_profiling = True
-    options.profile_file_prefix = str(folder / "profile")
-    providers: list[Any] = [(provider.onnxruntime_name, provider.options)]
-    if provider.onnxruntime_name != CPU_PROVIDER:
-        providers.append(CPU_PROVIDER)
-    try:
-        session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime's exceptions have no public base class
-        raise Unavailable(f"{provider.onnxruntime_name} cannot be had here: {first_line(error)}") from error
-    return session

@@ -13,7 +13,6 @@ from ..contract import ModelMetadata
 from ..errors import DasvddError
 from ..scorer import Scorer
 from ..stream_scorer import StreamScorer
-from .onnxruntime_session import Provider
 
 if TYPE_CHECKING:
     from ..signing.statement import SignedStatement
@@ -49,7 +48,7 @@ def find_stream_form(
     plain: Scorer,
     path: Path,
     *,
-    provider: Provider,
+    provider: str,
     content: bytes | None = None,
     signed: SignedStatement | None = None,
 ) -> StreamBeside:

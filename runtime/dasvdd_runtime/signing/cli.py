@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from .. import __version__
-from ..cli.common import examples, reports_errors
+from ..cli.common import InputPath, examples, reports_errors
 from ..extras import require
 
 PATH = click.Path(path_type=Path)
@@ -36,7 +36,7 @@ def main() -> None:
 
 def passphrase_options(command: Callable[P, R]) -> Callable[P, R]:
     """Where a passphrase is read from: never the command line, which other users of the machine see."""
-    file = click.option("--passphrase-file", type=PATH, help="File with the passphrase of the private key.")
+    file = click.option("--passphrase-file", type=InputPath(), help="File with the passphrase of the private key.")
     env = click.option("--passphrase-env", default="", metavar="NAME", help="Environment variable with it.")
     return file(env(command))
 
@@ -59,8 +59,8 @@ def keygen(key: Path, passphrase_file: Path | None, passphrase_env: str) -> None
 
 
 @main.command()
-@click.argument("model", type=PATH)
-@click.option("--key", type=PATH, required=True, help="The private key.")
+@click.argument("model", type=InputPath())
+@click.option("--key", type=InputPath(), required=True, help="The private key.")
 @click.option(
     "--counter",
     type=click.IntRange(min=0, max=2**53 - 1),
@@ -92,8 +92,10 @@ def sign(
 
 
 @main.command()
-@click.argument("model", type=PATH)
-@click.option("--trusted", type=PATH, multiple=True, required=True, help="A public key; may be given several times.")
+@click.argument("model", type=InputPath())
+@click.option(
+    "--trusted", type=InputPath(), multiple=True, required=True, help="A public key; may be given several times."
+)
 @reports_errors
 def verify(model: Path, trusted: tuple[Path, ...]) -> None:
     """Say whether a trusted key has signed MODEL as it is, and has not expired. Exit code 65 if not."""

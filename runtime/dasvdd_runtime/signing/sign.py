@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..errors import InputMissing, ModelError
 from ..files import write_atomically
 from ..model_files.graph_summary import summarise_graph
-from ..model_files.onnxruntime_session import open_session
-from ..stream_scorer import scorer_over
+from ..stream_scorer import open_scorer
 from .ed25519 import key_id
 from .statement import SignedStatement, Statement, signature_path
 
@@ -32,7 +31,7 @@ def sign_model(
         raise InputMissing(f"there is no model file at {path}. Write one with dasvdd-export.") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    scorer = scorer_over(open_session(path, provider="cpu", threads=1, content=content), path)
+    scorer = open_scorer(path, content=content)
     scorer.verify_golden()
     if summarise_graph(content).external_data:
         raise ModelError(

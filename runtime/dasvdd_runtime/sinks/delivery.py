@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Protocol
 
@@ -47,6 +48,9 @@ class Publisher(Protocol):
         Raises DeliveryFailed where it cannot go on; rows without an answer are given again.
         """
 
+    def hand_over(self, successor: Publisher) -> None:
+        """Take leave for `successor`, which takes events to the same receiver from now on. Does not raise."""
+
     def close(self) -> None:
         """Take leave. Does not raise."""
 
@@ -56,23 +60,36 @@ class Delivery:
 
     def __init__(self, outbox: Outbox, publisher: Publisher) -> None:
         self._outbox = outbox
+        self.name = publisher.name
         self._publisher = publisher
+        self._successors: queue.SimpleQueue[Publisher] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._interrupted = threading.Event()  # by a stop or a successor: a retry is not waited for
         self._stop_at_seconds = float("inf")
         self._fault = ""
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._thread = threading.Thread(target=self._run, name=publisher.name, daemon=True)
-        outbox.on_write(self._wake.set)
 
     def start(self) -> None:
         """Begin to deliver."""
         self._thread.start()
 
+    def use(self, publisher: Publisher) -> None:
+        """Deliver by `publisher`, of the same name, as soon as no row is under way. Returns at once."""
+        self._successors.put(publisher)
+        self._interrupted.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        self._wake.set()
+
     def request_stop(self) -> None:
         """Deliver what waits, for DRAIN_SECONDS at most, then end."""
         self._stop_at_seconds = time.monotonic() + DRAIN_SECONDS
         self._stopping.set()
+        self._interrupted.set()
         self._wake.set()
 
     def join(self, timeout_seconds: float) -> bool:
@@ -83,11 +100,13 @@ class Delivery:
     def _run(self) -> None:
         while True:
             try:
+                self._hand_over()
                 self._publisher.connect()
                 self._deliver_all()
             except Exception as failure:  # what a library raises, too: nothing may end this thread
                 self._tell(str(failure) if isinstance(failure, DeliveryFailed) else repr(failure))
-                if self._stopping.wait(self._next_wait_seconds()):
+                self._interrupted.wait(self._next_wait_seconds())
+                if self._stopping.is_set():
                     break
                 continue
             if self._stopping.is_set():
@@ -96,8 +115,21 @@ class Delivery:
             self._wake.clear()
         self._publisher.close()
 
+    def _hand_over(self) -> None:
+        """Go on with the successor, if there is one."""
+        while not self._successors.empty():
+            self._interrupted.clear()
+            successor = self._successors.get_nowait()
+            try:
+                self._publisher.hand_over(successor)
+            finally:
+                self._publisher = successor
+            self._retry_seconds = FIRST_RETRY_SECONDS
+        if self._stopping.is_set():
+            self._interrupted.set()
+
     def _deliver_all(self) -> None:
-        while time.monotonic() < self._stop_at_seconds:
+        while time.monotonic() < self._stop_at_seconds and self._successors.empty():
             rows = self._outbox.read(self._publisher.name, most=self._publisher.batch)
             if not rows and self._fault:
                 self._recovered()
@@ -152,13 +184,38 @@ class DeliveredOutbox:
 
     def __init__(self, outbox: Outbox, publishers: Iterable[Publisher]) -> None:
         self._outbox = outbox
-        self._deliveries = [Delivery(outbox, publisher) for publisher in publishers]
-        for delivery in self._deliveries:
+        self._deliveries: dict[str, Delivery] = {}
+        self.deliver_by(publishers)
+
+    def deliver_by(self, publishers: Iterable[Publisher]) -> None:
+        """Hand over to those of `publishers` whose receiver had another, and begin with the rest."""
+        for publisher in publishers:
+            if publisher.name in self._deliveries:
+                self._deliveries[publisher.name].use(publisher)
+                continue
+            delivery = self._deliveries[publisher.name] = Delivery(self._outbox, publisher)
             delivery.start()
+
+    def use(
+        self, receivers: Mapping[str, bool], publishers: Iterable[Publisher], *, max_events: int, max_bytes: int
+    ) -> None:
+        """Have these `receivers` (see Outbox) and limits from now on, and `publishers` for those that changed.
+
+        Receivers that are named no more get what waits for them within STOP_SECONDS, and nothing after.
+        """
+        removed = [self._deliveries.pop(name) for name in self._deliveries.keys() - receivers.keys()]
+        _stop(removed)
+        for delivery in removed:
+            if waiting := self._outbox.waiting(delivery.name):
+                log.warning("%s is removed; %d events that waited for it are dropped", delivery.name, waiting)
+        self._outbox.use(receivers, max_events=max_events, max_bytes=max_bytes)
+        self.deliver_by(publishers)
 
     def write(self, line: str, *, durable: bool) -> None:
         """Keep `line` until every receiver has it."""
-        self._outbox.write(line, durable=durable)
+        if self._outbox.write(line, durable=durable):
+            for delivery in self._deliveries.values():
+                delivery.wake()
 
     def read(self, name: str, *, most: int) -> list[Row]:
         """As `Outbox.read`, for a receiver that nothing here delivers to."""
@@ -174,9 +231,13 @@ class DeliveredOutbox:
 
     def close(self) -> None:
         """Deliver what can be delivered within STOP_SECONDS; the rest stays on the disk."""
-        for delivery in self._deliveries:
-            delivery.request_stop()
-        end_seconds = time.monotonic() + STOP_SECONDS
-        for delivery in self._deliveries:
-            delivery.join(max(0.0, end_seconds - time.monotonic()))
+        _stop(self._deliveries.values())
         self._outbox.close()
+
+
+def _stop(deliveries: Collection[Delivery]) -> None:
+    for delivery in deliveries:
+        delivery.request_stop()
+    end_seconds = time.monotonic() + STOP_SECONDS
+    for delivery in deliveries:
+        delivery.join(max(0.0, end_seconds - time.monotonic()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import queue
 import socket
 import threading
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..broker import BrokerTable, new_client
 from ..errors import ConfigError
-from .delivery import DeliveryFailed
+from .delivery import DeliveryFailed, Publisher
 from .outbox_store import Row
 from .tables import MqttTable
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo
+
+log = logging.getLogger(__name__)
 
 RECEIVER = "mqtt"
 BATCH = 256
@@ -27,6 +30,7 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 """How long the broker may take to answer before the connection is given up."""
 LEAVE_SECONDS = 0.5
+NOT_CLEARED = "%s: %s, so what the broker keeps below %s stays there"
 
 
 def topics(line: str, *, prefix: str) -> list[tuple[str, bool]]:
@@ -82,6 +86,7 @@ class MqttPublisher:
         self._client_id = client_id_of(table)
         self._client: Client | None = None
         self._lost = threading.Event()
+        self._retained: dict[str, str] = {}  # by topic, without the prefix
         self._make_client(self._client_id)
 
     @property
@@ -90,7 +95,7 @@ class MqttPublisher:
         return self._table.address
 
     def connect(self) -> None:
-        """Be connected and have said so on <prefix>/status."""
+        """Be connected, and have said so on <prefix>/status; a broker that forgot states and alarms gets them again."""
         if self._client is not None and not self._lost.is_set():
             return
         self._drop()
@@ -104,7 +109,8 @@ class MqttPublisher:
         self._client = client
         try:
             open_connection(client, self._table, self.address)
-            self._await([client.publish(f"{self._prefix}/status", "online", qos=1, retain=True)])
+            now = {"status": "online", **self._retained}
+            self._await([self._retain(client, leaf, text) for leaf, text in now.items()])
         except BaseException:
             self._drop()
             raise
@@ -122,22 +128,25 @@ class MqttPublisher:
         """Publish `rows`; one is delivered when the broker has acknowledged all of its messages."""
         assert self._client is not None
         try:
-            sent = [
-                (
-                    row,
-                    [
-                        self._client.publish(t, row.line, qos=1, retain=r)
-                        for t, r in topics(row.line, prefix=self._prefix)
-                    ],
-                )
-                for row in rows
-            ]
-            for row, messages in sent:
+            sent = []
+            for row in rows:
+                found = topics(row.line, prefix=self._prefix)
+                sent.append((row, found, [self._client.publish(t, row.line, qos=1, retain=r) for t, r in found]))
+            for row, found, messages in sent:
                 self._await(messages)
+                self._retained |= {t.removeprefix(f"{self._prefix}/"): row.line for t, retained in found if retained}
                 delivered(row)
         except DeliveryFailed:
             self._drop()  # a new client sends nothing twice that the outbox would send again
             raise
+
+    def hand_over(self, successor: Publisher) -> None:
+        """Take leave; what was retained moves to the topics of `successor`, and is cleared here if those are others."""
+        assert isinstance(successor, MqttPublisher)
+        successor._retained = self._retained
+        if (self.address, self._prefix) != (successor.address, successor._prefix):
+            self._clear_retained()
+        self.close()
 
     def close(self) -> None:
         """Say on <prefix>/status that the monitor ends, and disconnect."""
@@ -147,6 +156,19 @@ class MqttPublisher:
                 message.wait_for_publish(LEAVE_SECONDS)
             self._client.disconnect()
         self._drop()
+
+    def _clear_retained(self) -> None:
+        """Take back what was retained, but the status, which says that nothing more comes here."""
+        if self._client is None or self._lost.is_set():
+            log.warning(NOT_CLEARED, self.name, f"there is no connection to {self.address}", self._prefix)
+            return
+        try:
+            self._await([self._retain(self._client, leaf, "") for leaf in self._retained])
+        except DeliveryFailed as failure:
+            log.warning(NOT_CLEARED, self.name, failure, self._prefix)
+
+    def _retain(self, client: Client, leaf: str, text: str) -> MQTTMessageInfo:
+        return client.publish(f"{self._prefix}/{leaf}", text, qos=1, retain=True)
 
     def _await(self, messages: Iterable[MQTTMessageInfo]) -> None:
         """Wait until the broker has acknowledged `messages`. Raises DeliveryFailed."""

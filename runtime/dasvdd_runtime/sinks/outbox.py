@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..events import Event, events_dropped, outbox_reset, to_json, with_id
 from ..snapshot import Standing
-from .outbox_faults import is_damage, refuse_for_good
+from .outbox_faults import is_damage, put_aside, refuse_for_good
 from .outbox_store import OutboxStore, Receiver, Row, without_excess
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,6 @@ class Outbox:
         self._clock = clock
         self._now = now
         self._lock = threading.Lock()
-        self._wakes: list[Callable[[], None]] = []
         self._receivers = {name: Receiver(telemetry, BEFORE_OPENING) for name, telemetry in receivers.items()}
         self._next_id = BEFORE_OPENING + 1
         self._pending: list[Row] = []
@@ -83,27 +82,36 @@ class Outbox:
         if self._pending:
             self._commit()
 
-    def on_write(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called after each write; it must return at once."""
-        self._wakes.append(wake)
+    def use(self, receivers: Mapping[str, bool], *, max_events: int, max_bytes: int) -> None:
+        """These receivers and limits from now on. A receiver that is new begins with what comes next."""
+        with self._lock:
+            self._limits.update(max_events=max_events, max_bytes=max_bytes)
+            if self._store is not None:
+                self._store.use_limits(**self._limits)
+            new, old = Receiver(False, self._next_id - 1), self._receivers
+            self._receivers = {name: replace(old.get(name, new), telemetry=wants) for name, wants in receivers.items()}
+            self._moved = True
+            self._commit()
 
-    def write(self, line: str, *, durable: bool) -> None:
-        """Keep `line`; `durable`: on the disk itself when this returns, unless the disk takes nothing."""
+    def write(self, line: str, *, durable: bool) -> bool:
+        """Keep `line`; `durable`: on the disk itself when this returns, unless the disk takes nothing.
+
+        False where there is no receiver for it.
+        """
         with self._lock:
             if self._closed or not (durable or any(receiver.telemetry for receiver in self._receivers.values())):
-                return
+                return False
             if self._clock() >= self._due_seconds:
                 self._commit()
             self._append(line, durable=durable)
             if durable or len(self._pending) >= BATCH_ROWS:
                 self._commit()
-        for wake in self._wakes:
-            wake()
+        return True
 
     def read(self, name: str, *, most: int) -> list[Row]:
         """The first `most` rows that the receiver `name` has not acknowledged, in order; none if there are none."""
         with self._lock:
-            if self._closed:
+            if self._closed or name not in self._receivers:
                 return []
             if self._clock() >= self._due_seconds:
                 self._commit()
@@ -123,21 +131,22 @@ class Outbox:
     def acknowledge(self, name: str, row_id: int) -> None:
         """The receiver `name` has everything up to the row `row_id`."""
         with self._lock:
-            receiver = self._receivers[name]
-            if row_id > receiver.cursor:
+            receiver = self._receivers.get(name)
+            if receiver is not None and row_id > receiver.cursor:
                 self._update(name, replace(receiver, cursor=row_id))
 
     def refuse(self, name: str, row_id: int) -> None:
         """The receiver `name` will not take the row `row_id`, and has all before it."""
         with self._lock:
-            receiver = self._receivers[name]
-            self._update(name, replace(receiver, cursor=max(row_id, receiver.cursor), refused=receiver.refused + 1))
+            receiver = self._receivers.get(name)
+            if receiver is not None:
+                self._update(name, replace(receiver, cursor=max(row_id, receiver.cursor), refused=receiver.refused + 1))
 
     def waiting(self, name: str) -> int:
         """How many rows the receiver `name` has not acknowledged, at most. Does not wait for the disk."""
-        store = self._store
+        store, receiver = self._store, self._receivers.get(name)
         kept = len(self._pending) + (0 if store is None else store.rows)
-        return max(0, min(kept, self._next_id - 1 - self._receivers[name].cursor))
+        return 0 if receiver is None else max(0, min(kept, self._next_id - 1 - receiver.cursor))
 
     def standings(self) -> dict[str, Standing]:
         """How each receiver stands. Does not wait for the disk."""
@@ -270,12 +279,7 @@ class Outbox:
             self._fail(second)
 
     def _move_aside(self, error: Exception) -> None:
-        stamp = self._now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        target = self._path.with_name(f"{FILE_NAME}.damaged-{stamp}")
-        for suffix in ("", "-wal", "-journal"):
-            part = self._path.with_name(FILE_NAME + suffix)
-            if part.exists():
-                part.replace(target.with_name(target.name + suffix))
+        target = put_aside(self._path, self._now())
         log.error(
             "%s is damaged (%s): moved to %s and begun anew; its events are not delivered", *(self._path, error, target)
         )

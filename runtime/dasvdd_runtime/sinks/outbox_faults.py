@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -14,6 +15,16 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and (
         not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR
     )
+
+
+def put_aside(path: Path, now: datetime) -> Path:
+    """Rename the damaged database `path` with all that belongs to it; its new name. Raises OSError."""
+    target = path.with_name(f"{path.name}.damaged-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+    for suffix in ("", "-wal", "-journal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.replace(target.with_name(target.name + suffix))
+    return target
 
 
 def refuse_for_good(path: Path, error: sqlite3.Error) -> None:

@@ -138,6 +138,10 @@ class OutboxStore:
         self.rows = self._number("SELECT count(*) FROM event")
         self.bytes = self._number("SELECT coalesce(sum(length(line)), 0) FROM event")
 
+    def use_limits(self, *, max_events: int, max_bytes: int) -> None:
+        """Keep so much from the next commit on."""
+        self._max_events, self._max_bytes = max_events, max_bytes
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from .delivery import DeliveryFailed
+from .delivery import DeliveryFailed, Publisher
 from .outbox_store import Row
 from .tables import WebhookTable
 
@@ -69,6 +69,9 @@ class WebhookPublisher:
     def try_connection(self) -> int:
         """The status that a HEAD request, which changes nothing, gets. Raises DeliveryFailed or ConfigError."""
         return self._request("HEAD")
+
+    def hand_over(self, successor: Publisher) -> None:
+        """Nothing is left at the old address."""
 
     def close(self) -> None:
         """Nothing is open."""

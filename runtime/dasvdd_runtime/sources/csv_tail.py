@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 
 import numpy as np
@@ -10,13 +11,16 @@ import numpy as np
 from ..reading.time_stamps import unit_of_label
 from .base import WAIT_SECONDS, Block
 from .csv_rows import CsvReader, CsvRow
-from .file_tail import FileTail, Growth
+from .file_tail import READ_BYTES, FileTail, Growth
 from .rate_watch import RateWatch
 from .row_feed import feed_of, stamp_seconds
 from .row_tables import CsvTailTable
 
 log = logging.getLogger(__name__)
 
+BACKLOG_BYTES = 4 * READ_BYTES
+"""More than this is no burst of the writer, but rows that had gathered."""
+TELL_SECONDS = 60.0
 BEHIND_TIMES = 8.0
 """What comes this much faster than the clock is a writer that catches up."""
 
@@ -33,8 +37,10 @@ class CsvTailSource:
         self._time_unit = unit_of_label(table.time_column)
         self._channel_names = channel_names
         self._tail = FileTail(table.path)
+        self._behind = False
+        self._next_told_seconds = -math.inf
         self._reader = self._new_reader()
-        self._rate_watch = RateWatch(sample_rate_hz, most_times=BEHIND_TIMES)
+        self._rate_watch = RateWatch(sample_rate_hz, most_times=BEHIND_TIMES, of_rows=True)
         self._feed = feed_of(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
 
     def open(self) -> None:
@@ -45,6 +51,7 @@ class CsvTailSource:
     def read(self) -> Block:
         """The rows that are complete. Raises SourceLost where the file goes away, DataError as CsvReader does."""
         growth = self._tail.read()
+        self._tell_of_backlog(len(growth.data))
         if growth.begun:
             self._reader = self._new_reader()
             self._reader.rows(growth.head)
@@ -58,13 +65,27 @@ class CsvTailSource:
         """Close the file; its place is kept."""
         self._tail.close()
 
+    def _tell_of_backlog(self, read_bytes: int) -> None:
+        """Say, once a minute at most, that more is there than is read at once, and that it is not any more."""
+        unread = self._tail.unread_bytes
+        if unread >= BACKLOG_BYTES and time.monotonic() >= self._next_told_seconds:
+            self._behind, self._next_told_seconds = True, time.monotonic() + TELL_SECONDS
+            log.info(
+                "%s: catching up, %.1f MB are not read yet. They are judged as fast as this machine can; none is lost.",
+                self._path,
+                unread / 1e6,
+            )
+        elif self._behind and not read_bytes:
+            self._behind, self._next_told_seconds = False, -math.inf
+            log.info("%s: caught up", self._path)
+
     def _new_reader(self) -> CsvReader:
         return CsvReader(self._channel_names, time_column=self._time_column)
 
     def _evenly(self, rows: list[CsvRow]) -> Block:
         finding = self._rate_watch.arrived(time.monotonic(), len(rows))
         if finding is not None:
-            log.warning("%s %s", self._path, finding)
+            log.warning("%s: %s", self._path, finding)
         values = [row.values for row in rows]
         return Block(np.array(values, np.float32).reshape(-1, len(self._channel_names)), lost=0)
 

@@ -64,6 +64,11 @@ class FileTail:
         except OSError as error:
             raise SourceLost(f"{self._path} cannot be read: {error.strerror or error}") from error
 
+    @property
+    def unread_bytes(self) -> int:
+        """What the open file holds beyond what was read."""
+        return 0 if self._descriptor is None else max(0, os.fstat(self._descriptor).st_size - self._offset)
+
     def close(self) -> None:
         """Close the file."""
         if self._descriptor is not None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import Unavailable
 from .base import WAIT_SECONDS, Block, SourceLost
+from .native_noise import native_noise_left_out
 from .usb_ports import port_of, usb_ports
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def load_portaudio() -> ModuleType:
 def list_input_devices() -> list[InputDevice]:
     """The devices with inputs, from a fresh list unless a stream is open. Raises Unavailable without PortAudio."""
     sounddevice = load_portaudio()
-    with _portaudio_lock:
+    with _portaudio_lock, native_noise_left_out():
         _refresh(sounddevice)
         return _inputs(sounddevice)
 
@@ -117,7 +118,7 @@ class MicrophoneSource:
         """Find the device and start it. Raises SourceLost."""
         global _open_streams
         self.close()
-        with _portaudio_lock:
+        with _portaudio_lock, native_noise_left_out():
             try:
                 _refresh(self._sounddevice)
                 device = choose_device(_inputs(self._sounddevice), self._device, self._usb_port)
@@ -168,7 +169,7 @@ class MicrophoneSource:
         stream, self._stream = self._stream, None
         if stream is None:
             return
-        with _portaudio_lock:
+        with _portaudio_lock, native_noise_left_out():
             try:
                 stream.abort(ignore_errors=True)
                 stream.close(ignore_errors=True)

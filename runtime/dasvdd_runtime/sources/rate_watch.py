@@ -17,8 +17,9 @@ class RateWatch:
     TOLERANCE = 0.03
     """Far above the drift of any clock, far below the step between two usual rates."""
 
-    def __init__(self, sample_rate_hz: float, *, most_times: float = math.inf) -> None:
-        """What comes `most_times` faster than real time or more is not told of."""
+    def __init__(self, sample_rate_hz: float, *, most_times: float = math.inf, of_rows: bool = False) -> None:
+        """What comes `most_times` faster than real time or more is not told of. `of_rows`: it is worded for rows."""
+        self._of_rows = of_rows
         self._sample_rate_hz = sample_rate_hz
         self._most_times = most_times
         self._stretch_seconds = max(self.STRETCH_SECONDS, self.STRETCH_SAMPLES / sample_rate_hz)
@@ -33,7 +34,7 @@ class RateWatch:
         self._stretch = 0
 
     def arrived(self, now_seconds: float, samples: int) -> str | None:
-        """`samples` arrived at `now_seconds`; returns what is wrong, beginning with 'gives', once it is known."""
+        """`samples` arrived at `now_seconds`; returns what is wrong, once it is known, to follow a name."""
         if self._start_seconds is None:
             self._start_seconds, self._counted = now_seconds, 0
             return None
@@ -51,6 +52,11 @@ class RateWatch:
         told, self._told = self._told, wrong
         if not wrong or told:
             return None
+        if self._of_rows:
+            return (
+                f"rows come at {measured_hz:.3g} Hz, the model was trained at {self._sample_rate_hz:g} Hz. It hears "
+                "what it does not know. Have them written at the model's rate, or train with rows like these."
+            )
         return (
             f"gives {measured_hz:.5g} samples a second, but is taken for {self._sample_rate_hz:g} Hz. "
             "If it is a live source, its rate, format or number of channels is not what was declared."

@@ -46,6 +46,7 @@ class RowFeed:
         self._told_of_gaps = False
         self._rate_watch = rate_watch
         self._newest_seconds = math.inf
+        self._gap_before = False
 
     def add(self, seconds: float, values: Sequence[float], *, channels: Sequence[int] | None = None) -> None:
         """As RowAligner.add."""
@@ -55,8 +56,11 @@ class RowFeed:
 
     def _watch_rate(self, watch: RateWatch, seconds: float) -> None:
         """Rows twice as fast or half as fast as the model's are filled or thinned, and would sound like a fault."""
-        if not 0 <= seconds - self._newest_seconds <= self._aligner.max_gap_seconds:
+        apart_seconds = seconds - self._newest_seconds
+        gap = apart_seconds > self._aligner.max_gap_seconds
+        if apart_seconds < 0 or (gap and not self._gap_before):  # an outage; one gap after another is the rate itself
             watch.reopened()
+        self._gap_before = gap
         self._newest_seconds = seconds
         if (fault := watch.arrived(seconds, 1)) is not None:
             self.tell(fault)
@@ -118,7 +122,7 @@ def feed_of(
         max_gap_seconds=default_gap_seconds if table.max_gap_seconds is None else table.max_gap_seconds,
     )
     fills_on_purpose = default_gap_seconds is not None or table.max_gap_seconds is not None
-    rate_watch = None if fills_on_purpose else RateWatch(sample_rate_hz)
+    rate_watch = None if fills_on_purpose else RateWatch(sample_rate_hz, of_rows=True)
     return RowFeed(f"source '{table.name}'", aligner, channel_names, rate_watch)
 
 

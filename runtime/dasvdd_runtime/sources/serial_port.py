@@ -41,7 +41,7 @@ class SerialSource:
         self._port: Serial | None = None
         self._pending = b""
         self._in_cut_line = True
-        self._rate_watch = RateWatch(sample_rate_hz)
+        self._rate_watch = RateWatch(sample_rate_hz, of_rows=True)
         self._feed = feed_of(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
 
     def open(self) -> None:
@@ -96,7 +96,7 @@ class SerialSource:
                 self._feed.refuse(f"a line that holds no row, {error}")
         finding = self._rate_watch.arrived(time.monotonic(), len(lines))
         if finding is not None:
-            log.warning("%s %s", self._table.port, finding)
+            log.warning("%s: %s", self._table.port, finding)
         return Block(rows)
 
     def _by_their_times(self, lines: list[bytes]) -> Block:

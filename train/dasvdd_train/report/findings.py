@@ -158,9 +158,9 @@ def calibration_words(data: ReportData) -> list[str]:
     if data.held_out_seconds:
         paragraphs.append(
             f"The held-out recordings are {duration(data.held_out_seconds)} long. They hold {calibration.windows} "
-            f"windows, and each counts for the {data.window_hop_seconds:.3g} s from one to the next, but for the first "
-            f"few of each stretch, before an alarm can rise: {duration(counted)} of running in which one could have. "
-            f"Of every stretch, the first {data.window_seconds:.3g} s pass before there is a score."
+            f"windows, and each counts for the {data.window_hop_seconds:.3g} s from one to the next, but for the "
+            f"first few of each stretch, before an alarm can rise: {duration(counted)} of running in which one could "
+            f"have risen. Of every stretch, the first {data.window_seconds:.3g} s pass before there is a score."
         )
     return [*paragraphs, _trust_words(calibration)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 from dasvdd_runtime import __version__
-from dasvdd_runtime.cli.common import examples, reports_errors
+from dasvdd_runtime.cli.common import InputPath, examples, reports_errors
 
 COMMANDS = {
     "table2": "AUC on every class of every data set, beside the paper's figures.",
@@ -46,7 +46,7 @@ def _add(name: str, summary: str) -> None:
     @click.option(
         "--data-dir",
         required=True,
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        type=InputPath(file_okay=False),
         help="Folder of the data sets: mnist/, fashion_mnist/, cifar-10-batches-bin/, odds/, awid3/, mimii/.",
     )
     @click.option("--datasets", help="Names separated by commas; default: those of the paper's experiment.")

@@ -1,0 +1,35 @@
+"""What of a new configuration only a restart can bring into force. Pure."""
+
+from __future__ import annotations
+
+from .config import EVIDENCE_FOLDER, MonitorConfig
+
+SECTIONS = ("events", "alarm", "evidence", "outbox", "mqtt", "webhook", "http")
+"""Tables, besides those of models and sources, that a reload brings into force."""
+
+
+def held_back(wanted: MonitorConfig, running: MonitorConfig) -> tuple[MonitorConfig, list[str]]:
+    """`wanted`, but with what cannot change while a monitor runs as it is in `running`; and the names of that.
+
+    The state directory is locked, and what it holds of alarms and mutes is in memory; latched alarms are in it. What
+    waits in the outbox of one folder cannot follow to another.
+    """
+    state, outbox, evidence = wanted.state, wanted.outbox, wanted.evidence
+    alarm = wanted.alarm.model_copy(update={"latch": running.alarm.latch})
+    names = ["[alarm] latch"] if alarm != wanted.alarm else []
+    if state != running.state:
+        names.append("[state] directory")
+        state = running.state
+        if wanted.state.directory is not None and evidence.directory == wanted.state.directory / EVIDENCE_FOLDER:
+            place = None if state.directory is None else state.directory / EVIDENCE_FOLDER
+            evidence = evidence.model_copy(update={"directory": place})
+    if outbox.folder != running.outbox.folder and wanted.has_receivers and running.has_receivers:
+        names.append("[outbox] folder")
+        outbox = outbox.model_copy(update={"folder": running.outbox.folder})
+    held = {"state": state, "alarm": alarm, "outbox": outbox, "evidence": evidence}
+    return wanted.model_copy(update=held), names
+
+
+def changed_sections(before: MonitorConfig, after: MonitorConfig) -> list[str]:
+    """The tables that differ, as the file names them."""
+    return [f"[{name}]" for name in SECTIONS if getattr(before, name) != getattr(after, name)]

@@ -1,0 +1,98 @@
+"""More sound than can be scored, from devices that hand it over in blocks of different sizes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from dasvdd_runtime import Scorer
+from dasvdd_runtime.capture import Capture
+from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.scorer import Scores
+from dasvdd_runtime.service import Channel, Service
+from dasvdd_runtime.sources.base import Block
+from dasvdd_runtime.windows import Waiting
+
+RATE_HZ = 16000
+BLOCK_SECONDS = (0.01, 0.1, 0.4)
+
+
+class BlockNoise:
+    """A live source of noise by the clock, in blocks of so many seconds."""
+
+    live, sample_rate_hz = True, float(RATE_HZ)
+
+    def __init__(self, block_seconds: float) -> None:
+        self._block_seconds = block_seconds
+        random = np.random.default_rng(0)
+        self._block = random.uniform(-0.1, 0.1, (round(block_seconds * RATE_HZ), 1)).astype(np.float32)
+
+    def open(self) -> None:
+        self._due_seconds = time.monotonic()
+
+    def read(self) -> Block:
+        self._due_seconds += self._block_seconds
+        time.sleep(max(0.0, self._due_seconds - time.monotonic()))
+        return Block(self._block)
+
+    def close(self) -> None:
+        pass
+
+
+class SlowScorer:
+    """Takes 0.2 s for each window of 0.1 s: three sources are six times too many."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    @property
+    def batch_windows(self) -> int:
+        return self._scorer.batch_windows
+
+    def score(self, waiting: Sequence[Waiting]) -> Scores:
+        time.sleep(0.2 * len(waiting))
+        return self._scorer.score(waiting)
+
+
+class ListSink:
+    """Keeps events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def write(self, line: str, *, durable: bool) -> None:
+        self.events.append(json.loads(line))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_blocks_of_any_size_lose_the_same_share(tiny_model: Any) -> None:
+    """10, 100 and 400 ms: each source loses about the same part of what it gave, keeps some, and `overload` tells."""
+    scorer = Scorer(tiny_model(threshold=10.0, window_samples=1600, window_hop_samples=1600), provider="cpu")
+    wake, sink, slow = threading.Event(), ListSink(), SlowScorer(scorer)
+    rule = DecisionRule(10.0, scorer.metadata.decision, usual_score=0.0)
+    channels = [
+        Channel(
+            Capture(BlockNoise(seconds), name=f"{seconds}", stall_seconds=5, wake=wake, queue_seconds=1.0),
+            Pipeline(name=f"{seconds}", metadata=scorer.metadata, scorer=slow, rule=rule, report_scores=False),
+        )
+        for seconds in BLOCK_SECONDS
+    ]
+    Service(channels, [sink], wake=wake).run({"event": "started"}, max_seconds=20)
+    summaries = [event for event in sink.events if event["event"] == "summary"]
+    heard = np.array([summary["windows_scored"] * 0.1 for summary in summaries])
+    dropped = np.array([summary["dropped_seconds"] for summary in summaries])
+    share = dropped / (dropped + heard)
+    assert share.min() > 0.5 and np.ptp(share) < 0.1, share
+    assert heard.min() > 1
+    told = [event["dropped_seconds"] for event in sink.events if event["event"] == "overload"]
+    for summary in summaries:
+        by_events = sum(event.get(summary["source"], 0.0) for event in told)
+        assert by_events == pytest.approx(summary["dropped_seconds"])
