@@ -11,7 +11,7 @@ from dasvdd_runtime.cli.common import InputPath, reports_errors
 from dasvdd_runtime.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
-    from .export import FileFormat
+    from .checked import FileFormat
     from .variants import VariantName
 
 PATH = click.Path(path_type=Path)

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -23,31 +22,13 @@ from dasvdd_train.model_file import TrainedModel, load_model
 from numpy.typing import NDArray
 
 from . import parity
+from .checked import Checked, FileFormat
 from .fused import export_graph
 from .held_out import read_held_out
 from .metadata import GOLDEN_TOLERANCE, build_metadata, choose_golden
 from .ort_format import to_ort
 from .parity import ParityError as ParityError
 from .stream_export import StreamFile, make_stream_file
-
-FileFormat = Literal["onnx", "ort"]
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A graph that says what the trained model says, and what it was checked with."""
-
-    model_path: Path
-    trained: TrainedModel
-    graph: onnx.ModelProto
-    """fp32, without metadata."""
-    run: parity.Run
-    """The graph in onnxruntime, on the CPU."""
-    holdout: Holdout
-    residual_baseline: Sequence[float]
-    calibration: Calibration
-    findings: list[parity.Finding]
-    file_format: FileFormat
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from dasvdd_runtime.files import require_writable, write_atomically
 from dasvdd_train.evaluation import Separation
 from dasvdd_train.features import as_input
 
-from .export import Checked, Finished, ParityError, finish, finish_fp32, graph_faults, open_graph
+from .checked import Checked
+from .export import Finished, ParityError, finish, finish_fp32, graph_faults, open_graph
 from .held_out import streams_of_variant
 from .variant_cost import Cost, Speed, WindowScores, cost, golden_tolerance, score_all, speeds
 from .variants import VariantName, fp16_graph, int8_graph

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -20,14 +19,12 @@ from dasvdd_train.holdout import evenly_spaced
 from numpy.typing import NDArray
 
 from . import parity
+from .checked import Checked
 from .fused import export_stream_form
 from .metadata import GOLDEN_BYTES, GOLDEN_TOLERANCE, GOLDEN_WINDOWS
 from .ort_format import to_ort
 from .parity import ParityError
 from .stream_form import StreamForm
-
-if TYPE_CHECKING:
-    from .export import Checked
 
 GOLDEN_HOPS = 4
 """After the first window of a golden sequence."""

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from . import events
 from .alarms.desk import AlarmDesk
+from .changes import Change, prepared
+from .channel import Channel
 from .channels import make_channel
 from .config import MonitorConfig, load_config
 from .errors import ModelError
-from .model_files.loaded_model import LoadedModel, load_models, note_signed
-from .reload_plan import Change, ReloadPlan, prepared
+from .loaded_model import LoadedModel, load_models, note_signed
+from .reload_plan import ReloadPlan
 from .restart_needed import changed_sections, held_back
 from .scoring_times import TimedScorer
-from .service import Channel
 from .sources.tables import SourceTable
 from .thresholds.choice import ThresholdInForce
 from .versions import versions

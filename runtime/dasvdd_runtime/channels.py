@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .capture import Capture
+from .channel import Channel
 from .condition.running_gate import GateSettings
 from .contract import UNIT_NOT_STATED, ModelMetadata
 from .errors import ConfigError
 from .intake import Intake
+from .loaded_model import LoadedModel
 from .message_queue import QUEUE_SECONDS
-from .model_files.loaded_model import LoadedModel
 from .pipeline import Pipeline
-from .service import Channel
 from .sources import make_source
 from .sources.base import Source
 from .sources.base_tables import RunningTable

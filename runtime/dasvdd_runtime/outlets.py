@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .changes import Change, prepared
 from .config import MonitorConfig
 from .endpoint.observed import Observed
 from .errors import ConfigError
-from .reload_plan import Change, prepared
 from .sinks.jsonl import RotatingFile, Sink, StreamSink
 from .snapshot import Standing
 

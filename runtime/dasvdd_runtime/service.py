@@ -7,18 +7,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from .alarms.desk import AlarmDesk
-from .capture import Capture
+from .channel import Channel
 from .clock_watch import ClockWatch
 from .errors import DasvddError
 from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
 from .joining import joined
 from .message_queue import Ended, Missing, Samples
-from .pipeline import Pipeline
 from .reload_plan import ReloadPlan
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
@@ -34,18 +33,6 @@ STATE_SECONDS = 0.5
 SUMMARY_SECONDS = 3600.0
 OVERLOAD_SECONDS = 60.0
 """Least time between two events that tell of overload."""
-
-
-@dataclass
-class Channel:
-    """A source on its way to events: the thread that captures it and the pipeline that judges it."""
-
-    capture: Capture
-    pipeline: Pipeline
-    ended: bool = False
-    error: DasvddError | None = None
-    picked: tuple[int, ...] | None = None
-    """The source's channels that are the model's, in the model's order; None: all."""
 
 
 class Service:

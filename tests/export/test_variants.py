@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 import torch
 from dasvdd_export import variants
-from dasvdd_export.export import Checked, check, graph_faults, open_graph
+from dasvdd_export.checked import Checked
+from dasvdd_export.export import check, graph_faults, open_graph
 from dasvdd_export.export_variants import Row, export_variants
 from dasvdd_export.held_out import streams_of_variant
 from dasvdd_export.parity import nan_findings, relative_difference, session_runner

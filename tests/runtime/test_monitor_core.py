@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer, capture
 from dasvdd_runtime.capture import Capture
+from dasvdd_runtime.channel import Channel
 from dasvdd_runtime.clock_watch import ClockWatch
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.intake import Intake
@@ -20,7 +21,7 @@ from dasvdd_runtime.message_queue import Missing, Samples
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting
-from dasvdd_runtime.service import Channel, Service
+from dasvdd_runtime.service import Service
 from dasvdd_runtime.sources.base import Block, SourceLost
 from dasvdd_runtime.windows import Waiting
 from monitor_child import Events

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.capture import Capture
+from dasvdd_runtime.channel import Channel
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
-from dasvdd_runtime.service import Channel, Service
+from dasvdd_runtime.service import Service
 from dasvdd_runtime.sources.base import Block
 from dasvdd_runtime.windows import Waiting
 

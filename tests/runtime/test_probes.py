@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.capture import Capture
+from dasvdd_runtime.channel import Channel
 from dasvdd_runtime.condition.drift import DriftReport
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.condition.running_gate import LevelMeter
@@ -30,7 +31,7 @@ from dasvdd_runtime.events import Counts
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring_times import BOUNDS_SECONDS, TimedScorer
-from dasvdd_runtime.service import Channel, Service
+from dasvdd_runtime.service import Service
 from dasvdd_runtime.sinks.outbox import Outbox
 from dasvdd_runtime.snapshot import SourceSnapshot, Standing
 from dasvdd_runtime.sources.base import Block

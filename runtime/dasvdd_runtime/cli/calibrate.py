@@ -20,12 +20,12 @@ from ..config import load_config
 from ..errors import EXIT_OK, ConfigError, DataError, nearest
 from ..files import require_writable
 from ..logs import log_to_stderr
+from ..site_session import Session, Subject, prepare
 from ..sources.tables import SourceTable
 from ..state_file import FILE_NAME
 from ..state_store import StateStore
 from ..thresholds.choice import rests_on
 from ..thresholds.site_calibration import doubts
-from ..thresholds.site_session import Session, Subject, prepare
 from ..thresholds.site_threshold import SiteThreshold, file_of, restore, write_site_threshold
 from ..words import duration
 from .alarms import ID_LETTERS

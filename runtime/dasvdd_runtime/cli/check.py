@@ -101,7 +101,7 @@ def check_events(events: EventsTable, report: Report) -> None:
 
 def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Scorer | None:
     """Report on model, decision, golden windows, provider and speed; None if the model cannot score."""
-    from ..model_files.loaded_model import open_model
+    from ..loaded_model import open_model
 
     try:
         scorer, signed = open_model(model, config.state.directory)
@@ -136,7 +136,7 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
 
 def check_stream(config: MonitorConfig, model: ModelTable, plain: Scorer, report: Report) -> StreamScorer | None:
     """Report on the stream form that lies beside the model; None where there is none to use."""
-    from ..model_files.loaded_model import open_stream
+    from ..loaded_model import open_stream
 
     try:
         found = open_stream(model, plain, config.state.directory)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
+from ..changes import Change
 from ..config import MonitorConfig
 from ..contract import ModelMetadata
 from ..directory_lock import DirectoryLock
 from ..errors import ConfigError
 from ..events import Event
-from ..reload_plan import Change
 from .base import Clips
 from .clips import SourceClips, SourceOfClips
 from .folder import EvidenceFolder

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from ..changes import Change
 from ..config import MonitorConfig
-from ..reload_plan import Change
 from .delivery import DeliveredOutbox, Publisher
 from .mqtt import RECEIVER, MqttPublisher
 from .outbox import Outbox

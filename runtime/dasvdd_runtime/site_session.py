@@ -13,21 +13,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..channels import make_channel
-from ..condition.spectrum import SpectrumMeter
-from ..config import MonitorConfig
-from ..errors import DasvddError, DataError
-from ..model_files.loaded_model import LoadedModel, load_models
-from ..pipeline import Pipeline
-from ..reading.manifest import find_segments
-from ..service import Channel, Service
-from ..sources.tables import FileTable, SourceTable
-from ..words import count
-from .choice import ThresholdInForce
-from .recordings_apart import refuse_apart
-from .score_collector import CalibrationScorer, ScoreCollector
-from .site_calibration import calibrate_site, require_enough, seconds_needed
-from .site_threshold import SiteThreshold
+from .channel import Channel
+from .channels import make_channel
+from .condition.spectrum import SpectrumMeter
+from .config import MonitorConfig
+from .errors import DasvddError, DataError
+from .loaded_model import LoadedModel, load_models
+from .pipeline import Pipeline
+from .reading.manifest import find_segments
+from .service import Service
+from .sources.tables import FileTable, SourceTable
+from .thresholds.choice import ThresholdInForce
+from .thresholds.recordings_apart import refuse_apart
+from .thresholds.score_collector import CalibrationScorer, ScoreCollector
+from .thresholds.site_calibration import calibrate_site, require_enough, seconds_needed
+from .thresholds.site_threshold import SiteThreshold
+from .words import count
 
 log = logging.getLogger(__name__)
 
