@@ -89,6 +89,7 @@ def test_an_interrupted_stack_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(found(tmp_path / "out")) == 1
     again = Listening()
     run(tmp_path, "out", again, stack=2)
+    assert again.said == ["going on after epoch 5 with 4 models whose training was interrupted"]
     assert again.epochs == [6, 1, 2, 3, 4, 5, 6]
     assert (again.finished, len(again.done)) == (1, 4)
     assert found(tmp_path / "out") == found(tmp_path / "quiet")
