@@ -89,6 +89,7 @@ def test_an_interrupted_stack_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(found(tmp_path / "out")) == 1
     again = Listening()
     run(tmp_path, "out", again, stack=2)
+    assert again.said == ["going on after epoch 5 with 4 models whose training was interrupted"]
     assert again.epochs == [6, 1, 2, 3, 4, 5, 6]
     assert (again.finished, len(again.done)) == (1, 4)
     assert found(tmp_path / "out") == found(tmp_path / "quiet")
@@ -113,6 +114,29 @@ def test_what_cannot_go_on_begins_anew(tmp_path: Path) -> None:
         assert str(path) in again.said[0]
         assert again.epochs[0] == 1
         assert found(tmp_path / out) == found(tmp_path / "quiet")
+
+
+class Failing(Listening):
+    """Notes what fails, too."""
+
+    def failed(self, cell: Cell, reason: str) -> None:
+        self.said.append(f"seed {cell.seed}: {reason}")
+
+
+def test_a_model_that_left_its_stack_without_a_result_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that are lost beside a stack that goes on are no silence: the next run trains that cell anew."""
+    monkeypatch.setattr(unfinished, "EVERY_SECONDS", 0.0)
+    write_pima(tmp_path)
+    with pytest.raises(Killed):
+        run(tmp_path, "out", Listening(kill_after=5))
+    (tmp_path / "out" / "results.jsonl").unlink()
+    again = Failing()
+    run(tmp_path, "out", again)
+    assert len(again.done) == 4
+    assert again.said[1].startswith("seed 1: it left its stack before the interruption")
+    last = Listening()
+    run(tmp_path, "out", last)
+    assert (last.finished, len(last.done)) == (4, 1)
 
 
 def test_stacks_of_another_command_are_left_alone(tmp_path: Path) -> None:

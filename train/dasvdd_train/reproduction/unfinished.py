@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dasvdd_runtime.errors import ConfigError, ModelError
+from dasvdd_runtime.words import count
 
 from ..checkpoint import Checkpoint, run_in
 from .cells import Cell
@@ -22,7 +23,7 @@ LARGEST_BYTES = 2 << 30
 
 
 class Unfinished:
-    """The interrupted stacks in the folder of `results`, trained on `device`; `say` is told of those that are lost."""
+    """The interrupted stacks in the folder of `results`, trained on `device`; `say` is told which go on or are lost."""
 
     def __init__(self, results: Results, device: str, say: Callable[[str], None]) -> None:
         self._results = results
@@ -65,9 +66,13 @@ class Unfinished:
         checkpoint = Checkpoint(self._folder / f"{name}.pt", run, every_seconds=EVERY_SECONDS)
         if checkpoint.exists():
             try:
-                checkpoint.history()
+                done = len(checkpoint.history())
             except (ModelError, ConfigError) as error:
                 self._lost(checkpoint.path, error)
+            else:
+                self._say(
+                    f"going on after epoch {done} with {count(len(cells), 'model')} whose training was interrupted"
+                )
         return checkpoint
 
     def _lost(self, path: Path, error: Exception) -> None:
