@@ -127,6 +127,7 @@ def _mark(text: str, position: float, columns: int, unicode: bool) -> str:
 def save_picture(path: Path, replay: Replay, samples: NDArray[np.float32], *, sample_rate_hz: float) -> None:
     """Write a PNG: the spectrogram of `samples` [samples] above, the smoothed score and the alarm below."""
     import matplotlib
+    from matplotlib.ticker import LogLocator
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -139,6 +140,7 @@ def save_picture(path: Path, replay: Replay, samples: NDArray[np.float32], *, sa
     below.plot(replay.times, replay.smoothed_scores, color="#30506e", linewidth=1.4, label="smoothed score")
     below.axhline(replay.threshold, color="#c0392b", linestyle="--", linewidth=1.2, label="threshold")
     below.set_yscale("log")  # a full-grown fault scores many times the threshold
+    below.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     for set_formatter in (below.yaxis.set_major_formatter, below.yaxis.set_minor_formatter):
         set_formatter("{x:g}")
     below.set_xlim(0, replay.times[-1])
