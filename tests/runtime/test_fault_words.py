@@ -23,7 +23,10 @@ FAULTS = [
     (HEAD + SOURCE + "[decision]\nthreshold = nan", "decision.threshold: must be a finite number (given: nan)"),
     ("decision = 3\n" + HEAD + SOURCE, "decision: must be a table, [decision] with its keys below it (given: 3)"),
     ('model = "m.onnx"\n' + SOURCE, "model: must be a table, [model] with its keys below it (given: 'm.onnx')"),
-    (HEAD + 'provider = "gpu"\n' + SOURCE, "model.provider: must be 'auto', 'cpu' or 'cuda' (given: 'gpu')"),
+    (
+        HEAD + 'provider = "gpu"\n' + SOURCE,
+        "model.provider: provider 'gpu' is not known. Did you mean 'cpu'? Known: cpu, cuda,",
+    ),
     ("[model]\npath = 7\n" + SOURCE, "model.path: must be a path, a text in quotes (given: 7)"),
     (HEAD + SOURCE.replace('"p"', "7"), "source.0.name: must be a text in quotes (given: 7)"),
     (HEAD + SOURCE.replace('"p"', '""'), "source.0.name: must not be empty (given: '')"),

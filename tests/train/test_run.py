@@ -194,7 +194,7 @@ def test_csv_needs_a_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nowhere", "--out", "x"], 2, "does not exist"),
+        (["nowhere", "--out", "x"], 66, "there is no such file or folder"),
         ([".", "--out", "x", "--set", "training.epoch=3"], 78, "Did you mean 'epochs'?"),
         ([".", "--out", "x"], 66, ""),
         ([".", "--out", "/dev/null/x"], 78, "--out /dev/null/x: Not a directory"),

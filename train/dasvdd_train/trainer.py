@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -125,6 +126,16 @@ def require_a_batch(vectors: int, batch_rows: int) -> None:
         )
 
 
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Numbers next to nothing count as zero meanwhile: a weight that dies away would slow every product."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def train_members(
     members: Sequence[Member],
     recipe: Recipe,
@@ -143,7 +154,17 @@ def train_members(
     """
     for member in members:
         require_a_batch(len(member.vectors), recipe.batch_rows)
-    torch.set_flush_denormal(True)
+    with _denormals_flushed():
+        yield from _train(members, recipe, device, checkpoint, on_step)
+
+
+def _train(
+    members: Sequence[Member],
+    recipe: Recipe,
+    device: torch.device,
+    checkpoint: Checkpoint | None,
+    on_step: StepObserver | None,
+) -> Iterator[tuple[int, Trained | DataError]]:
     goes_on = checkpoint is not None and checkpoint.exists()
     state = initial_state(members, recipe, device, saved=goes_on)
     if checkpoint is not None and goes_on:
