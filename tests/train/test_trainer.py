@@ -58,6 +58,17 @@ def test_same_seed_same_model() -> None:
     assert not torch.equal(states[0], states[2])
 
 
+def test_other_computation_keeps_its_denormals() -> None:
+    """Numbers next to nothing are not flushed to zero any more once a training has ended, or failed."""
+    half = float(torch.tensor(0.5))
+    model, vectors = model_and_vectors()
+    train(model, vectors, None, SETTINGS.model_copy(update={"epochs": 1}))
+    assert float("1e-310") * half > 0
+    with pytest.raises(DataError):
+        train(model, vectors, None, SETTINGS.model_copy(update={"batch_rows": 10_000}))
+    assert float("1e-310") * half > 0
+
+
 def test_gamma_given_is_gamma_used() -> None:
     """A gamma from the settings replaces the automatic one."""
     model, vectors = model_and_vectors()
