@@ -17,16 +17,10 @@ import soundfile
 from dasvdd_runtime.reading.manifest import read_manifest
 from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, Events, MonitorChild
-from numpy.typing import NDArray
+from white_noise import RATE_HZ, noise
 
-RATE_HZ = 16000
 STDIN = '[model]\npath = "model.onnx"\n[[source]]\nname = "pump7"\nkind = "stdin"\nformat = "s16le"\n'
 LATCH = '[state]\ndirectory = "state"\n[alarm]\nlatch = true\n'
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 FAULT = np.concatenate([noise(3), noise(4, amplitude=0.5), noise(15)])

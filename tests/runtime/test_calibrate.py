@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,11 @@ from dasvdd_runtime.thresholds.site_threshold import (
 )
 from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, MonitorChild
-from numpy.typing import NDArray
+from white_noise import RATE_HZ, noise
 
-RATE_HZ = 16000
-HOP_SECONDS = 0.5
 DEFAULT = DecisionSettings()
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OFTEN = "20000"
 """Alarms a day that a few seconds can promise."""
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 def configure(

@@ -25,15 +25,9 @@ from dasvdd_runtime.service import Service
 from dasvdd_runtime.sources.base import Block, SourceLost
 from dasvdd_runtime.windows import Waiting
 from monitor_child import Events
-from numpy.typing import NDArray
+from white_noise import RATE_HZ, noise
 
-RATE_HZ = 16000
 THRESHOLD = 0.02
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 def of_kind(events: Events, kind: str) -> Events:

@@ -12,15 +12,9 @@ import pytest
 import soundfile
 from dasvdd_runtime import Scorer
 from monitor_child import Events, MonitorChild
-from numpy.typing import NDArray
+from white_noise import RATE_HZ, noise
 
-RATE_HZ = 16000
 THRESHOLD = 0.02
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 def of_kind(events: Events, kind: str) -> Events:

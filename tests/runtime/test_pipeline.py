@@ -14,17 +14,11 @@ from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.events import carrying_bands, to_json
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
-from numpy.typing import NDArray
+from white_noise import RATE_HZ, noise
 
-RATE_HZ = 16000
 THRESHOLD = 0.02
 
 Events = list[dict[str, Any]]
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 def of_kind(events: Events, kind: str) -> Events:

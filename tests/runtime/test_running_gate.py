@@ -11,15 +11,9 @@ from dasvdd_runtime.condition.levels import level_dbfs
 from dasvdd_runtime.condition.running_gate import GateSettings, LevelMeter, RunningGate
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
-from numpy.typing import NDArray
+from white_noise import RATE_HZ, noise
 
-RATE_HZ = 16000
 SETTINGS = GateSettings(stop_level=-40, start_level=-35, hold_seconds=2, settle_seconds=3)
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 def judged(gate: RunningGate, levels: list[float]) -> str:

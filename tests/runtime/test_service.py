@@ -17,17 +17,12 @@ from click.testing import CliRunner
 from dasvdd_runtime import Scorer, cli
 from dasvdd_runtime.detector import DecisionSettings, find_episodes
 from numpy.typing import NDArray
+from white_noise import RATE_HZ, noise
 
-RATE_HZ = 16000
 THRESHOLD = 0.02
 MONITOR = [sys.executable, "-c", "from dasvdd_runtime.cli import main; main()"]
 
 Events = list[dict[str, Any]]
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 def healthy_faulty_healthy() -> NDArray[np.float32]:

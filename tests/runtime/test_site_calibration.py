@@ -21,17 +21,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.signal import lfilter
 
-RATE_HZ = 16000
 HOP_SECONDS = 0.5
 DEFAULT = DecisionSettings()
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-OFTEN = "20000"
-"""Alarms a day that a few seconds can promise."""
-
-
-def noise(seconds: float, *, amplitude: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    return (amplitude * random.uniform(-1, 1, (round(seconds * RATE_HZ), 1))).astype(np.float32)
 
 
 def scores_of_hours(hours: float, *, seed: int, correlation_seconds: float) -> NDArray[np.float64]:
