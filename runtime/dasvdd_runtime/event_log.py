@@ -7,70 +7,85 @@ import logging
 from .alarms.book import lasted_seconds
 from .condition.health import State
 from .events import Event
+from .logs import about
 from .words import duration
 
 log = logging.getLogger(__name__)
 
+Line = tuple[int, str]
+"""A level of `logging`, and the text."""
+
 
 def log_for_people(event: Event) -> None:
     """The line on standard error for an event that a person should see."""
-    source, seconds = event.get("source"), event.get("stream_seconds")
-    kind = event["event"]
+    line = _line(event) or _line_of_life(event)
+    if line is not None:
+        level, text = line
+        log.log(level, "%s", text, extra=about(f"{event['event']} {event.get('source')}"))
+
+
+def _line(event: Event) -> Line | None:
+    """The line for an event of sources and of the whole monitor."""
+    source, kind = event.get("source"), event["event"]
     if kind == "source_state":
         level = logging.INFO if event["state"] in (State.OK, State.IDLE) else logging.WARNING
-        log.log(level, "source '%s': %s -> %s: %s", source, event["previous"], event["state"], event["reason"])
-    elif kind == "alarm_raised":
+        return level, f"source '{source}': {event['previous']} -> {event['state']}: {event['reason']}"
+    if kind == "alarm_raised":
         bands = ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in event["bands"])
         muted = " (muted)" if event["muted"] else ""
-        log.warning("source '%s': ALARM%s at %.1f s, carried by %s", source, muted, seconds, bands)
-    elif kind == "alarm_cleared":
+        place = f"{event['stream_seconds']:.1f} s"
+        return logging.WARNING, f"source '{source}': ALARM{muted} at {place}, carried by {bands}"
+    if kind == "alarm_cleared":
         waits = "; it stays until it is acknowledged" if event["latched"] else ""
         lasted = duration(lasted_seconds(event["start_seconds"], event["stream_seconds"]))
-        log.warning("source '%s': scores cleared the alarm, which lasted %s%s", source, lasted, waits)
-    elif kind == "overload":
+        return logging.WARNING, f"source '{source}': scores cleared the alarm, which lasted {lasted}{waits}"
+    if kind == "overload":
         dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())
-        log.error("scoring is slower than the sources: dropped %s. Use fewer sources or a longer window hop.", dropped)
-    elif kind == "clock_jump":
-        log.warning("the wall clock was set by %+.1f s; durations are not affected", event["seconds"])
-    elif kind == "reload_refused":
-        log.error("the new configuration is not taken, the old one stays: %s", event["reason"])
-    elif kind == "reloaded":
-        log.info("new configuration: %d source(s), captures that went on: %s", len(event["sources"]), event["kept"])
-        if event["restart_needed"]:
-            stays = ", ".join(event["restart_needed"])
-            log.warning("%s stays as it was: only a restart of the monitor changes it", stays)
-    elif kind == "stopped":
-        log.info("stopped: %s", event["reason"])
-    elif kind == "drift" and event["drifting"]:
-        reasons = "; ".join(event["reasons"])
-        log.warning(
-            "source '%s' drifts: %s. Look at machine and microphone; if both are healthy, calibrate on site "
-            "(dasvdd-monitor calibrate). The threshold stays.",
-            source,
-            reasons,
+        advice = "Use fewer sources or a longer window hop."
+        return logging.ERROR, f"scoring is slower than the sources: dropped {dropped}. {advice}"
+    if kind == "clock_jump":
+        return logging.WARNING, f"the wall clock was set by {event['seconds']:+.1f} s; durations are not affected"
+    if kind == "reload_refused":
+        return logging.ERROR, f"the new configuration is not taken, the old one stays: {event['reason']}"
+    if kind == "reloaded":
+        return _line_of_reload(event)
+    if kind == "stopped":
+        return logging.INFO, f"stopped: {event['reason']}"
+    if kind == "drift" and event["drifting"]:
+        return logging.WARNING, (
+            f"source '{source}' drifts: {'; '.join(event['reasons'])}. Look at machine and microphone; if both are "
+            "healthy, calibrate on site (dasvdd-monitor calibrate). The threshold stays."
         )
-    elif kind == "drift":
-        log.info("source '%s' drifts no longer", source)
-    else:
-        _log_life(event)
+    if kind == "drift":
+        return logging.INFO, f"source '{source}' drifts no longer"
+    return None
 
 
-def _log_life(event: Event) -> None:
+def _line_of_reload(event: Event) -> Line:
+    taken = f"new configuration: {len(event['sources'])} source(s), captures that went on: {event['kept']}"
+    if not event["restart_needed"]:
+        return logging.INFO, taken
+    stays = ", ".join(event["restart_needed"])
+    return logging.WARNING, f"{taken}. {stays} stays as it was: only a restart of the monitor changes it"
+
+
+def _line_of_life(event: Event) -> Line | None:
     """The line for an event of an alarm's later life, or of a threshold."""
     kind = event["event"]
     where = f"source '{event['source']}'" if "source" in event else "all sources"
     if kind == "alarm_latched":
-        log.warning("%s: the alarm %s of an earlier run waits for an acknowledgement", where, event["alarm"])
-    elif kind == "alarm_acknowledged":
-        log.warning("%s: the alarm %s was acknowledged, verdict %s", where, event["alarm"], event["verdict"])
-    elif kind == "muted":
-        log.warning("%s: muted until %s", where, event["until"])
-    elif kind == "unmuted":
+        return logging.WARNING, f"{where}: the alarm {event['alarm']} of an earlier run waits for an acknowledgement"
+    if kind == "alarm_acknowledged":
+        return logging.WARNING, f"{where}: the alarm {event['alarm']} was acknowledged, verdict {event['verdict']}"
+    if kind == "muted":
+        return logging.WARNING, f"{where}: muted until {event['until']}"
+    if kind == "unmuted":
         lasting = f"; alarms that last: {', '.join(event['alarms'])}" if event["alarms"] else ""
-        log.warning("%s: muted no longer (%s)%s", where, event["reason"], lasting)
-    elif kind == "site_threshold_not_used":
-        log.warning("%s: the threshold calibrated on site is not used: %s", where, event["reason"])
-    elif kind == "evidence_kept":
-        log.info("%s: evidence of %.1f s is kept: %s", where, event["seconds"], event["evidence"])
-    elif kind == "test_alarm":
-        log.warning("%s: TEST ALARM, nothing is wrong", where)
+        return logging.WARNING, f"{where}: muted no longer ({event['reason']}){lasting}"
+    if kind == "site_threshold_not_used":
+        return logging.WARNING, f"{where}: the threshold calibrated on site is not used: {event['reason']}"
+    if kind == "evidence_kept":
+        return logging.INFO, f"{where}: evidence of {event['seconds']:.1f} s is kept: {event['evidence']}"
+    if kind == "test_alarm":
+        return logging.WARNING, f"{where}: TEST ALARM, nothing is wrong"
+    return None

@@ -12,19 +12,30 @@ LINES = 10
 PERIOD_SECONDS = 60.0
 
 
+def about(subject: str) -> dict[str, str]:
+    """The `extra` of a record that is limited with others about `subject` alone: one source cannot silence another.
+
+    Subjects are few: names of the configuration, and kinds of events.
+    """
+    return {"subject": subject}
+
+
 class RateLimit(logging.Filter):
-    """Lets LINES records of one place in the code through in PERIOD_SECONDS, and later says how many it left out."""
+    """Lets LINES records of one place in the code, and about one subject, through in PERIOD_SECONDS.
+
+    The next that passes says how many were left out.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._passed: dict[tuple[str, int], deque[float]] = {}
-        self._left_out: dict[tuple[str, int], int] = {}
+        self._passed: dict[tuple[str, int, str], deque[float]] = {}
+        self._left_out: dict[tuple[str, int, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False to leave the record out."""
         now = self._clock()
-        place = (record.pathname, record.lineno)
+        place = (record.pathname, record.lineno, getattr(record, "subject", ""))
         passed = self._passed.setdefault(place, deque())
         while passed and now - passed[0] >= PERIOD_SECONDS:
             passed.popleft()

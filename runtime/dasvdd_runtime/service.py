@@ -17,12 +17,12 @@ from .errors import DasvddError
 from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
 from .joining import joined
+from .logs import about
 from .message_queue import Ended, Missing, Samples
 from .reload_plan import ReloadPlan
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
 from .snapshot import SourceSnapshot
-from .sources.log_limit import LogLimit
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,6 @@ class Service:
         self._clock_watch = ClockWatch()
         self._stop_reason: str | None = None
         self._reload_asked = False
-        self._gap_log = LogLimit()
         self._dropped_seconds: dict[str, float] = {}
         self._next_overload_seconds = -float("inf")
 
@@ -160,12 +159,7 @@ class Service:
             return
         if message.gap:
             pipeline.gap(lost=message.lost, dropped=message.dropped)
-            self._gap_log.log(
-                log,
-                logging.WARNING,
-                f"source '{channel.capture.name}': a gap; {message.lost} samples never arrived, "
-                f"{message.dropped} were dropped",
-            )
+            _tell_of_gap(channel.capture.name, message)
         if message.dropped:
             dropped_seconds = message.dropped / channel.capture.sample_rate_hz
             name = channel.capture.name
@@ -258,6 +252,14 @@ def _stop_captures(channels: Sequence[Channel]) -> bool:
         channel.capture.request_stop()
     joined = [channel.capture.join() for channel in channels]
     return all(joined)
+
+
+def _tell_of_gap(source: str, after: Samples) -> None:
+    if after.lost or after.dropped:
+        length = f"{after.lost} samples never arrived, {after.dropped} were dropped"
+    else:
+        length = "its length is not known"
+    log.warning("source '%s': a gap; %s", source, length, extra=about(source))
 
 
 def _summary(channel: Channel) -> Event:

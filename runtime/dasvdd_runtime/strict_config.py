@@ -75,7 +75,7 @@ def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> S
         merged: dict[tuple[str, str], dict[str, None]] = {}
         for fault in error.errors():
             before, words, given = _describe(settings, raw, dict(fault))
-            merged.setdefault((before, given), {})[words] = None
+            merged.setdefault((before or words, given), {})[words if before else ""] = None
         lines = [before + " or ".join(words) + given for (before, given), words in merged.items()]
         raise ConfigError(f"{origin}: " + "\n  ".join(lines)) from error
 

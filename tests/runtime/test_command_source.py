@@ -185,6 +185,18 @@ def test_a_wrong_rate_is_told_once(given_hz: int, told: int) -> None:
     assert all(f"gives {given_hz} samples a second" in finding and "16000 Hz" in finding for finding in findings)
 
 
+@pytest.mark.parametrize(
+    "seconds", [np.arange(0, 90, 0.1), np.repeat(np.arange(0, 90, 7.0), 70)], ids=["steady", "bursts"]
+)
+@pytest.mark.parametrize("pause_seconds", [0.5, 4.0, 60.0])
+def test_a_pause_is_no_wrong_rate(seconds: NDArray[np.float64], pause_seconds: float) -> None:
+    """Ten rows a second, evenly or in bursts: a writer that pauses for a moment or a minute has its rate as before."""
+    watch = RateWatch(10, of_rows=True)
+    seconds = seconds + pause_seconds * (seconds > 44)
+    looks = np.sort(np.concatenate([seconds, np.arange(0, seconds[-1], 0.05)]))  # at most of them nothing has come
+    assert not any(watch.arrived(now, int(np.sum(seconds == now))) for now in np.unique(looks))
+
+
 def test_a_replay_through_a_pipe_is_no_wrong_rate() -> None:
     """A recording that is piped in comes as fast as it is scored."""
     watch = RateWatch(16000, most_times=8)

@@ -66,7 +66,8 @@ def test_a_fault_is_worded_for_people(tmp_path: Path, text: str, said: str) -> N
 def test_every_fault_is_told(tmp_path: Path) -> None:
     """Two faults are two lines."""
     path = tmp_path / "monitor.toml"
-    path.write_text(HEAD + SOURCE + "stall_seconds = -1\n[decision]\nthreshold = -1")
-    with pytest.raises(ConfigError) as caught:
-        load_config(path)
-    assert len(str(caught.value).splitlines()) == 2
+    for text in (HEAD + SOURCE + "stall_seconds = -1\n[decision]\nthreshold = -1", "", HEAD + SOURCE + "a = 1\nb = 1"):
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            load_config(path)
+        assert len(str(caught.value).splitlines()) == 2

@@ -16,6 +16,7 @@ def told(seconds: np.ndarray, caplog: pytest.LogCaptureFixture, **keys: object) 
     feed = feed_of(table, sample_rate_hz=RATE_HZ, channel_names=["x"])
     for at in seconds:
         feed.add(float(at), [1.0])
+        feed.next()
     return caplog.text
 
 
@@ -27,9 +28,15 @@ def test_rows_at_another_rate_than_the_models_are_told(rows_hz: float, caplog: p
 
 
 def test_rows_at_the_models_rate_are_not_told_nor_is_a_gap(caplog: pytest.LogCaptureFixture) -> None:
-    """An outage of minutes makes no rate."""
+    """An outage of minutes makes no rate, and asks nobody for another max_gap_seconds."""
     seconds = np.concatenate([np.arange(0, 25, 1 / RATE_HZ), 300 + np.arange(0, 25, 1 / RATE_HZ)])
-    assert "rows come at" not in told(seconds, caplog)
+    text = told(seconds, caplog)
+    assert "rows come at" not in text and "max_gap_seconds" not in text
+
+
+def test_rows_that_are_gaps_one_after_the_other_are_told_the_way_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A source that is slower than max_gap_seconds allows is never judged, and the log says which key to set, once."""
+    assert told(np.arange(0, 5, 0.5), caplog).count("set max_gap_seconds above the time between its rows") == 1
 
 
 def test_rows_that_are_to_be_held_longer_are_not_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dasvdd_runtime.logs import LINES, RateLimit
+from dasvdd_runtime.logs import LINES, RateLimit, about
 from dasvdd_runtime.sinks.jsonl import RotatingFile, StreamSink
 
 
@@ -113,16 +113,17 @@ def test_a_replay_waits_for_a_slow_reader() -> None:
     assert numbers == list(range(40))
 
 
-def test_log_lines_are_limited_by_place_in_the_code() -> None:
-    """A flood from one place is cut and counted; lines from elsewhere pass."""
+def test_log_lines_are_limited_by_place_in_the_code_and_by_source() -> None:
+    """A flood from one place about one source is cut and counted; lines from elsewhere, or about another, pass."""
     now = [0.0]
     limit = RateLimit(clock=lambda: now[0])
 
-    def passes(line_number: int) -> str | None:
+    def passes(line_number: int, source: str = "pump") -> str | None:
         record = logging.LogRecord("x", logging.WARNING, "file.py", line_number, "gap %d", (7,), None)
+        record.__dict__.update(about(source))
         return record.getMessage() if limit.filter(record) else None
 
     assert [passes(1) for _ in range(LINES + 5)].count(None) == 5
-    assert passes(2) == "gap 7"
+    assert passes(2) == passes(1, "fan") == "gap 7"
     now[0] = 61.0
     assert passes(1) == "gap 7 (5 lines like this left out before)"

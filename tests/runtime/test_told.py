@@ -94,3 +94,16 @@ def test_every_change_reaches_events_log_and_metrics(tiny_model: Any, tmp_path: 
     kinds = {event["event"] for event in child.events} | {event["state"] for event in child.of_kind("source_state")}
     for kind, line in LINES.items():
         assert kind in kinds and line in log, kind
+
+
+def test_a_log_has_every_source_however_many_change_at_once(tmp_path: Path, tiny_model: Any) -> None:
+    """Twelve sources are missing from the start, more than one place in the code may say in a minute: each is named."""
+    tiny_model(kind="sensor")
+    names = [f"s{number}" for number in range(12)]
+    tables = "".join(f'[[source]]\nname = "{name}"\nkind = "csv_tail"\npath = "{name}.csv"\n' for name in names)
+    (tmp_path / "monitor.toml").write_text(f'[model]\npath = "model.onnx"\n{tables}')
+    child = MonitorChild(tmp_path / "monitor.toml")
+    child.wait_for("source_state", count=len(names))
+    assert child.stop() == 0
+    log = b"".join(child.errors).decode()
+    assert [name for name in names if f"'{name}': STARTING -> MISSING" in log] == names

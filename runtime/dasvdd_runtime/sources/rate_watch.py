@@ -8,8 +8,8 @@ import math
 class RateWatch:
     """Counts samples over stretches of STRETCH_SECONDS, of STRETCH_SAMPLES if those take longer, against a clock.
 
-    The first stretch is not judged, since a pipe that was opened late delivers what had gathered. A source is told of
-    once, and again only after it was right in between.
+    A rate is known when two stretches in a row agree on it: one alone may have held a pause, or what had gathered
+    before the pipe was opened. A source is told of once, and again only after it was right in between.
     """
 
     STRETCH_SECONDS = 10.0
@@ -24,17 +24,19 @@ class RateWatch:
         self._most_times = most_times
         self._stretch_seconds = max(self.STRETCH_SECONDS, self.STRETCH_SAMPLES / sample_rate_hz)
         self._start_seconds: float | None = None
-        self._stretch = 0
         self._counted = 0
+        self._before_hz = 0.0
         self._told = False
 
     def reopened(self) -> None:
         """The pipe begins anew."""
         self._start_seconds = None
-        self._stretch = 0
+        self._before_hz = 0.0
 
     def arrived(self, now_seconds: float, samples: int) -> str | None:
         """`samples` arrived at `now_seconds`; returns what is wrong, once it is known, to follow a name."""
+        if samples == 0:  # a stretch lasts from arrival to arrival, or one that comes in bursts would look too slow
+            return None
         if self._start_seconds is None:
             self._start_seconds, self._counted = now_seconds, 0
             return None
@@ -43,12 +45,12 @@ class RateWatch:
         if seconds < self._stretch_seconds:
             return None
         measured_hz = self._counted / seconds
+        before_hz, self._before_hz = self._before_hz, measured_hz
         self._start_seconds, self._counted = now_seconds, 0
-        self._stretch += 1
-        if self._stretch == 1:
+        if abs(measured_hz - before_hz) > self.TOLERANCE * measured_hz:
             return None
         times = measured_hz / self._sample_rate_hz
-        wrong = abs(times - 1) > self.TOLERANCE and 0 < times < self._most_times
+        wrong = abs(times - 1) > self.TOLERANCE and times < self._most_times
         told, self._told = self._told, wrong
         if not wrong or told:
             return None

@@ -43,7 +43,7 @@ class RowFeed:
         self._nothing = Block(np.empty((0, len(channel_names)), np.float32), lost=0)
         self._log_limit = LogLimit()
         self._dropped = 0
-        self._told_of_gaps = False
+        self._lost_before = self._told_of_gaps = False
         self._rate_watch = rate_watch
         self._newest_seconds = math.inf
         self._gap_before = False
@@ -86,14 +86,15 @@ class RowFeed:
         if not self._blocks:
             return self._nothing
         block = self._blocks.popleft()
-        if block.lost and not self._told_of_gaps:
+        lost_before, self._lost_before = self._lost_before, bool(block.lost)
+        if block.lost and lost_before and not self._told_of_gaps:  # one gap is an outage, one after the other a habit
             self._told_of_gaps = True
             log.warning(
-                "%s: %d rows are lost, since for more than max_gap_seconds = %g none came. "
+                "%s: again and again no row came for more than max_gap_seconds = %g, and %d are lost before the next. "
                 "Where that is how the source sends, set max_gap_seconds above the time between its rows.",
                 self._label,
-                block.lost,
                 self._aligner.max_gap_seconds,
+                block.lost,
             )
         return block
 
