@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -98,22 +99,51 @@ def test_a_full_disk_costs_a_clip_and_nothing_else(tiny_model: Any, tmp_path: Pa
     assert "LEFT ['.flac', '.json', '.lock']" in run.stdout
 
 
-def test_a_disk_that_is_full_at_the_start_costs_evidence_only(tiny_model: Any, tmp_path: Path) -> None:
-    """On a tmpfs without room for the directory itself: said, and everything is judged."""
+ROOM_LATER = """
+import json, sys
+from pathlib import Path
+from evidence_parts import FAULT
+from monitor_child import MonitorChild
+full, config, ballast = Path(sys.argv[1]), Path(sys.argv[2]), []
+try:
+    while True:
+        (full / str(len(ballast))).touch()
+        ballast.append(full / str(len(ballast)))
+except OSError: pass
+child = MonitorChild(config)
+child.wait_for("started")
+for number, kind in ((1, "evidence_lost"), (2, "evidence_kept")):
+    child.feed(FAULT / 32767)
+    child.wait_for("alarm_cleared", count=number)
+    child.wait_for(kind, count=3 - number)
+    for path in ballast: path.unlink(missing_ok=True)
+assert child.stop() == 0
+told = [[event["event"], event["alarm"]] for event in child.events if event["event"] in
+        ("alarm_raised", "evidence_lost", "evidence_kept")]
+print(json.dumps({"told": told, "clips": len(list(full.glob("clips/*.json"))), "log": str(child.errors)}))
+"""
+
+
+def test_a_disk_that_is_full_at_the_start_costs_evidence_for_a_time(tiny_model: Any, tmp_path: Path) -> None:
+    """No room for the directory itself: an event says so, an alarm has no clip, and one has when there is room."""
     mount = ["unshare", "--mount", "--map-root-user"]
     full = tmp_path / "full"
     full.mkdir()
     if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", full]).returncode:
         pytest.skip("no tmpfs can be mounted in a namespace of its own here")
     tiny_model(threshold=0.02)
-    soundfile.write(tmp_path / "a.wav", FAULT, RATE_HZ, "PCM_16")
-    (tmp_path / "monitor.toml").write_text(REPLAY + AUDIO.replace('"clips"', '"full/clips"'))
-    shell = 'mount -t tmpfs -o nr_inodes=1 tmpfs "$1" && shift && exec "$@"'
-    monitor = [*MONITOR, "run", str(tmp_path / "monitor.toml")]
-    run = subprocess.run([*mount, "sh", "-c", shell, "sh", full, *monitor], capture_output=True, text=True)
+    (tmp_path / "monitor.toml").write_text(STDIN + AUDIO.replace('"clips"', '"full/clips"') + "min_free_bytes = 0\n")
+    shell = 'mount -t tmpfs -o nr_inodes=9 tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
+    command = [*mount, "sh", "-c", shell, "sh", full, sys.executable, ROOM_LATER, tmp_path / "monitor.toml"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "data")}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert run.returncode == 0, run.stderr
-    assert "no evidence is kept until the next start" in run.stderr
-    assert '"alarm_cleared"' in run.stdout
+    found = json.loads(run.stdout)
+    (at_start, none), (raised, first), (lost, again), (raised_again, second), (kept, whole_one) = found["told"]
+    assert (at_start, none) == ("evidence_lost", None)
+    assert (raised, lost, raised_again, kept) == ("alarm_raised", "evidence_lost", "alarm_raised", "evidence_kept")
+    assert first == again and second == whole_one and found["clips"] == 1
+    assert "alarms leave no evidence before there is room again" in found["log"]
 
 
 def test_evidence_needs_a_place_of_its_own(tiny_model: Any, tmp_path: Path) -> None:

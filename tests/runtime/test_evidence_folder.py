@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime.evidence import writer as writer_module
 from dasvdd_runtime.evidence.clip_file import ClipFormat
-from dasvdd_runtime.evidence.folder import EvidenceFolder, NoRoom, sidecars, stem_of
+from dasvdd_runtime.evidence.folder import EvidenceFolder, NoRoom, remove_leftovers, sidecars, stem_of
 from dasvdd_runtime.evidence.kept import KeptClip, kept_clips
 from dasvdd_runtime.evidence.tables import EvidenceTable
 from dasvdd_runtime.evidence.writer import ClipWriter
@@ -86,7 +86,7 @@ def test_what_is_not_a_clip_is_never_removed(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (0, 0))
     (tmp_path / f"folder-20260601T000000Z-{alarm}.json").mkdir()
     folder = a_folder(tmp_path, max_bytes=1_000_000, max_days=1)
-    folder.remove_leftovers()
+    remove_leftovers(tmp_path)
     folder.make_room(900_000)
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == set(others)
 
@@ -97,7 +97,7 @@ def test_leftovers_of_a_kill_are_removed_at_the_start(tmp_path: Path) -> None:
     (tmp_path / f"{orphan}.json").unlink()
     for name in (f".{orphan}.flac.partial", f".{orphan}.npz.partial", f".{orphan}.json.x8_k2a"):
         (tmp_path / name).touch()
-    a_folder(tmp_path).remove_leftovers()
+    remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {f"{clip}.flac", f"{clip}.json"}
 
 

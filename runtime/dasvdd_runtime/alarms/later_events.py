@@ -45,9 +45,9 @@ def evidence_kept(source: str, alarm: str, *, evidence: str, seconds: float) -> 
     return {"event": "evidence_kept", "source": source, "alarm": alarm, "evidence": evidence, "seconds": seconds}
 
 
-def evidence_lost(source: str, alarm: str, *, reason: str) -> Event:
-    """There is no clip of an alarm."""
-    return {"event": "evidence_lost", "source": source, "alarm": alarm, "reason": reason}
+def evidence_lost(source: str | None, alarm: str | None, *, reason: str) -> Event:
+    """There is no clip of an alarm; without one, there will be none of any alarm before there is room."""
+    return _of(source, {"event": "evidence_lost", "alarm": alarm, "reason": reason})
 
 
 def state_lost(moved_to: str) -> Event:

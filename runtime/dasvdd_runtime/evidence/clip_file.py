@@ -115,6 +115,7 @@ class _Flac:
 
         self._path = path
         self._frames = 0
+        path.touch()  # libsndfile would not say why it cannot
         self._file = soundfile.SoundFile(
             str(path), "w", round(format.sample_rate_hz), len(format.channel_names), "PCM_16", format="FLAC"
         )

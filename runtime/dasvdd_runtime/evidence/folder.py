@@ -51,28 +51,28 @@ def sidecars(directory: Path) -> dict[str, Path]:
 class EvidenceFolder:
     """Keeps the directory within the bounds of `[evidence]`: what is oldest goes first."""
 
-    def __init__(self, directory: Path, table: EvidenceTable, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        table: EvidenceTable,
+        *,
+        now: Callable[[], datetime],
+        claim: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`claim` makes the directory this monitor's before something is written; what it raises costs the clip."""
         self.directory = directory
         self._table = table
         self._now = now
-
-    def remove_leftovers(self) -> None:
-        """What a monitor that was killed was writing. Only while none writes."""
-        for path in self.directory.iterdir():
-            if _LEFTOVER.match(path.name):
-                path.unlink(missing_ok=True)
-        for kept in self._kept():
-            if not any(path.suffix == ".json" for path in kept.paths):
-                _remove(kept)
+        self._claim = claim
 
     def used_bytes(self) -> int:
         """What the clips take."""
-        return sum(kept.size for kept in self._kept()) if self.directory.is_dir() else 0
+        return sum(kept.size for kept in _kept(self.directory))
 
     def remove_old(self) -> None:
         """Remove what is older than `max_days`."""
         oldest_allowed = self._now().timestamp() - 86400 * self._table.max_days
-        for kept in self._kept():
+        for kept in _kept(self.directory):
             if kept.written_at < oldest_allowed:
                 _remove(kept)
 
@@ -81,11 +81,12 @@ class EvidenceFolder:
 
         Raises NoRoom where it would not even if all were removed.
         """
+        self._claim()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.remove_old()
         if size > self._table.max_bytes:
             raise NoRoom(f"the clip takes {size} bytes, and [evidence] max_bytes is {self._table.max_bytes}")
-        clips = sorted(self._kept(), key=lambda kept: kept.written_at)
+        clips = sorted(_kept(self.directory), key=lambda kept: kept.written_at)
         total = size + sum(kept.size for kept in clips)
         while clips and (total > self._table.max_bytes or self._free() < self._table.min_free_bytes):
             oldest = clips.pop(0)
@@ -99,19 +100,30 @@ class EvidenceFolder:
     def _free(self) -> int:
         return shutil.disk_usage(self.directory).free
 
-    def _kept(self) -> list[Kept]:
-        """The clips in the directory."""
-        clips: defaultdict[str, Kept] = defaultdict(Kept)
-        for path in self.directory.iterdir():
-            match = _OWN.match(path.name)
-            if match is None or not path.is_file():
-                continue
-            status = path.stat()
-            kept = clips[match["stem"]]
-            kept.paths.append(path)
-            kept.size += status.st_size
-            kept.written_at = max(kept.written_at, status.st_mtime)
-        return list(clips.values())
+
+def remove_leftovers(directory: Path) -> None:
+    """What a monitor that was killed was writing. Only while none writes. Raises OSError."""
+    for path in directory.iterdir():
+        if _LEFTOVER.match(path.name):
+            path.unlink(missing_ok=True)
+    for kept in _kept(directory):
+        if not any(path.suffix == ".json" for path in kept.paths):
+            _remove(kept)
+
+
+def _kept(directory: Path) -> list[Kept]:
+    """The clips in the directory; none where it is not there."""
+    clips: defaultdict[str, Kept] = defaultdict(Kept)
+    for path in directory.iterdir() if directory.is_dir() else ():
+        match = _OWN.match(path.name)
+        if match is None or not path.is_file():
+            continue
+        status = path.stat()
+        kept = clips[match["stem"]]
+        kept.paths.append(path)
+        kept.size += status.st_size
+        kept.written_at = max(kept.written_at, status.st_mtime)
+    return list(clips.values())
 
 
 def _remove(kept: Kept) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
+from ..alarms.later_events import evidence_lost
 from ..changes import Change
 from ..config import MonitorConfig
 from ..contract import ModelMetadata
-from ..directory_lock import DirectoryLock
 from ..errors import ConfigError
 from ..events import Event
 from .base import Clips
+from .claim import Claim, is_full_disk
 from .clips import SourceClips, SourceOfClips
 from .folder import EvidenceFolder
 from .tables import EvidenceTable
@@ -34,9 +34,10 @@ class EvidenceKeeper:
         patient: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`patient` as ClipWriter has it. Raises ConfigError where `directory` cannot be used."""
+        """`patient` as ClipWriter has it. Raises ConfigError where `directory` cannot be used, but for a full disk."""
         self._now = now
-        self._locks: dict[Path, DirectoryLock] = {}
+        self._claims: dict[Path, Claim] = {}
+        self._told: list[Event] = []
         self._writer = ClipWriter(self._opened(table, directory), patient=patient)
 
     def prepare(self, table: EvidenceTable, directory: Path, *, patient: bool) -> Change:
@@ -44,13 +45,13 @@ class EvidenceKeeper:
 
         Raises ConfigError where that cannot be used.
         """
-        held = directory in self._locks
+        held = directory in self._claims
         folder = self._opened(table, directory)
 
         def apply() -> None:
             self._writer.folder, self._writer.patient = folder, patient
 
-        return Change(apply) if held else Change(apply, lambda: self._locks.pop(directory).release())
+        return Change(apply) if held else Change(apply, lambda: self._claims.pop(directory).release())
 
     def clips_of(
         self,
@@ -70,41 +71,35 @@ class EvidenceKeeper:
 
     def results(self) -> list[Event]:
         """What became of clips since the last call."""
-        return self._writer.results()
+        told, self._told = self._told, []
+        return told + self._writer.results()
 
     def close(self) -> list[Event]:
         """Write what waits, if the disk takes it in time, and let other monitors have the directories."""
         self._writer.close()
-        for lock in self._locks.values():
-            lock.release()
+        for claim in self._claims.values():
+            claim.release()
         return self.results()
 
     def _opened(self, table: EvidenceTable, directory: Path) -> EvidenceFolder:
-        """The folder, held by this monitor, without what an earlier one left half written."""
-        if directory in self._locks:
-            return EvidenceFolder(directory, table, now=self._now)
-        lock = DirectoryLock(directory, table="[evidence]")
-        folder = EvidenceFolder(directory, table, now=self._now)
+        """The folder, held by this monitor; where the disk is full, as soon as there is room."""
+        claim = self._claims.get(directory) or Claim(directory)
         try:
-            folder.remove_leftovers()
-        except OSError as error:
-            lock.release()
-            raise ConfigError(f"[evidence] directory: {directory} cannot be used: {error.strerror}") from error
-        self._locks[directory] = lock
-        return folder
+            claim.take()
+        except ConfigError as error:
+            if not is_full_disk(error):
+                raise
+            log.error("%s. Monitoring goes on; alarms leave no evidence before there is room again", error)
+            self._told.append(evidence_lost(None, None, reason=str(error)))
+        self._claims[directory] = claim
+        return EvidenceFolder(directory, table, now=self._now, claim=claim.take)
 
 
 def make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
-    """What keeps clips of alarms; None where there is no place for them or none are wanted, or on a full disk.
+    """What keeps clips of alarms; None where there is no place for them or none are wanted.
 
-    A full disk must not keep a monitor from its start. Raises as EvidenceKeeper does.
+    Raises as EvidenceKeeper does.
     """
     if config.evidence.directory is None or not config.keeps_evidence:
         return None
-    try:
-        return EvidenceKeeper(config.evidence, config.evidence.directory, patient=config.only_replays)
-    except ConfigError as error:
-        if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (ENOSPC, EDQUOT):
-            raise
-        log.error("%s. Monitoring goes on, and no evidence is kept until the next start or reload", error)
-        return None
+    return EvidenceKeeper(config.evidence, config.evidence.directory, patient=config.only_replays)
