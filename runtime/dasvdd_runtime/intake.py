@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .condition.health import SourceHealth, State, StateChange
+from .condition.newest_second import NewestSecond
 from .condition.running_gate import STEP_SECONDS, GateSettings, LevelMeter, RunningGate
 from .condition.silence import has_silent_edge
 from .contract import ModelMetadata
@@ -50,6 +51,7 @@ class Cutter:
         self._last_unjudged_sample = 0
         self.use_model(metadata)
         self._level = LevelMeter(metadata.sample_rate_hz)
+        self._newest = NewestSecond(metadata.sample_rate_hz)
         self.health = SourceHealth(
             kind=metadata.kind,
             used_channels=metadata.used_channels,
@@ -74,6 +76,11 @@ class Cutter:
         return self._level.level_dbfs
 
     @property
+    def newest_blocks(self) -> tuple[NDArray[np.float32], ...]:
+        """The newest second of those channels, see NewestSecond. From any thread."""
+        return self._newest.blocks
+
+    @property
     def needed_samples(self) -> int:
         """Samples that complete the next window."""
         return self._windower.needed_samples
@@ -83,6 +90,7 @@ class Cutter:
 
         While a change of state is yielded, `next_sample` is where it happened.
         """
+        self._newest.add(self._used(samples))
         if self._gate is None:
             yield from self._cut_step(samples, idle=None)
             return
@@ -96,6 +104,7 @@ class Cutter:
         self.next_sample += missing_samples
         self._windower.restart(self.next_sample)
         self._level.restart()
+        self._newest.restart()
         if self._gate is not None:
             self._gate.gap()
 

@@ -25,7 +25,7 @@ from .events import Counts, Event
 from .evidence.base import Clips
 from .intake import Break, Cutter, Intake
 from .scorer import Scores, WindowScorer
-from .snapshot import Residual, SourceSnapshot
+from .snapshot import Heard, Residual, SourceSnapshot
 from .windows import StreamMemory, Waiting, Window
 
 
@@ -229,6 +229,7 @@ class Pipeline:
             state_reason=self._cutter.health.reason,
             usual_level_dbfs=self._usual_level_dbfs,
             residual=residual,
+            heard=Heard(self._cutter.newest_blocks, self._metadata.sample_rate_hz),
             keeps=self.clips.keeps,
         )
 

@@ -28,6 +28,15 @@ class Residual:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What arrived newest, of the channels that the model uses."""
+
+    blocks: tuple[NDArray[np.float32], ...]
+    """Blocks [samples, channels] that follow each other: a second at least once there is one. Not to be written to."""
+    sample_rate_hz: float
+
+
+@dataclass(frozen=True)
 class SourceSnapshot:
     """One source, as `Service.snapshot` finds it."""
 
@@ -68,6 +77,8 @@ class SourceSnapshot:
     """5th, 50th and 95th percentile of the level in normal running; None where it says nothing."""
     residual: Residual | None = None
     """Of the newest window that was judged; None before the first."""
+    heard: Heard | None = None
+    """Its newest second."""
     keeps: Keeps = "nothing"
     """What is kept of its alarms."""
 

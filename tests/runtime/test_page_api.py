@@ -292,6 +292,13 @@ def test_the_page_is_told_whether_the_spectrum_was_compared(serve: Callable[...,
     assert [source["drift"]["spectrum_compared"] for source in sources] == [True, False, False]
 
 
+def test_a_recording_at_its_end_has_no_reason_of_its_last_state() -> None:
+    """It does not say that samples arrive."""
+    with scenes.served(lambda seconds: [replace(scenes.listening("a", seconds), ended=True)], None, seconds=3) as page:
+        (source,) = json.loads(asked(page.url, "/api/status")[2])["sources"]
+    assert (source["title"], source["reason"], source["state_seconds"]) == ("Ended", "", None)
+
+
 def test_every_state_is_told_in_words() -> None:
     """What is wrong has something to do beside it, what is well has not."""
     source = scenes.listening("a", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..condition.health import State
 from ..snapshot import Residual, SourceSnapshot
+from .live_spectrum import UNKNOWN, live_edges_hz, live_levels
 
 STEP_SECONDS = 1.0
 STEPS = 600
@@ -19,10 +21,14 @@ BAND_ROWS = 24
 BAND_LEVELS = 8
 """Steps of a band's colour: each is a factor of the square root of 2 above what is usual, the last 16 and more."""
 JUDGED = (State.OK, State.CLIPPED)
+DEAF = (State.STARTING, State.STALLED, State.MISSING)
+"""Nothing arrives."""
+FRESH_SECONDS = 2.0
+"""A source from which nothing has come for longer is not heard, though it may not be STALLED yet."""
 
 
 class Ring:
-    """One source's points. Memory: 5 bytes a step and one a band."""
+    """One source's points. Memory: 5 bytes a step, and one a band of the residual and of the spectrum."""
 
     def __init__(self) -> None:
         self.ratio = np.full(STEPS, np.nan, np.float32)
@@ -31,6 +37,10 @@ class Ring:
         self.bands = np.zeros((STEPS, 0), np.uint8)
         self.names: Sequence[str] = ()
         """Of the bands, lowest first."""
+        self.heard = np.zeros((STEPS, 0), np.uint8)
+        """Levels as `live_spectrum` has them."""
+        self.edges_hz: list[float] = []
+        """Of their bands."""
         self.state: State | None = None
         self.state_since_seconds = 0.0
 
@@ -38,6 +48,7 @@ class Ring:
         """The point of `source` as it is."""
         self.clear(slot)
         self.in_alarm[slot] = source.in_alarm
+        self._hear(slot, source)
         if source.state not in JUDGED or source.ended or source.smoothed_score is None:
             return
         self.ratio[slot] = source.smoothed_score / source.threshold
@@ -49,7 +60,15 @@ class Ring:
 
     def clear(self, slot: int) -> None:
         """Nothing is known of this point."""
-        self.ratio[slot], self.in_alarm[slot], self.bands[slot] = np.nan, 0, 0
+        self.ratio[slot], self.in_alarm[slot], self.bands[slot], self.heard[slot] = np.nan, 0, 0, UNKNOWN
+
+    def _hear(self, slot: int, source: SourceSnapshot) -> None:
+        if source.heard is None or source.ended or source.state in DEAF or source.waiting_seconds > FRESH_SECONDS:
+            return
+        if (edges_hz := live_edges_hz(source.heard)) != self.edges_hz:
+            self.edges_hz, self.heard = edges_hz, np.zeros((STEPS, max(0, len(edges_hz) - 1)), np.uint8)
+        if len(levels := live_levels(source.heard)):
+            self.heard[slot] = levels
 
 
 class History:
@@ -104,6 +123,7 @@ class History:
 
         `ratio` is null where nothing was judged, `alarm` is a digit a point; `bands` one text a point with a letter a
         row, from `a` (usual or less), and empty where nothing was judged; `span` names the lowest band and the highest.
+        `heard` is one base64 text a point with a byte a band, empty where nothing was heard; `edges_hz` are its bands'.
         """
         with self._lock:
             newest = int(self._steps.max())
@@ -130,6 +150,8 @@ def _points(ring: Ring, slots: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, 
         "ratio": ratios,
         "alarm": "".join(map(str, ring.in_alarm[slots].tolist())),
         "bands": bands,
+        "edges_hz": [round(edge, 1) for edge in ring.edges_hz],
+        "heard": [base64.b64encode(levels).decode() if levels.any() else "" for levels in ring.heard[slots]],
     }
 
 

@@ -68,7 +68,7 @@ _FAILED = StateWords(
 _HANGS = StateWords(
     "bad", "Driver hangs", "Its driver does not come back. The machine is not watched.", "Restart the monitor."
 )
-_ENDED = StateWords("quiet", "Ended", "The recording came to its end.", "")
+ENDED = StateWords("quiet", "Ended", "The recording came to its end.", "")
 
 
 def words_for(source: SourceSnapshot) -> StateWords:
@@ -76,5 +76,5 @@ def words_for(source: SourceSnapshot) -> StateWords:
     if source.failed:
         return _FAILED
     if source.ended:
-        return _ENDED
+        return ENDED
     return _WORDS[source.state] if source.alive else _HANGS

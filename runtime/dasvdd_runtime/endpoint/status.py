@@ -18,7 +18,7 @@ from .history import STEP_SECONDS, STEPS, History
 from .observed import Observed
 from .privacy_words import privacy_words
 from .probes import HUNG_SECONDS, faults
-from .state_words import words_for
+from .state_words import ENDED, words_for
 
 if TYPE_CHECKING:
     from .alarm_board import AlarmBoard
@@ -90,8 +90,8 @@ class Status:
             "model_fingerprint": source.model_fingerprint,
             "state": source.state.value,
             **words._asdict(),
-            "reason": source.state_reason,
-            "state_seconds": self._history.state_seconds(source.name),
+            "reason": "" if words is ENDED else source.state_reason,
+            "state_seconds": None if words is ENDED else self._history.state_seconds(source.name),
             "score": source.score,
             "smoothed_score": source.smoothed_score,
             "threshold": source.threshold,

@@ -1,7 +1,8 @@
 // One card a source, one entry an alarm: made once, then only changed where something is new.
 
-import { drawScore, drawStrip, inWords, times } from "./charts.js";
+import { drawScore, inWords, times } from "./charts.js";
 import { Evidence } from "./evidence.js";
+import { decibels, drawHeard, drawStrip, hertz } from "./heat.js";
 
 const SIGNS = { good: "✓", quiet: "–", warning: "!", bad: "!", alarm: "▲", muted: "∅" };
 const ALARM_ADVICE = "Look at the machine, then answer the alarm.";
@@ -191,6 +192,19 @@ export class Card {
     });
   }
 
+  soundWords(curve, range) {
+    if (!curve.edges.length) return;
+    const edges = curve.edges, now = curve.heard[curve.heard.length - 1];
+    const span = `${hertz(edges[0])} (bottom) to ${hertz(edges[edges.length - 1])} (top)`;
+    const whole = (level) => String(Math.round(level)).replace("-", "\u2212");
+    const colour = range ? `; ${whole(range[0])} dB (faint) to ${whole(range[1])} dB (strong)` : "";
+    put(this.find(".sound-caption"), `What it hears, by third octave, ${span}${colour}`);
+    const loudest = now ? now.indexOf(Math.max(...now)) : -1;
+    this.find(".sound").setAttribute("aria-label", loudest < 0
+      ? "Spectrogram. Nothing is heard now."
+      : `Spectrogram. Loudest now: ${hertz(edges[loudest])} to ${hertz(edges[loudest + 1])} at ${whole(decibels(now[loudest]))} dB.`);
+  }
+
   draw(curves, curve, keep, colours) {
     const log = drawScore(this.find(".score"), curves.steps, curve, keep, colours);
     const blank = curve.ratio.includes(null) ? "; grey: not judged" : "";
@@ -200,9 +214,13 @@ export class Card {
     const [low, high] = curve.span;
     show(this.find(".strip-figure"), Boolean(low));
     if (low) drawStrip(this.find(".strip"), curves.steps, curve, keep, colours);
+    show(this.find(".sound-figure"), curve.edges.length > 0);
+    const usual = this.source.usual_level_dbfs?.[1] ?? -Infinity;
+    const range = curve.edges.length ? drawHeard(this.find(".sound"), curves.steps, curve, keep, colours, usual) : null;
     this.drawn += 1;
     if (this.drawn % WORDS_EVERY !== 1 && this.find(".strip").hasAttribute("aria-label") === Boolean(low)) return;
     this.find(".score").setAttribute("aria-label", inWords(curves.steps, curve, Math.round(keep / 60)));
+    this.soundWords(curve, range);
     if (!low) return;
     const bands = this.source.bands.filter((band) => band.ratio >= NOTABLE).map((band) => `${band.name} (${times(band.ratio)})`);
     const judged = curve.ratio[curve.ratio.length - 1] !== null;

@@ -1,9 +1,13 @@
-// The curves of a source: its score through the threshold, and the residual of its bands. Canvas, so that the page
-// keeps its size however long it is open.
-
-const HEAT_LEVELS = 8;
+// The curves of a source: its score through the threshold. Canvas, so that the page keeps its size however long it is
+// open; `heat.js` draws its bands.
+export const MOST_GAP = 5; // steps that are bridged
 const SPANS = [120, 300]; // seconds that are drawn while there is no more
 const LINEAR_UP_TO = 3; // times the threshold; beyond it the scale is logarithmic
+
+// The bytes of a point; null where nothing was heard.
+function heardBytes(text) {
+  return text ? Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)) : null;
+}
 
 // The points of all sources, at most `keep` of them.
 export class Curves {
@@ -37,16 +41,20 @@ export class Curves {
     for (const [name, points] of Object.entries(answer.sources)) {
       const old = this.sources.get(name);
       const same = old && old.span.join() === points.span.join();
+      const heardAlike = old && old.edges.join() === points.edges_hz.join();
       const curve = {
         span: points.span,
         ratio: old ? old.ratio : Array(before).fill(null),
         alarm: old ? old.alarm : Array(before).fill(false),
         bands: same ? old.bands : Array(before).fill(""),
+        edges: points.edges_hz,
+        heard: heardAlike ? old.heard : Array(before).fill(null),
       };
       if (first >= 0) {
         curve.ratio.push(...points.ratio.slice(first));
         curve.alarm.push(...[...points.alarm.slice(first)].map((digit) => digit === "1"));
         curve.bands.push(...points.bands.slice(first));
+        curve.heard.push(...points.heard.slice(first).map(heardBytes));
       }
       sources.set(name, curve);
     }
@@ -59,8 +67,8 @@ export class Curves {
     const count = this.steps.findIndex((step) => step > oldest);
     if (count <= 0) return;
     this.steps.splice(0, count);
-    for (const { ratio, alarm, bands } of this.sources.values()) {
-      for (const list of [ratio, alarm, bands]) list.splice(0, count);
+    for (const { ratio, alarm, bands, heard } of this.sources.values()) {
+      for (const list of [ratio, alarm, bands, heard]) list.splice(0, count);
     }
   }
 }
@@ -69,9 +77,10 @@ export class Curves {
 export function readColours() {
   const style = getComputedStyle(document.documentElement);
   const named = (name) => style.getPropertyValue(`--${name}`).trim();
+  const ramp = (name) => named(name).split(",").map((colour) => colour.trim().split(" ").map(Number));
   return {
     line: named("line"), text: named("soft"), grid: named("edge"), bad: named("bad"), alarm: named("alarm-shade"),
-    blank: named("blank"), card: named("card"), heat: named("heat").split(" ").map(Number),
+    blank: named("blank"), card: named("card"), odd: ramp("odd"), sound: ramp("sound"),
   };
 }
 
@@ -118,7 +127,7 @@ function stretches(steps, wanted, mostGap) {
 }
 
 // The last `keep` seconds up to `newest`; points further apart than `mostGap` are not joined.
-export function drawScore(canvas, steps, curve, keep, colours, { newest = steps[steps.length - 1], mostGap = 5 } = {}) {
+export function drawScore(canvas, steps, curve, keep, colours, { newest = steps[steps.length - 1], mostGap = MOST_GAP } = {}) {
   const context = prepared(canvas);
   const width = canvas.clientWidth, height = canvas.clientHeight;
   const x = (i) => width - ((newest - steps[i]) / keep) * width;
@@ -173,32 +182,6 @@ export function drawScore(canvas, steps, curve, keep, colours, { newest = steps[
     context.fillText(words, 2, y);
   }
   return scale.log;
-}
-
-const small = document.createElement("canvas");
-
-export function drawStrip(canvas, steps, curve, keep, colours) {
-  const context = prepared(canvas);
-  const rows = Math.max(...curve.bands.map((letters) => letters.length));
-  if (!rows || !canvas.clientWidth) return; // nothing to show, or folded away
-  small.width = keep;
-  small.height = rows;
-  const image = new ImageData(keep, rows);
-  const newest = steps[steps.length - 1];
-  for (let i = 0; i < steps.length; i += 1) {
-    const column = keep - 1 - (newest - steps[i]);
-    const letters = curve.bands[i];
-    if (column < 0 || letters.length !== rows) continue;
-    for (let row = 0; row < rows; row += 1) {
-      const level = letters.charCodeAt(row) - 97;
-      const at = 4 * ((rows - 1 - row) * keep + column);
-      image.data.set(colours.heat, at);
-      image.data[at + 3] = Math.round(255 * (level / HEAT_LEVELS) ** 1.5);
-    }
-  }
-  small.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, canvas.clientWidth, canvas.clientHeight);
 }
 
 // The score curve in words, for those who do not see it.

@@ -1,7 +1,8 @@
 // The evidence of one alarm: fetched when it is opened, forgotten when it is closed.
 
 import { drawScore, readColours, times } from "./charts.js";
-import { drawHeat, drawLine, inClip, louder, markBeginning } from "./evidence_charts.js";
+import { drawLine, drawSpectrogram, inClip, louder, markBeginning } from "./evidence_charts.js";
+import { hertz } from "./heat.js";
 
 const PATIENCE_SECONDS = 60;
 const NOTABLE_RATIO = 3; // of a band's residual
@@ -178,7 +179,7 @@ export class Evidence {
     const named = bands?.filter((band) => band.db >= NOTABLE_DB).slice(0, MOST_NAMED).map((band) => `${band.name} by ${band.db.toFixed(0)} dB`);
     const change = !bands ? "" : named.length ? ` Louder than before the alarm: ${named.join(", ")}.` : " No band became louder with the alarm.";
     const edges = heard.edges_hz;
-    const span = `${edges[0].toFixed(0)} Hz (bottom) to ${edges[edges.length - 1].toFixed(0)} Hz (top)`;
+    const span = `${hertz(edges[0])} (bottom) to ${hertz(edges[edges.length - 1])} (top)`;
     put(this.find(".heard-caption"), `Level by third octave, ${span}; stronger: louder.${change}`);
     this.find(".spectrogram").setAttribute("aria-label", `Spectrogram over the same time.${change}`);
   }
@@ -198,7 +199,7 @@ export class Evidence {
     if (steps.length) drawScore(score, steps, curve, sidecar.seconds, colours, { newest: sidecar.seconds, mostGap: Infinity });
     markBeginning(score, begin, colours, "alarm begins");
     if (picture.spectrogram) {
-      drawHeat(this.find(".spectrogram"), picture.spectrogram, sidecar.seconds, colours);
+      drawSpectrogram(this.find(".spectrogram"), picture.spectrogram, sidecar.seconds, colours);
       markBeginning(this.find(".spectrogram"), begin, colours, "");
     }
     (picture.lines ?? []).forEach((line, i) => {

@@ -1,8 +1,7 @@
 // What is drawn of a clip, and what is read from it. Time runs over the clip, from its left edge to its right.
 
 import { prepared } from "./charts.js";
-
-const SHOWN_DB = 60; // below the loudest
+import { drawGrid, hertz, rangeOf } from "./heat.js";
 
 // The second of the clip that is `time` of the stream; what lies in a gap is where the gap is.
 export function inClip(sidecar, time) {
@@ -21,8 +20,6 @@ function loudest(spectrogram) {
     return levels.length ? Math.max(...levels) : null;
   }));
 }
-
-const hertz = (edge) => (edge >= 1000 ? `${Number((edge / 1000).toPrecision(2))} kHz` : `${Number(edge.toPrecision(2))} Hz`);
 
 // By how much each band is louder in the alarm than before it, most first; null where one of them is not in the clip.
 export function louder(spectrogram, sidecar) {
@@ -45,25 +42,14 @@ export function louder(spectrogram, sidecar) {
     .sort((a, b) => b.db - a.db);
 }
 
-export function drawHeat(canvas, spectrogram, seconds, colours) {
-  const context = prepared(canvas);
+export function drawSpectrogram(canvas, spectrogram, seconds, colours) {
   const levels = loudest(spectrogram);
-  if (!levels.length || !canvas.clientWidth) return;
-  const rows = levels[0].length;
-  const highest = levels.reduce((most, bands) => Math.max(most, ...bands.filter((level) => level !== null)), -Infinity);
-  const image = new ImageData(levels.length, rows);
-  levels.forEach((bands, step) => bands.forEach((level, band) => {
-    const strength = level === null ? 0 : Math.max(0, 1 + (level - highest) / SHOWN_DB);
-    const at = 4 * ((rows - 1 - band) * levels.length + step);
-    image.data.set(colours.heat, at);
-    image.data[at + 3] = Math.round(255 * strength ** 1.5);
-  }));
-  const small = document.createElement("canvas");
-  [small.width, small.height] = [levels.length, rows];
-  small.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = false;
+  const range = rangeOf(levels, null);
   const width = (canvas.clientWidth * levels.length * spectrogram.step_seconds) / seconds;
-  context.drawImage(small, 0, 0, width, canvas.clientHeight);
+  drawGrid(canvas, levels.length, range ? levels[0].length : 0, colours.sound, (step, band) => {
+    const level = levels[step][band];
+    return level === null ? null : (level - range[0]) / (range[1] - range[0]);
+  }, width);
 }
 
 // The lowest and highest value of each step.
