@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+# Before torch is imported: threads that wait for each other by spinning take the processor from all that runs beside.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture
 def require_program() -> Callable[[str], str]:
