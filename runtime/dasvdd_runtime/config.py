@@ -168,6 +168,21 @@ class MonitorConfig(StrictModel):
         """What is kept of the alarms of `source`."""
         return "none" if self.evidence.directory is None else source.evidence or self.evidence.mode
 
+    @property
+    def files_read(self) -> list[Path]:
+        """What the tables name: models, recordings, keys, tokens."""
+        tables = [*self.model, *self.source, *self.webhook, self.mqtt, self.http]
+        named = [path for table in tables if table is not None for path in table.paths().values()]
+        return [*named, *(key for model in self.model for key in model.trusted_keys)]
+
+    @property
+    def folders_kept(self) -> dict[str, Path]:
+        """Where the monitor keeps files of its own, by the key that says so."""
+        folders = {"[state] directory": self.state.directory, "[evidence] directory": self.evidence.directory}
+        if self.has_receivers:
+            folders["[outbox] folder"] = self.outbox.folder
+        return {key: folder for key, folder in folders.items() if folder is not None}
+
     def model_of(self, source: SourceTable) -> ModelTable:
         """The model that judges `source`."""
         return next(table for table in self.model if source.model in ("", table.name))
@@ -230,7 +245,9 @@ def load_config(path: str | Path) -> MonitorConfig:
     config = validate(MonitorConfig, read_toml(path), origin=str(path))
     evidence_wanted = "evidence" in config.model_fields_set and config.evidence.mode != "none"
     config = _relative_to(path.parent, config)
-    refuse_overlaps(path, config)
+    if config.events.path is not None:
+        read = [path, *config.files_read]
+        refuse_overlaps(config.events.path, config.events.keep, read=read, folders=config.folders_kept)
     if config.alarm.latch and config.state.directory is None:
         raise ConfigError(
             f"{path}: [alarm] latch needs a place where an acknowledgement can reach the monitor: "

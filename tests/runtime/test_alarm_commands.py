@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner, Result
+from dasvdd_runtime.cli import main
 from dasvdd_runtime.reading.manifest import read_manifest
 from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, Events, MonitorChild
@@ -53,13 +55,11 @@ def start(tiny_model: Any, tmp_path: Path) -> Any:
         monitor.kill()
 
 
-def command(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *arguments: str, code: int = 0) -> Result:
     """Run a command on the state directory in `folder`."""
-    done = subprocess.run(
-        [*MONITOR, *arguments, "--config", str(folder / "monitor.toml")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    done = CliRunner().invoke(main, [*arguments, "--config", str(folder / "monitor.toml")])
+    assert done.exit_code == code, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
     return done
 
 

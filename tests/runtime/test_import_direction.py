@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import dasvdd_runtime
+import pytest
 
 FORBIDDEN = ("torch", "onnx", "scipy", "librosa", "dasvdd_train", "dasvdd_export", "dasvdd_fleet")
 
@@ -60,3 +63,32 @@ print([name for name in ("numpy", "onnxruntime", "sounddevice", "soundfile") if 
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.stdout.splitlines()[-1] == "[]", run.stderr
+
+
+def imports_of(package: Path) -> dict[str, set[str]]:
+    """Of every module in the folder `package`, the others of it that it imports, types and functions included."""
+    files = {".".join(path.relative_to(package.parent).with_suffix("").parts): path for path in package.rglob("*.py")}
+    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    found: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        inside = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            above = inside[: len(inside) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for wanted in (f"{base}.{alias.name}" for alias in node.names):
+                found[name] |= {wanted if wanted in files else base} & files.keys() - {name}
+    return found
+
+
+def test_the_runtime_has_no_circle_of_imports(tmp_path: Path) -> None:
+    """Each module can be understood after those that it imports; a circle, also of types alone, is caught."""
+    list(TopologicalSorter(imports_of(Path(dasvdd_runtime.__file__).parent)).static_order())
+    package = tmp_path / "guilty"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "one.py").write_text("from . import two\n")
+    (package / "two.py").write_text("def late():\n    from .one import x\n")
+    with pytest.raises(CycleError):
+        list(TopologicalSorter(imports_of(package)).static_order())
