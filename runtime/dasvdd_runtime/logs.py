@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TextIO
 
 LINES = 10
 PERIOD_SECONDS = 60.0
@@ -49,12 +52,34 @@ class RateLimit(logging.Filter):
         return True
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes on standard error by a file descriptor of its own.
+
+    While PortAudio starts, sounddevice sends descriptor 2 to /dev/null, and what other threads write there is lost.
+    """
+
+    def __init__(self) -> None:
+        try:
+            own = os.dup(sys.stderr.fileno())
+        except (OSError, io.UnsupportedOperation):  # a stream that a caller has put there
+            super().__init__(sys.stderr)
+        else:
+            super().__init__(os.fdopen(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace"))
+
+    def close(self) -> None:
+        super().close()
+        if self.stream is not sys.stderr:
+            self.stream.close()
+
+
 def log_to_stderr() -> None:
     """Send this package's log to standard error, rate-limited, without times: a service manager adds its own."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.addFilter(RateLimit())
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     package = logging.getLogger("dasvdd_runtime")
+    for former in package.handlers:
+        former.close()
     package.handlers = [handler]
     package.setLevel(logging.INFO)
     package.propagate = False

@@ -53,8 +53,8 @@ def refuse_apart(scores: Mapping[str, NDArray[np.float64]]) -> None:
         raise DataError(
             "\n  ".join(found) + "\nLearned as normal, that would raise the threshold, and such a sound would be no "
             "alarm. Listen to it. If the machine was not healthy, leave the file out. If it was, it ran in a way that "
-            "the others do not show: calibrate with more recordings of that, or let the monitor listen on site, without "
-            "--from. Nothing was changed."
+            "the others do not show: calibrate with more recordings of that, or listen on site, without --from. "
+            "Nothing was changed."
         )
 
 
