@@ -140,7 +140,15 @@ def test_an_x86_machine_is_installed_offline_and_scores(tmp_path: Path, require_
     stick, device = tmp_path / "stick", tmp_path / "device"
     device.mkdir()
     made = wheelhouse_of(
-        *("--device", "x86-industrial-pc", "--extra", "mqtt", "--python", THIS_PYTHON, "--out", stick / "wheels"),
+        *(
+            "--device",
+            "x86-industrial-pc",
+            *("--extra", "mqtt", "--extra", "metrics"),
+            "--python",
+            THIS_PYTHON,
+            "--out",
+            stick / "wheels",
+        ),
         cwd=tmp_path,
     )
     assert made.returncode == 0, made.stderr
@@ -149,7 +157,7 @@ def test_an_x86_machine_is_installed_offline_and_scores(tmp_path: Path, require_
     programs = device / "venv" / "bin"
     must_run(
         *(programs / "python", "-m", "pip", "install", "--no-index", "--find-links", stick / "wheels"),
-        "dasvdd[cpu,mqtt]",
+        "dasvdd[cpu,mqtt,metrics]",
         cwd=device,
         alone=True,
     )
@@ -170,7 +178,7 @@ def test_an_x86_machine_is_installed_offline_and_scores(tmp_path: Path, require_
         cwd=device,
         alone=True,
     )
-    assert "pip install --no-index --find-links wheels 'dasvdd[cpu,mqtt]'" in (stick / "INSTALL.md").read_text()
+    assert "pip install --no-index --find-links wheels 'dasvdd[cpu,mqtt,metrics]'" in (stick / "INSTALL.md").read_text()
     scorer = Scorer(MODEL)
     samples = (0.1 * np.random.default_rng(0).standard_normal((64000, scorer.metadata.channels))).astype(np.float32)
     soundfile.write(device / "noise.wav", samples, round(scorer.metadata.sample_rate_hz), subtype="FLOAT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from dasvdd_runtime.cli import main
 from dasvdd_runtime.config import load_config
-from dasvdd_runtime.devices.installation import EVIDENCE_MODES, KINDS, UNIT
+from dasvdd_runtime.devices.answers import EVIDENCE_MODES, KINDS, PAGES, UNIT
 from dasvdd_runtime.devices.profile import load_profile, profile_names, profiles_folder
 from dasvdd_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_USAGE
 from dasvdd_runtime.sources.tables import SourceTable
@@ -117,9 +118,12 @@ def test_the_udev_rule_is_about_the_port(kind: str, tmp_path: Path) -> None:
         assert RULE.fullmatch(line)
         assert '"1-1.2"' in line
     assert "Pump_7_b" in lines[-1]
-    knows = subprocess.run(["udevadm", "verify", "--help"], capture_output=True, check=False)  # from systemd 254 on
+    udevadm = shutil.which("udevadm")
+    if udevadm is None:
+        return
+    knows = subprocess.run([udevadm, "verify", "--help"], capture_output=True, check=False)  # from systemd 254 on
     if knows.returncode == 0:
-        subprocess.run(["udevadm", "verify", str(rules)], check=True, timeout=60)
+        subprocess.run([udevadm, "verify", str(rules)], check=True, timeout=60)
 
 
 def test_a_serial_adapter_is_opened_by_the_name_that_its_rule_gives(tmp_path: Path) -> None:
@@ -137,6 +141,45 @@ def test_what_is_kept_of_an_alarm_is_chosen(mode: str, tmp_path: Path) -> None:
     assert load_config(tmp_path / "chosen" / "monitor.toml").evidence.mode == mode
     written(tmp_path / "default", "--device", "raspberry-pi-5")
     assert load_config(tmp_path / "default" / "monitor.toml").evidence.mode == "spectrogram"
+
+
+@pytest.mark.parametrize("device", ["raspberry-pi-5", "container"])
+@pytest.mark.parametrize("page", PAGES)
+def test_who_opens_the_page_is_chosen(
+    page: str, device: str, tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    """Loopback by default; the network with a token alone, which is made before it is needed; a Prometheus for both."""
+    if (page, device) == ("none", "container"):
+        return  # refused: its health check asks the endpoint
+    names = written(tmp_path, "--device", device, *(["--page", page] if page != "local" else []))
+    config, text = load_config(tmp_path / "monitor.toml"), (tmp_path / "INSTALL.md").read_text()
+    assert (config.http is None) == (page == "none")
+    assert ("metrics" in text) == ("dasvdd.rules.yml" in names) == (page != "none")
+    if device == "raspberry-pi-5":
+        dropin = {"local": {"loopback.conf"}, "network": {"network.conf"}, "none": set()}[page]
+        assert {name for name in names if name in ("loopback.conf", "network.conf")} == dropin
+    if config.http is None:
+        return
+    assert config.http.listen == {"local": "127.0.0.1:9464", "network": "0.0.0.0:9464"}[page]
+    if page == "network":
+        assert config.http.token_file is not None and config.http.token_file.name == "http-token"
+        assert text.index("> http-token\n" if device == "container" else "tee /etc/dasvdd/http-token") < text.index(
+            "r check /etc"
+        )
+        assert device == "container" or "\nLoadCredential=http-token:" in (tmp_path / "network.conf").read_text()
+        assert ("-p 9464:9464" in text) == (device == "container")
+        (tmp_path / "http-token").write_text("secret")
+    promtool = require_program("promtool")
+    subprocess.run([promtool, "check", "config", "prometheus.yml"], cwd=tmp_path, check=True, timeout=60)
+    assert ("\n  authorization:" in (tmp_path / "prometheus.yml").read_text()) == (page == "network")
+
+
+def test_the_example_of_a_broker_is_beside_its_table(tmp_path: Path) -> None:
+    """With --broker alone."""
+    assert {"mosquitto.conf", "mosquitto.acl"} <= written(
+        tmp_path / "with", "--device", "raspberry-pi-5", "--broker", "b"
+    )
+    assert not any(name.startswith("mosquitto") for name in written(tmp_path / "without", "--device", "raspberry-pi-5"))
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
@@ -165,7 +208,7 @@ def test_what_a_person_answers_in_a_terminal_is_written(tmp_path: Path) -> None:
         "/dev/ttyS0",
         "runs/press/model.onnx",
         "audio",
-        "",
+        "network",
         "",
     ]
     os.write(keyboard, "".join(f"{answer}\n" for answer in answers).encode())
@@ -176,6 +219,7 @@ def test_what_a_person_answers_in_a_terminal_is_written(tmp_path: Path) -> None:
     assert (source.kind, source.name, source.port) == ("serial", "press 3", "/dev/ttyS0")
     assert config.models[0].path == tmp_path / "model.onnx"
     assert config.evidence.mode == "audio"
+    assert config.http is not None and config.http.listen == "0.0.0.0:9464"
     assert config.mqtt is None
 
 
@@ -193,6 +237,7 @@ def test_what_a_person_answers_in_a_terminal_is_written(tmp_path: Path) -> None:
         (["--device", "raspberry-pi-4", "--name", " ", "--yes"], EXIT_USAGE, "needs a name"),
         (["--device", "raspberry-pi-4", "--model", "model.pt", "--yes"], EXIT_USAGE, ".onnx"),
         (["--device", "raspberry-pi-4", "--model", "a $(b).onnx", "--yes"], EXIT_USAGE, "letters"),
+        (["--device", "container", "--page", "none", "--yes"], EXIT_USAGE, "health check"),
         (["--device", "raspberry-pi-4", "--broker", "mqtt://b", "--yes"], EXIT_USAGE, "without mqtt://"),
         (["--device", "raspberry-pi-4", "--broker", "b:1883", "--yes"], EXIT_USAGE, "port"),
         (["--device", "raspberry-pi-4", "--broker-user", "m", "--yes"], EXIT_USAGE, "without --broker"),
@@ -201,7 +246,8 @@ def test_what_a_person_answers_in_a_terminal_is_written(tmp_path: Path) -> None:
     ],
     ids=[
         "unknown device", "no device", "no port", "unused option", "no CUDA", "iio in a container", "no port of USB",
-        "no serial port", "no name", "no exported model", "a name for the shell", "a broker's URL", "a broker's port",
+        "no serial port", "no name", "no exported model", "a name for the shell", "no probe",
+        "a broker's URL", "a broker's port",
         "a user of no broker", "TLS with no broker", "nobody answers",
     ],
 )  # fmt: skip
@@ -225,6 +271,8 @@ def test_a_wrong_answer_is_asked_for_again(tmp_path: Path) -> None:
         "model.pt",
         "press.ort",
         "none",
+        "everybody",
+        "none",
         "mqtt://b",
         "b",
     ]
@@ -234,6 +282,7 @@ def test_a_wrong_answer_is_asked_for_again(tmp_path: Path) -> None:
         "'microphne' is not one of",
         "'left' is no USB port",
         "'model.pt' is no name",
+        "'everybody' is not one of",
         "'mqtt://b' is no host",
     ):
         assert wrong in done.output
@@ -270,7 +319,7 @@ def test_a_jetson_can_do_without_its_gpu(tmp_path: Path) -> None:
     assert "cuda.conf" not in names
     assert load_config(tmp_path / "monitor.toml").models[0].provider == "cpu"
     text = (tmp_path / "INSTALL.md").read_text()
-    assert "'dasvdd[cpu]'" in text
+    assert "'dasvdd[cpu,metrics]'" in text
     assert "--provider cpu" in text
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from ..devices.installation import EVIDENCE_MODES, KINDS, Answers, Kind, installation
+from ..devices.answers import EVIDENCE_MODES, KINDS, PAGES, Answers, Kind
+from ..devices.installation import installation
 from ..devices.profile import DeviceProfile, load_profile, profile_names
 from ..errors import Unavailable
 from ..files import write_atomically
@@ -41,6 +42,9 @@ Check = Callable[[str], str]
 @click.option("--model", help="The model's file; default: model.onnx.")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="Where the model runs; default: the profile's.")
 @click.option("--evidence", type=click.Choice(EVIDENCE_MODES), help="What is kept of an alarm; default: spectrogram.")
+@click.option(
+    "--page", type=click.Choice(PAGES), help="Who may open page and metrics: this device (the default), its network."
+)
 @click.option("--broker", metavar="HOST", help="The MQTT broker for events; default: none.")
 @click.option("--broker-user", metavar="NAME", help="The user there; its password goes into a file. Default: none.")
 @click.option("--broker-tls/--no-broker-tls", default=None, help="Encrypt; default: yes.")
@@ -133,6 +137,8 @@ def _answers(profile: DeviceProfile, given: dict[str, Any], *, ask: bool) -> Ans
             port = answer("port", "Serial port", _first_serial_port(), check=_device_file)
     model = answer("model", "Model file", "model.onnx", check=_model_name)
     evidence = answer("evidence", "Kept of an alarm", "spectrogram", choices=EVIDENCE_MODES)
+    pages = PAGES if profile.service == "systemd" else ("local", "network")
+    page = answer("page", "Page for: this device, its network (phones; with a token), nobody", "local", choices=pages)
     broker = answer(
         "broker", "MQTT broker for events (host; empty: none)", check=lambda host: host and require_host(host)
     )
@@ -145,7 +151,7 @@ def _answers(profile: DeviceProfile, given: dict[str, Any], *, ask: bool) -> Ans
         raise click.UsageError(
             "--broker-user and --broker-tls mean nothing without --broker: name it, or leave them out"
         )
-    return Answers(kind, name, microphone, usb_port, port, model, broker, user, tls is not False, evidence)
+    return Answers(kind, name, microphone, usb_port, port, model, broker, user, tls is not False, evidence, page)
 
 
 def _named(text: str) -> str:
@@ -182,6 +188,10 @@ def _refuse_unused(kind: Kind, profile: DeviceProfile, given: dict[str, Any]) ->
         raise click.UsageError(
             "--source iio: an accelerometer of Industrial I/O is set below /sys, which a container sees read-only. "
             "Install on the host itself, with the profile of its kind: dasvdd-monitor init --list"
+        )
+    if given["page"] == "none" and profile.service == "container":
+        raise click.UsageError(
+            "--page none: the container's health check asks it. Take local, which listens inside alone"
         )
     used_by = {"microphone": ("microphone",), "usb_port": ("microphone", "serial"), "port": ("serial",)}
     for key, kinds in used_by.items():
