@@ -24,6 +24,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         ) from error
 
 
+def is_in_place(path: Path, opened: os.stat_result) -> bool:
+    """The file at `path` is the one that was opened: nobody has removed it or put another there."""
+    try:
+        return os.path.samestat(path.stat(), opened)
+    except OSError:
+        return False
+
+
 def _replace(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from .alarms.book import Alarm, AlarmState, Verdict
 from .alarms.mutes import Mute
+from .files import is_in_place
 from .state_file import FILE_NAME, open_existing, open_or_renew
 
 KEEP_ALARMS = 10_000
@@ -32,6 +33,9 @@ class StateStore:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._data_version = -1
+        (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+        self._path = Path(path)
+        self._file = self._path.stat()
 
     @classmethod
     def open_existing(cls, directory: Path, *, any_thread: bool = False) -> StateStore:
@@ -53,6 +57,11 @@ class StateStore:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Nobody has removed the file or put another there."""
+        return is_in_place(self._path, self._file)
 
     def changed(self) -> bool:
         """Another program has written since the last call; true at the first."""

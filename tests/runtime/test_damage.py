@@ -178,6 +178,40 @@ def test_a_monitor_whose_files_are_all_damaged_watches(tiny_model: Any, tmp_path
     assert "outbox.db is damaged" in log and "state.db cannot be used" in log and "Traceback" not in log
 
 
+def test_files_that_somebody_removes_are_begun_anew(tiny_model: Any, tmp_path: Path) -> None:
+    """rm of event file, outbox and the whole state directory while it runs: said, and no later alarm is missing in any.
+
+    Nor is an event that waits in the outbox.
+    """
+    tiny_model(threshold=0.02)
+    (tmp_path / "monitor.toml").write_text(
+        '[model]\npath = "model.onnx"\n[[source]]\nname = "m"\nkind = "stdin"\nformat = "s16le"\n'
+        '[events]\npath = "events.jsonl"\n[state]\ndirectory = "state"\n[webhook]\nurl = "http://127.0.0.1:1/"\n'
+        "[alarm]\nlatch = true\n"
+    )
+    child = MonitorChild(tmp_path / "monitor.toml")
+    child.wait_for("started")
+    fault = np.random.default_rng(0).uniform(-0.5, 0.5, (64000, 1)).astype(np.float32)
+    child.feed(np.concatenate([fault, fault / 10, fault / 10, fault / 10]))
+    child.wait_for("alarm_cleared")
+    (tmp_path / "events.jsonl").unlink()
+    (tmp_path / "outbox.db").unlink()
+    shutil.rmtree(tmp_path / "state")
+    assert child.wait_for("state_lost")["moved_to"] is None
+    child.feed(fault)
+    later = child.wait_for("alarm_raised", count=2)["id"]
+    assert child.stop() == 0
+    alarms = [event["id"] for event in child.of_kind("alarm_raised")]
+    assert [event["id"] for event in map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())].count(later)
+    assert set(alarm_ids(tmp_path / "state")) == set(alarms), "the one that is latched is known, too"
+    database = sqlite3.connect(tmp_path / "outbox.db")
+    waiting = [json.loads(line)["id"] for (line,) in database.execute("SELECT line FROM event")]
+    assert waiting == [event["id"] for event in child.events]
+    log = b"".join(child.errors).decode()
+    for file in ("events.jsonl", "outbox.db", "state.db"):
+        assert log.count(f"{file} was removed") == 1, log
+
+
 @pytest.mark.parametrize("when", ["later", "start"])
 def test_a_full_disk_under_everything_at_once_costs_no_alarm(tiny_model: Any, tmp_path: Path, when: str) -> None:
     """With no room for event file, outbox and state, it starts and watches on, and stores alarms once there is room."""

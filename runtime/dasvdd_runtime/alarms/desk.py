@@ -60,8 +60,8 @@ class AlarmDesk:
         self._next_note_seconds = -float("inf")
         self._in_trouble = self._resumed = False
         self._aside: Path | None = None
+        self._lock: DirectoryLock | None = None
         if directory is not None:
-            self._lock = DirectoryLock(directory, table="[state]")
             self._open(directory)
 
     def tell_of(self, evidence: EvidenceKeeper | None) -> None:
@@ -102,6 +102,8 @@ class AlarmDesk:
             return told
         self._next_look_seconds = self._clock() + LOOK_SECONDS
         caused = told + (self._open_again() if self._store is None else [])
+        if self._store is not None and not self._store.is_in_place:
+            caused.append(self._replace_removed(self._directory))
         self._save()
         if self._aside is not None:
             caused.append(events.state_lost(str(self._aside)))
@@ -141,7 +143,8 @@ class AlarmDesk:
             self._store.close()
         if self._directory is not None:
             self._store = self._directory = None
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
     def _resume(self, store: StateStore, caused: list[Event]) -> None:
         store.forget_tests()
@@ -241,6 +244,15 @@ class AlarmDesk:
             return
         self._survive(lambda store: store.mute_all(self._mutes_to_note()))
 
+    def _replace_removed(self, directory: Path) -> Event:
+        """Begin a new file in the place of one that somebody has removed, perhaps with its directory."""
+        log.error("state.db was removed or replaced by another program: a new one begins with what is known")
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._renew(directory)
+        return events.state_lost(None)
+
     def _open(self, directory: Path) -> None:
         """Open the file, or leave it for later. Raises ConfigError."""
         import sqlite3
@@ -248,9 +260,10 @@ class AlarmDesk:
         from ..state_store import StateStore
 
         self._store = None
+        self._lock = self._lock or DirectoryLock(directory, table="[state]")
         try:
             self._store, self._aside = StateStore.open_or_renew(directory)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._tell(error)
 
     def _tell(self, error: Exception) -> None:

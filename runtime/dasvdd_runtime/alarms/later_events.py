@@ -50,8 +50,8 @@ def evidence_lost(source: str | None, alarm: str | None, *, reason: str) -> Even
     return _of(source, {"event": "evidence_lost", "alarm": alarm, "reason": reason})
 
 
-def state_lost(moved_to: str) -> Event:
-    """state.db was damaged and is put aside as `moved_to`."""
+def state_lost(moved_to: str | None) -> Event:
+    """state.db was damaged and is put aside as `moved_to`; None: somebody has removed it."""
     return {"event": "state_lost", "moved_to": moved_to}
 
 

@@ -9,6 +9,8 @@ import select
 from pathlib import Path
 from typing import Protocol
 
+from ..files import is_in_place
+
 log = logging.getLogger(__name__)
 
 
@@ -75,8 +77,8 @@ class StreamSink:
 class RotatingFile:
     """Lines appended to `path`, which becomes path.1, path.2, ... `path.keep` before it would exceed `max_bytes`.
 
-    A full disk loses lines, says so once, and is tried again with the next line. Raises OSError on creation only, and
-    not for a full disk.
+    A full disk loses lines, says so once, and is tried again with the next line. A file that somebody removes or
+    renames is begun anew. Raises OSError on creation only, and not for a full disk.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, keep: int) -> None:
@@ -86,7 +88,6 @@ class RotatingFile:
         self._lost_lines = 0
         self._in_trouble = False
         self._file_descriptor = -1
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
         except OSError as error:
@@ -98,6 +99,9 @@ class RotatingFile:
         """Append `line`; with `durable`, put it on the disk itself."""
         data = f"{line}\n".encode()
         try:
+            if self._file_descriptor >= 0 and not is_in_place(self._path, self._file):
+                log.warning("%s was removed or renamed by another program: begun anew", self._path)
+                self._close()
             if self._file_descriptor < 0:
                 self._open()
             if self._size > 0 and self._size + len(data) > self._max_bytes:
@@ -120,8 +124,11 @@ class RotatingFile:
                 os.fsync(self._file_descriptor)
             except OSError as error:
                 log.error("%s: %s", self._path, error.strerror)
-            os.close(self._file_descriptor)
-            self._file_descriptor = -1
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._file_descriptor)
+        self._file_descriptor = -1
 
     def _lose(self, error: OSError) -> None:
         if not self._in_trouble:
@@ -129,8 +136,10 @@ class RotatingFile:
         self._in_trouble = True
 
     def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file_descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._size = os.fstat(self._file_descriptor).st_size
+        self._file = os.fstat(self._file_descriptor)
+        self._size = self._file.st_size
         # A power cut or a full disk may have left half a line.
         self._torn = self._size > 0 and os.pread(self._file_descriptor, 1, self._size - 1) != b"\n"
 
@@ -148,8 +157,7 @@ class RotatingFile:
         self._torn = False
 
     def _rotate(self) -> None:
-        os.close(self._file_descriptor)
-        self._file_descriptor = -1
+        self._close()
         for number in range(self._keep, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{number}")
             newer = self._path if number == 1 else self._path.with_name(f"{self._path.name}.{number - 1}")

@@ -72,7 +72,6 @@ class Outbox:
         self._faulty = self._closed = self._adopted = False
         self._store: OutboxStore | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._open()
         except OSError as error:
             raise ConfigError(f"[outbox] folder: {folder} cannot be written: {error.strerror}") from error
@@ -189,6 +188,8 @@ class Outbox:
             self._bound_memory()
             return
         try:
+            if self._store is not None and not self._store.is_in_place:
+                self._take_back(self._store)
             if self._store is None:
                 self._open()
             assert self._store is not None
@@ -244,6 +245,7 @@ class Outbox:
     def _open(self) -> None:
         """Open the file; move it aside and begin anew if it is damaged."""
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             store = OutboxStore(self._path, **self._limits)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
@@ -277,6 +279,15 @@ class Outbox:
             self._open()
         except (sqlite3.Error, OSError) as second:
             self._fail(second)
+
+    def _take_back(self, store: OutboxStore) -> None:
+        """Have in memory again what waits in a file that somebody has removed, for a new one."""
+        log.error("%s was removed or replaced by another program: begun anew with what waits", self._path)
+        cursors = [receiver.cursor for receiver in self._receivers.values()]
+        waiting = store.after(Receiver(True, min(cursors, default=0)), most=store.rows)
+        self._store = None
+        store.close()
+        self._keep(waiting + self._pending)
 
     def _move_aside(self, error: Exception) -> None:
         target = put_aside(self._path, self._now())

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ..files import is_in_place
+
 SCHEMA_VERSION = 1
 TABLES = (
     "CREATE TABLE event (id INTEGER PRIMARY KEY, durable INTEGER NOT NULL, line BLOB NOT NULL)",
@@ -106,6 +108,7 @@ class OutboxStore:
     """The file `path`, held by this process alone. At most `max_events` rows and `max_bytes` of lines stay in it."""
 
     def __init__(self, path: Path, *, max_events: int, max_bytes: int) -> None:
+        self._path = path
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._db = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
@@ -135,6 +138,7 @@ class OutboxStore:
                     self._db.execute(statement)
         if self._number(f"SELECT {' + '.join(f'({query})' for query in STRANGE)}"):
             raise sqlite3.DatabaseError("values of a type that was never written")
+        self._file = self._path.stat()
         self.rows = self._number("SELECT count(*) FROM event")
         self.bytes = self._number("SELECT coalesce(sum(length(line)), 0) FROM event")
 
@@ -145,6 +149,11 @@ class OutboxStore:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Nobody has removed the file or put another there."""
+        return is_in_place(self._path, self._file)
 
     def highest_id(self) -> int:
         """The greatest id that was ever stored or passed, 0 for none."""
