@@ -104,10 +104,32 @@ def test_a_file_that_is_removed_is_read_anew_from_its_start(tmp_path: Path, capt
     source.pause(0.2)
     path.unlink()
     source.wait(lambda: source.missing != [])
-    assert "was removed" in source.missing[0]
+    assert "was removed; waiting for a new file of that name" in source.missing[0]
     append(path, "x\n3\n")
     source.wait(lambda: len(source.first_channel) == 1)
     assert source.first_channel == [3]
+
+
+def test_a_rotated_file_that_cannot_be_opened_yet_is_gone_on_with(tmp_path: Path) -> None:
+    """After the fault the new file is read from its start, and a file that others opened meanwhile stays open."""
+    path = tmp_path / "log.csv"
+    append(path, "x\n")
+    source = tail(path)
+    source.open()
+    source.read()
+    path.rename(tmp_path / "log.csv.1")
+    os.mkfifo(path)  # as good as a file that this user may not read yet, and it fails for root, too
+    with pytest.raises(SourceLost, match="no file that grows"):
+        source.read()
+    with (tmp_path / "of_another_thread").open("w") as other:
+        source.close()
+        assert os.fstat(other.fileno()).st_ino == (tmp_path / "of_another_thread").stat().st_ino
+        path.unlink()
+        append(path, "x\n1\n2\n")
+        source.open()
+        blocks = [source.read() for _ in range(3)]
+        source.close()
+    assert [block.samples.tolist() for block in blocks if block is not None and len(block.samples)] == [[[1.0], [2.0]]]
 
 
 def test_a_stall_does_not_move_the_place_in_the_file(tmp_path: Path, captured: Capturing) -> None:

@@ -127,8 +127,9 @@ class RotatingFile:
             self._close()
 
     def _close(self) -> None:
-        os.close(self._file_descriptor)
-        self._file_descriptor = -1
+        # Also where that fails, the number may be another file's from now on.
+        descriptor, self._file_descriptor = self._file_descriptor, -1
+        os.close(descriptor)
 
     def _lose(self, error: OSError) -> None:
         if not self._in_trouble:

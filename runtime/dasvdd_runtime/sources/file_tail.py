@@ -71,9 +71,10 @@ class FileTail:
 
     def close(self) -> None:
         """Close the file."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._descriptor = self._absent_since = None
+        descriptor, self._descriptor = self._descriptor, None
+        self._absent_since = None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _open_file(self) -> tuple[int, tuple[int, int]]:
         try:
@@ -119,7 +120,9 @@ class FileTail:
         except FileNotFoundError:
             self._absent_since = self._absent_since or time.monotonic()
             if time.monotonic() - self._absent_since > ABSENT_SECONDS:
-                raise SourceLost(f"{self._path} was removed; a new one is read from its start") from None
+                raise SourceLost(
+                    f"{self._path} was removed; waiting for a new file of that name, which is read from its start"
+                ) from None
             return Growth()
         self._absent_since = None
         if (found.st_dev, found.st_ino) == self._file:
@@ -127,6 +130,7 @@ class FileTail:
         # What the writer added to the old file, before it began the new one.
         if data := self._read():
             return Growth(data)
-        os.close(self._descriptor)
-        self._descriptor, self._file = self._open_file()
+        descriptor, file = self._open_file()
+        self.close()
+        self._descriptor, self._file = descriptor, file
         return self._begin()

@@ -96,9 +96,10 @@ class IioSource:
 
     def close(self) -> None:
         """Stop the buffer."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        folder, self._folder, self._descriptor = self._folder, None, None
+        descriptor, self._descriptor = self._descriptor, None
+        folder, self._folder = self._folder, None
+        if descriptor is not None:
+            os.close(descriptor)
         if folder is not None:
             with contextlib.suppress(OSError):
                 _write(folder / "buffer" / "enable", "0")
