@@ -139,6 +139,8 @@ class Capture:
             self._read_to_end()
         except DasvddError as error:
             return error
+        except OSError as error:  # of the system, such as too many open files: it passes
+            return SourceLost(error.strerror or str(error))
         except Exception as error:  # whatever a device's library raises must not end monitoring
             log.exception("source '%s'", self.name)
             return SourceLost(f"{type(error).__name__}: {error}")

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from .words import harmless
+
 LINES = 10
 PERIOD_SECONDS = 60.0
 
@@ -52,6 +54,13 @@ class RateLimit(logging.Filter):
         return True
 
 
+class _Formatter(logging.Formatter):
+    """Level and message, on whatever terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return harmless(super().formatMessage(record))
+
+
 class _StderrHandler(logging.StreamHandler[TextIO]):
     """Writes on standard error by a file descriptor of its own.
 
@@ -76,7 +85,7 @@ def log_to_stderr() -> None:
     """Send this package's log to standard error, rate-limited, without times: a service manager adds its own."""
     handler = _StderrHandler()
     handler.addFilter(RateLimit())
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     package = logging.getLogger("dasvdd_runtime")
     for former in package.handlers:
         former.close()

@@ -1,4 +1,4 @@
-"""Figures as people read them: durations, counts, rates."""
+"""Figures as people read them: durations, counts, rates; and text that no terminal obeys."""
 
 from __future__ import annotations
 
@@ -36,3 +36,8 @@ def rate(per_day: float) -> str:
         days = 1 / per_day
         return f"one in {days:.1f} days" if days < 100 else f"one in {days / 365.25:.1f} years"
     return f"{per_day:.2g} a day" if per_day <= 24 else f"one every {duration(DAY_SECONDS / per_day)}"
+
+
+def harmless(text: str) -> str:
+    """`text` with its control characters written out, but for line feeds: what a device sent must steer no terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

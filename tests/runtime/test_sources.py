@@ -343,9 +343,22 @@ def test_a_fault_ends_a_finite_source_and_is_handed_on() -> None:
     assert source.opened == 1
 
 
-@pytest.mark.parametrize("fault", [SourceLost("unplugged"), ValueError("driver nonsense")])
-def test_a_live_source_that_fails_is_opened_again(fault: Exception) -> None:
-    """Whatever a driver raises: MISSING with the reason, then samples again, marked as after a gap with its length."""
+@pytest.mark.parametrize(
+    ("fault", "reason", "traced"),
+    [
+        (SourceLost("unplugged"), "unplugged", False),
+        (OSError(24, "Too many open files"), "Too many open files", False),
+        (ValueError("driver nonsense"), "ValueError: driver nonsense", True),
+    ],
+    ids=["lost", "system", "driver"],
+)
+def test_a_live_source_that_fails_is_opened_again(
+    fault: Exception, reason: str, traced: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a driver raises: MISSING with the reason, then samples again, marked as after a gap with its length.
+
+    The log has a traceback of faults in code alone.
+    """
     ones = np.ones((5, 1), np.float32)
     source = ListSource([ones, fault, ones * 2], live=True)
     capture = start(source)
@@ -354,8 +367,8 @@ def test_a_live_source_that_fails_is_opened_again(fault: Exception) -> None:
     before, missing, after = messages
     assert isinstance(before, Samples)
     assert not before.gap
-    assert isinstance(missing, Missing)
-    assert str(fault) in missing.reason
+    assert missing == Missing(reason)
+    assert any(record.exc_info for record in caplog.records) == traced
     assert isinstance(after, Samples)
     assert after.gap
     assert 5 <= after.lost <= 30  # away for one second and more; 10 samples a second

@@ -13,6 +13,7 @@ from typing import IO, Any, ParamSpec, TypeVar, cast
 import click
 
 from ..errors import EXIT_NO_INPUT, DasvddError
+from ..words import harmless
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -36,7 +37,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             sys.stdout.flush()
             return result
         except DasvddError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {harmless(str(error))}", err=True)
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
