@@ -7,9 +7,12 @@ import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import dasvdd_runtime
 import pytest
+import soundfile
+from white_noise import RATE_HZ, noise
 
 FORBIDDEN = ("torch", "onnx", "scipy", "librosa", "dasvdd_train", "dasvdd_export", "dasvdd_fleet")
 
@@ -51,6 +54,27 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
     (inner / "__init__.py").touch()
     (inner / "deep.py").write_text("import scipy\n")
     assert import_everything("guilty", search=tmp_path) == (2, ["scipy"])
+
+
+OPTIONAL = ("sqlite3", "paho", "serial", "pymodbus", "asyncua", "prometheus_client", "cryptography", "sounddevice")
+
+
+def test_a_monitor_loads_only_what_its_configuration_names(tiny_model: Any, tmp_path: Path) -> None:
+    """What reads a file loads the library of no other source, receiver or endpoint; a state directory loads SQLite."""
+    tiny_model()
+    soundfile.write(tmp_path / "a.wav", noise(1), RATE_HZ)
+    config = tmp_path / "monitor.toml"
+    for more, expected in (("", []), ('[state]\ndirectory = "state"\n', ["sqlite3"])):
+        config.write_text(
+            f'[model]\npath = "model.onnx"\n[[source]]\nname = "m"\nkind = "file"\npath = "a.wav"\n{more}'
+        )
+        script = (
+            "import sys\nfrom dasvdd_runtime.cli import main\nmain(sys.argv[1:3], standalone_mode=False)\n"
+            "print([name for name in sys.argv[3:] if name in sys.modules])"
+        )
+        command = [sys.executable, "-c", script, "run", str(config), *OPTIONAL]
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert run.stdout.splitlines()[-1] == str(expected), run.stderr
 
 
 def test_the_package_itself_is_light() -> None:

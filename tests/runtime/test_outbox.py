@@ -198,13 +198,6 @@ def test_a_folder_that_cannot_be_used_is_a_configuration_error(tmp_path: Path) -
         open_outbox(tmp_path / "file")
 
 
-def test_a_monitor_without_receivers_loads_neither_database_nor_broker() -> None:
-    """sqlite3 and paho are imported only where the configuration asks for them."""
-    script = "import sys, dasvdd_runtime.cli.run; print({'sqlite3', 'paho'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout == "set()\n"
-
-
 FULL_DISK = """
 import sys, logging
 from pathlib import Path

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,6 +132,18 @@ def started_events(folder: Path) -> int:
     return sum(json.loads(line)["event"] == "started" for line in lines)
 
 
+def refusals(folder: Path) -> int:
+    """How often the configuration was refused."""
+    return (folder / "stderr").read_text().count("error: ")
+
+
+def unit_lines(*keys: str) -> str:
+    """The lines of the unit that is shipped which set `keys`."""
+    lines = [line for line in UNIT.read_text().splitlines() if line.partition("=")[0] in keys]
+    assert len(lines) == len(keys)
+    return "\n".join(lines)
+
+
 def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
     """What `condition` returns as soon as that is true; fails after `seconds`."""
     end = time.monotonic() + seconds
@@ -160,15 +171,19 @@ def monitor_pid(marker: str) -> int | None:
     reason="needs root, unshare and systemd",
 )
 def test_a_real_systemd_restarts_a_monitor_that_hangs(tiny_model: Any, tmp_path: Path) -> None:
-    """systemd takes the monitor for ready, and ends and restarts it once it no longer turns."""
+    """systemd takes the monitor for ready, and ends and restarts it once it no longer turns.
+
+    So it does after a kill, but not where the configuration cannot work (exit code 78). As in the unit that is shipped.
+    """
     tiny_model(threshold=10.0)
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, 120 * 16000).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", noise, 16000)
-    (tmp_path / f"monitor-{os.getpid()}.toml").write_text(
+    config = tmp_path / f"monitor-{os.getpid()}.toml"
+    config.write_text(
         '[model]\npath = "model.onnx"\n[[source]]\nname = "m"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
         '[events]\npath = "events.jsonl"\n'
     )
-    marker = f"/run/w/monitor-{os.getpid()}.toml"
+    marker = f"/run/w/{config.name}"
     program = tmp_path / "monitor"
     program.write_text(
         f"#!/bin/sh\nexport PYTHONPATH='{os.pathsep.join(sys.path)}'\n"
@@ -182,18 +197,8 @@ def test_a_real_systemd_restarts_a_monitor_that_hangs(tiny_model: Any, tmp_path:
         "[Service]\nType=oneshot\nExecStart=/usr/bin/touch /run/w/ready\n"
     )
     (tmp_path / "units" / "m.service").write_text(
-        textwrap.dedent("""\
-        [Unit]
-        DefaultDependencies=no
-        [Service]
-        Type=notify
-        ExecStart=/run/w/monitor
-        WatchdogSec=3
-        TimeoutAbortSec=1
-        Restart=always
-        RestartSec=0.1
-        StandardError=append:/run/w/stderr
-        """)
+        "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/run/w/monitor\nStandardError=append:/run/w/stderr\n"
+        f"WatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=0.1\n{unit_lines('Type', 'Restart', 'RestartPreventExitStatus')}"
     )
     namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--cgroup", "--mount-proc"]
     with (tmp_path / "log").open("wb") as log:
@@ -210,11 +215,17 @@ def test_a_real_systemd_restarts_a_monitor_that_hangs(tiny_model: Any, tmp_path:
             if not (tmp_path / "events.jsonl").exists():
                 pytest.skip(f"systemd does not run in a namespace here: {(tmp_path / 'log').read_text()[-300:]}")
             raise
-        time.sleep(5)  # longer than the watchdog's time: it must have been fed
+        time.sleep(3.5)  # longer than the watchdog's time: it must have been fed
         assert started_events(tmp_path) == 1
-        pid = wait_for(lambda: monitor_pid(marker), 5)
-        os.kill(pid, signal.SIGSTOP)
+        os.kill(wait_for(lambda: monitor_pid(marker), 5), signal.SIGSTOP)
         wait_for(lambda: started_events(tmp_path) == 2, 30)
+        os.kill(wait_for(lambda: monitor_pid(marker), 5), signal.SIGKILL)
+        wait_for(lambda: started_events(tmp_path) == 3, 30)
+        config.write_text("[nonsense]\n")
+        os.kill(wait_for(lambda: monitor_pid(marker), 5), signal.SIGKILL)
+        wait_for(lambda: refusals(tmp_path), 30)
+        time.sleep(2)  # twenty times RestartSec
+        assert refusals(tmp_path) == 1 and monitor_pid(marker) is None
     finally:
         system.kill()
         system.wait(10)
