@@ -17,11 +17,11 @@ class Secret(StrictModel):
     env: str
 
     def read(self) -> str | None:
-        """The secret, or None where none is configured. Raises ConfigError where it is not there."""
+        """The secret, or None where none is configured. Raises ConfigError where there is none, or only blanks."""
         if self.env:
             value = os.environ.get(self.env, "")
-            if not value:
-                raise ConfigError(f"{self.label}_env: the environment variable {self.env} is not set or empty")
+            if not value.strip():
+                raise ConfigError(f"{self.label}_env: the environment variable {self.env} is not set or blank")
             return value
         if self.file is None:
             return None
@@ -29,8 +29,8 @@ class Secret(StrictModel):
             value = self.file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.label}_file: {self.file} cannot be read: {_short(error)}") from error
-        if not value:
-            raise ConfigError(f"{self.label}_file: {self.file} is empty")
+        if not value.strip():
+            raise ConfigError(f"{self.label}_file: {self.file} is empty or blank: no secret stands in it")
         return value
 
 
