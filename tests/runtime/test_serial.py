@@ -112,6 +112,18 @@ def test_the_devices_own_time_places_the_rows(cable: Cable, captured: Capturing)
     assert source.lost == 8
 
 
+def test_a_row_without_its_time_is_a_fault_of_the_line(cable: Cable, captured: Capturing) -> None:
+    """An empty cell, or a line that ends before the time: NaN at that moment, and the rows after it count."""
+    source = captured(serial(cable.port, names=["x"], time_column="3", channels=[1]))
+    source.pause(0.3)
+    rows = [f"{i},0,{i / 10}" for i in range(40)]
+    rows[10:12] = ["10,0,", "11,0"]
+    cable.write(("\n" + "\n".join(rows) + "\n").encode())
+    source.wait(lambda: 35 in source.first_channel)
+    assert np.isnan(source.first_channel).any()
+    assert (source.missing, source.lost) == ([], 0)
+
+
 def test_columns_are_picked_by_their_places(cable: Cable, captured: Capturing) -> None:
     """With `channels`, a device may send more than the model takes."""
     source = captured(serial(cable.port, names=["column 1", "column 2"], channels=[1]))

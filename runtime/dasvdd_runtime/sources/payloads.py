@@ -57,6 +57,8 @@ def read_csv(payload: bytes, channels: int, *, may_have_more: bool = False, time
     wanted = channels if time_at is None else channels + 1
     if len(cells) < wanted or (len(cells) > wanted and not may_have_more) or not text:
         raise PayloadError(f"{len(cells) if text else 0} values where {wanted} are wanted: {shown(payload)}")
+    if time_at is not None and time_at >= len(cells):
+        raise PayloadError(f"{len(cells)} values, none of which is time_column = {time_at + 1}: {shown(payload)}")
     time = "" if time_at is None else cells.pop(time_at)
     if not all(is_number(cell) for cell in cells[:channels]):
         raise PayloadError(f"not all of it are numbers: {shown(payload)}")

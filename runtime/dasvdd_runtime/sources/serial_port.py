@@ -104,7 +104,8 @@ class SerialSource:
         for line in lines:
             try:
                 reading = self._read(line)
-                seconds = stamp_seconds(reading.time, self._table.time_unit) if reading.time else now_seconds
+                own_time = self._table.time_at is not None
+                seconds = stamp_seconds(reading.time, self._table.time_unit) if own_time else now_seconds
                 self._feed.add(seconds, reading.values)
             except (PayloadError, ValueError) as error:
                 self._feed.refuse(
