@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,18 @@ def test_new_and_existing_files_hold_the_content(tmp_path: Path) -> None:
         assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
     assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_the_umask_decides_who_may_read_and_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads make files meanwhile, so the process's umask is never changed, not even to read it."""
+    before = os.umask(0o027)
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask was changed"))
+    try:
+        write_atomically(tmp_path / "file", b"content")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
 def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
