@@ -76,6 +76,15 @@ def test_excesses_without_spread_fit_the_exponential(excesses: list[float]) -> N
     assert fit_pareto(np.array(excesses)) == ParetoTail(shape=0.0, scale=2.0)
 
 
+def test_excesses_that_rounding_alone_sets_apart_have_no_heavy_tail() -> None:
+    """Their spread is below what float64 can sum: the fit is exponential, and never beyond it by chance."""
+    assert fit_pareto(np.array([1.0, np.nextafter(1.0, 2)])) == ParetoTail(shape=0.0, scale=1.0)
+    random = np.random.default_rng(0)
+    for count in range(3, 200):
+        excesses = 0.1 + np.spacing(0.1) * random.integers(0, 2, count)
+        assert fit_pareto(excesses).shape <= 0.0
+
+
 @pytest.mark.parametrize("length", [5, 40])
 def test_correlation_length_of_a_moving_average(length: int) -> None:
     """A moving average over m samples has a triangular autocorrelation that is 0.05 at 0.95 m."""

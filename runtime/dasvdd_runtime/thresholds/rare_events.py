@@ -89,7 +89,7 @@ def fit_pareto(excesses: NDArray[np.float64]) -> ParetoTail:
 
     With a0 = E[x] and a1 = E[x (1 - F(x))]: shape = 2 - a0 / (a0 - 2 a1), scale = 2 a0 a1 / (a0 - 2 a1)
     (Hosking and Wallis 1987, their k being minus the shape), a1 by its unbiased estimator. Consistent for shapes
-    below 1. Needs at least two excesses that differ, else the exponential fit is returned.
+    below 1. Needs at least two excesses that differ by more than rounding, else the exponential fit is returned.
     """
     ordered = np.sort(excesses)
     count = len(ordered)
@@ -97,7 +97,9 @@ def fit_pareto(excesses: NDArray[np.float64]) -> ParetoTail:
     if count < 2 or ordered[0] == ordered[-1]:
         return ParetoTail(shape=0.0, scale=mean)
     weighted = float((ordered * (count - 1 - np.arange(count)) / (count - 1)).mean())
-    denominator = mean - 2 * weighted
+    denominator = mean - 2 * weighted  # half the mean difference of two excesses, or rounding
+    if denominator <= 0:
+        return ParetoTail(shape=0.0, scale=mean)
     return ParetoTail(shape=2 - mean / denominator, scale=2 * mean * weighted / denominator)
 
 
