@@ -113,6 +113,14 @@ def test_only_this_page_may_act_and_only_this_machine_may_read(
     assert alarm["verdict"] == ("real" if act == 200 else None)
 
 
+def test_a_step_that_is_none_gets_no_curves(serve: Callable[..., str]) -> None:
+    """Digits beyond what Python turns into a number are no fault of the monitor."""
+    url = serve()
+    for after, curves in (("9", True), ("9" * 5000, False), ("x", False)):
+        status, _, body = asked(url, f"/api/status?after={after}")
+        assert (status, "curves" in json.loads(body)) == (200, curves)
+
+
 def test_without_the_page_s_header_nothing_is_done(serve: Callable[..., str]) -> None:
     """What a form of another site can send is not enough."""
     url = serve()

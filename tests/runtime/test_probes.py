@@ -98,13 +98,40 @@ def said_by_readyz(source: SourceSnapshot) -> list[str]:
     """The `reasons` that `/readyz` gives where this is the only source."""
     observed = Observed(lambda: (source,), dict, dict, dict, lambda: 0.0, {"v": "1"})
     page = make_probes(observed, Guard(HttpTable(listen="127.0.0.1:9464").token))["/readyz"]
-    answer = page(Request(Message()))
+    answer = page(Request(asked_as("127.0.0.1:9464")))
     assert answer.status == 503
     assert isinstance(answer.body, bytes)
     said = json.loads(answer.body)
     assert (said["ready"], said["undelivered"]) == (False, {"a": source.state.value})
     reasons: list[str] = said["reasons"]
     return reasons
+
+
+@pytest.mark.parametrize("token", [None, "secret"])
+def test_a_name_that_is_none_of_this_machine_learns_no_more_than_yes_or_no(tmp_path: Path, token: str | None) -> None:
+    """Without a token, another site's page whose name was made to point here reads no metrics and no source's name."""
+    file = tmp_path / "token"
+    file.write_text(token or "")
+    observed = Observed(lambda: (SOURCE,), dict, dict, dict, lambda: 0.0, {"v": "1"})
+    table = HttpTable(listen="127.0.0.1:9464", token_file=None if token is None else file)
+    pages = make_probes(observed, Guard(table.token))
+    for host, may_read in (("127.0.0.1:9464", True), ("localhost:9464", True), ("attacker.example", token is not None)):
+        headers = asked_as(host)
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        assert pages["/metrics"](Request(headers)).status == (200 if may_read else 403)
+        for path, word in (("/healthz", "healthy"), ("/readyz", "ready")):
+            answer = pages[path](Request(headers))
+            assert isinstance(answer.body, bytes)
+            assert answer.status == 200
+            assert (json.loads(answer.body) == {word: True}) is not may_read
+
+
+def asked_as(host: str) -> Message:
+    """The headers of a client that asks `host`."""
+    headers = Message()
+    headers["Host"] = host
+    return headers
 
 
 def test_who_hangs_is_named() -> None:

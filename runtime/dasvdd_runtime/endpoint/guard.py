@@ -19,7 +19,7 @@ PAGE_HEADER = "X-Dasvdd-Page"
 
 
 class Guard:
-    """Knows the token. Without one, everybody is trusted who asks this machine by a name of its own."""
+    """Knows the token. Without one, everybody may read who asks this machine by a name of its own."""
 
     def __init__(self, token: Secret) -> None:
         """Raises ConfigError for a token that cannot be read now."""
@@ -44,9 +44,9 @@ class Guard:
         return hmac.compare_digest(shown, token.strip().encode()) and scheme.lower() == "bearer"
 
     def refusal_to_read(self, headers: Message) -> Answer | None:
-        """The answer to one who may not read what the page shows; None to one who may."""
+        """The answer to one who may not read what the page and the metrics show; None to one who may."""
         if not self.trusts(headers):
-            return needs_token()
+            return Answer(401, b"a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),))
         if not self.needs_token and not is_loopback(_host_name(headers.get("Host", ""))):
             # Another site's page whose name was made to point here would ask by that name.
             return Answer(
@@ -63,11 +63,6 @@ class Guard:
         if PAGE_HEADER not in headers or headers.get_content_type() != "application/json":
             return Answer(403, f"send {PAGE_HEADER}: 1 and Content-Type: application/json\n".encode())
         return None
-
-
-def needs_token() -> Answer:
-    """The answer to one who does not show the token."""
-    return Answer(401, b"a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),))
 
 
 def _is_own_page(headers: Message) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,7 +11,7 @@ from urllib.parse import parse_qs
 from ..events import finite
 from .evidence_pages import make_evidence_pages
 from .evidence_shelf import EvidenceShelf
-from .guard import Guard, needs_token
+from .guard import Guard
 from .metrics import CONTENT_TYPE, Exposition
 from .observed import Observed
 from .probes import HUNG_SECONDS, faults, undelivered, why_undelivered
@@ -18,13 +19,15 @@ from .server import Answer, Page, Request
 from .status import Status
 from .web_files import API_HEADERS, make_web_pages
 
+_STEP = re.compile("[0-9]{1,18}")
+
 
 def make_probes(observed: Observed, guard: Guard, *, hung_seconds: float = HUNG_SECONDS) -> dict[str, Page]:
     """The pages that programs read, by path."""
     exposition = Exposition(observed)
 
     def metrics(request: Request) -> Answer:
-        return Answer(200, exposition.text(), CONTENT_TYPE) if guard.trusts(request.headers) else needs_token()
+        return guard.refusal_to_read(request.headers) or Answer(200, exposition.text(), CONTENT_TYPE)
 
     def health() -> tuple[bool, dict[str, Any]]:
         found = faults(observed.sources(), since_beat_seconds=observed.since_beat_seconds(), hung_seconds=hung_seconds)
@@ -43,7 +46,7 @@ def make_probes(observed: Observed, guard: Guard, *, hung_seconds: float = HUNG_
     def probe(word: str, judge: Callable[[], tuple[bool, dict[str, Any]]]) -> Page:
         def page(request: Request) -> Answer:
             good, details = judge()
-            said = {word: good, **(details if guard.trusts(request.headers) else {})}
+            said = {word: good, **({} if guard.refusal_to_read(request.headers) else details)}
             return Answer(200 if good else 503, json.dumps(said).encode() + b"\n", "application/json")
 
         return page
@@ -63,7 +66,7 @@ def make_people_pages(status: Status, guard: Guard, shelf: EvidenceShelf | None 
 
     def now(request: Request) -> dict[str, Any]:
         after = parse_qs(request.query).get("after", [""])[-1]
-        if not (after.isascii() and after.isdigit()):
+        if _STEP.fullmatch(after) is None:
             return status.now()
         return status.now() | {"curves": status.curves(int(after))}
 
