@@ -237,3 +237,17 @@ def test_check_tells_of_what_serves_metrics(tiny_model: Any, tmp_path: Path) -> 
     path.write_text(path.read_text() + 'token_file = "nowhere"\n')
     result = CliRunner().invoke(cli.main, ["check", str(path)])
     assert result.exit_code == 78 and "nowhere" in result.output
+
+
+def test_check_tells_the_monitor_that_runs_from_another_program(page_monitor: Any, tmp_path: Path) -> None:
+    """Beside a running monitor nothing is wrong; where something else has the port, that is a warning."""
+    _, url = page_monitor(np.zeros(16000 * 30, np.float32), "")
+    config = tmp_path / "monitor.toml"
+    assert (
+        "ok       http: a monitor that runs serves page" in CliRunner().invoke(cli.main, ["check", str(config)]).output
+    )
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config.write_text(config.read_text().replace(url.split(":")[-1].strip("/"), str(port)))
+        result = CliRunner().invoke(cli.main, ["check", str(config)])
+    assert f"warning  http: another program listens on 127.0.0.1:{port}" in result.output

@@ -83,7 +83,7 @@ def check_room(table: EvidenceTable, directory: Path, sizes: Mapping[str, int], 
         text = f"the disk takes {megabytes(room)} of the {megabytes(table.max_bytes)} of max_bytes: {left}; {clip}"
         report.add("warning", subject, text)
     else:
-        days = f"{table.max_bytes / sum(sizes.values()):.3g} days with one a day of each source"
+        days = f"{table.max_bytes / sum(sizes.values()):.0f} days with one a day of each source"
         report.add(
             "ok",
             subject,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,11 +43,25 @@ def check_http(table: HttpTable, report: Report) -> None:
     except DasvddError as error:
         report.fail("http", error)
         return
-    if listens(table.address):
-        text = f"something listens on {table.listen}: the monitor, if it runs, or another program that keeps it from it"
+    if monitor_listens(table.address):
+        report.add("ok", "http", f"a monitor that runs serves page, metrics and probes on http://{table.listen}")
+    elif listens(table.address):
+        text = f"another program listens on {table.listen}, so the monitor cannot: end that, or take another port"
         report.add("warning", "http", text)
     else:
-        report.add("ok", "http", f"metrics and probes on http://{table.listen}")
+        report.add("ok", "http", f"page, metrics and probes on http://{table.listen}")
+
+
+def monitor_listens(address: tuple[str, int]) -> bool:
+    """Whether `/healthz` there answers as a monitor's does."""
+    connection = HTTPConnection(*address, timeout=1)
+    try:
+        connection.request("GET", "/healthz")
+        return "healthy" in json.loads(connection.getresponse().read(1000))
+    except (OSError, HTTPException, ValueError, TypeError):
+        return False
+    finally:
+        connection.close()
 
 
 def listens(address: tuple[str, int]) -> bool:
