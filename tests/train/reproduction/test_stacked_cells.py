@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 import torch
 from dasvdd_train.reproduction.cells import Cell
 from dasvdd_train.reproduction.results import Result, Results
 from dasvdd_train.reproduction.runner import Library, run_cells
 from dasvdd_train.reproduction.settings import CellSettings, settings_for
 from dasvdd_train.reproduction.training import Job, fit, fit_many, members_at_once
+from small_pima import write_pima
 
 
 class Listening:
@@ -42,15 +42,6 @@ class Listening:
         self.failures.append(reason)
 
 
-def write_pima(folder: Path) -> None:
-    random = np.random.default_rng(0)
-    labels = np.repeat([0, 1], [500, 268])
-    (folder / "odds").mkdir()
-    scipy.io.savemat(
-        folder / "odds" / "pima.mat", {"X": random.normal(3 * labels[:, None], 1, (768, 8)), "y": labels[:, None]}
-    )
-
-
 def cells(methods: Sequence[str] = ("dasvdd",), **changes: object) -> list[Cell]:
     settings = settings_for("pima", {"epochs": 3} | changes)
     return [Cell("pima", "all", method, seed, settings) for method in methods for seed in range(5)]
@@ -68,7 +59,7 @@ def test_stacked_cells_have_the_results_of_single_ones(tmp_path: Path) -> None:
     write_pima(tmp_path)
     (tmp_path / "one").mkdir()
     (tmp_path / "many").mkdir()
-    wanted = cells(("dasvdd", "if", "ae"))
+    wanted = cells(("dasvdd", "ocsvm", "ae"))
     single, alone = run(tmp_path, "one", wanted, 1)
     many, together = run(tmp_path, "many", wanted, 3)
     assert (single.at_once, many.at_once) == ({1}, {2, 3})

@@ -5,6 +5,7 @@ Section 4.2's settings; what it leaves open is the network and training of DASVD
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float32]
 Scores = NDArray[np.float64]
+Method = Callable[[Rows, Rows, "CellSettings", int, str], Scores]
+"""(training rows, test rows, settings, seed, device) -> scores of the test rows."""
 
 PYOD = ("pandas", "pyod", "tqdm")
 """What PyOD's detectors import."""

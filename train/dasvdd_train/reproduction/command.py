@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from dasvdd_runtime.errors import ConfigError, DataError, InputMissing, nearest
 from dasvdd_runtime.extras import require
@@ -28,11 +27,11 @@ def reproduce(
     classes: str | None,
     seeds: int | None,
     epochs: int | None,
-    methods: str,
     assignments: tuple[str, ...],
     device: str,
     stack: str,
     out: Path,
+    methods: str = "dasvdd",
 ) -> list[Path]:
     """Run the experiment `name` and return the files written into `out`.
 
@@ -43,13 +42,11 @@ def reproduce(
     changes = dict(map(parse_assignment, assignments)) | ({} if epochs is None else {"epochs": epochs})
     plan = Plan(
         datasets=_known(datasets, experiment.datasets, tuple(ENTRIES), "--datasets"),
-        classes=experiment.classes if classes is None else _words(classes),
+        classes=experiment.classes if classes is None else _some(classes, "--classes", "8"),
         seeds=seeds or experiment.seeds,
         changes=changes,
         methods=tuple(METHODS) if methods == "all" else _known(methods, (), tuple(METHODS), "--methods"),
     )
-    if name != "table2" and plan.methods != ("dasvdd",):
-        raise ConfigError(f"--methods {methods}: only table2 compares methods")
     if {"vae", "dsvdd", "anogan"} & set(plan.methods):
         require("--methods vae, dsvdd and anogan", "baselines", PYOD)
     for dataset in plan.datasets:
@@ -85,18 +82,20 @@ def _at_once(text: str) -> int | None:
     return int(text)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+def _some(text: str, option: str, example: str) -> tuple[str, ...]:
+    """The words of `text`, separated by commas. Raises ConfigError if there is none."""
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        raise ConfigError(f"{option} '{text}': names are expected, for instance {option} {example}")
+    return words
 
 
 def _known(text: str | None, default: tuple[str, ...], known: tuple[str, ...], option: str) -> tuple[str, ...]:
     """The words of `text`, or `default`. Raises ConfigError for one that is not `known`."""
     if text is None:
         return default
-    words: Any = _words(text)
+    words = _some(text, option, known[0])
     for word in words:
         if word not in known:
             raise ConfigError(f"{option}: '{word}' is unknown.{nearest(word, list(known))} Known: {', '.join(known)}")
-    if not words:
-        raise ConfigError(f"{option}: names are expected, for instance {option} {known[0]}")
-    return tuple(words)
+    return words

@@ -44,8 +44,8 @@ class Method:
 
     title: str
     """As the paper writes it."""
-    how: Networks | Callable[[Rows, Rows, CellSettings, int, str], Scores]
-    """Networks of this project, or (training rows, test rows, settings, seed, device) -> scores of the test rows."""
+    how: Networks | baselines.Method
+    """Networks of this project, or what a library does."""
     settings_used: frozenset[str]
     """The settings that change its result."""
     origin: str

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Sequence
-from types import TracebackType
 
-from dasvdd_runtime.words import duration
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from dasvdd_runtime.words import count, duration
+from rich.progress import BarColumn, TextColumn
 
+from ..console import ProgressConsole
 from .cells import Cell
 from .results import Result
+
+SECONDS_BETWEEN_LINES = 60.0
 
 
 class TimeLeft:
@@ -20,6 +22,7 @@ class TimeLeft:
 
     def __init__(self, earlier: Sequence[Result] = ()) -> None:
         self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._guesses: dict[tuple[str, str], float] = {}
         for result in earlier:
             self.learn(result)
 
@@ -27,46 +30,61 @@ class TimeLeft:
         """Take a finished cell into account."""
         self._seconds[result.dataset, result.method].append(result.seconds)
 
+    def guess(self, cell: Cell, seconds: float) -> None:
+        """What a cell like `cell` seems to take: counts until one is finished."""
+        self._guesses[cell.dataset, cell.method] = seconds
+
     def of(self, cells: Sequence[Cell]) -> float | None:
         """Seconds for all of `cells`; a kind not seen yet takes as long as all others at the median. None: unknown."""
-        known = {kind: statistics.median(seconds) for kind, seconds in self._seconds.items()}
+        known = self._guesses | {kind: statistics.median(seconds) for kind, seconds in self._seconds.items()}
         if not known:
             return None
         usual = statistics.median(known.values())
         return sum(known.get((cell.dataset, cell.method), usual) for cell in cells)
 
 
-class Reporter:
+class Pace:
+    """How fast the models train that are trained now, from the first epoch that was seen."""
+
+    def __init__(self, cells: Sequence[Cell], epoch: int, now_seconds: float) -> None:
+        self.cells = cells
+        self._epochs = cells[0].settings.epochs
+        self._first_epoch, self._first_seconds = epoch, now_seconds
+        self._epoch, self._epoch_seconds = epoch, 0.0
+
+    def at(self, epoch: int, now_seconds: float) -> None:
+        """So many epochs are done at `now_seconds` of a monotonic clock."""
+        self._epoch = epoch
+        if epoch > self._first_epoch:
+            self._epoch_seconds = (now_seconds - self._first_seconds) / (epoch - self._first_epoch)
+
+    @property
+    def seconds_of_a_cell(self) -> float:
+        """From its first epoch to its last; 0 while nothing is known."""
+        return self._epoch_seconds * self._epochs / len(self.cells)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until all of these models are trained."""
+        return self._epoch_seconds * (self._epochs - self._epoch)
+
+
+class Reporter(ProgressConsole):
     """Prints a run's progress to standard error; use as a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._left: list[Cell] = []
-        self._done = 0
-        self._total = 0
-        self._time = TimeLeft()
-        self._progress = Progress(
+        super().__init__(
             BarColumn(),
             TextColumn("{task.completed}/{task.total} cells"),
             TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[now]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
         )
+        self._left: list[Cell] = []
+        self._done = 0
+        self._total = 0
+        self._time = TimeLeft()
+        self._pace: Pace | None = None
         self._task = self._progress.add_task("cells", total=None, left="", now="")
-
-    def __enter__(self) -> Reporter:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False)
 
     def begin(self, cells: Sequence[Cell], finished: Sequence[Result]) -> None:
         """Say how much there is to do."""
@@ -74,14 +92,23 @@ class Reporter:
         self._done, self._total = len(finished), len(cells) + len(finished)
         self._time = TimeLeft(finished)
         already = f", {len(finished)} of them finished before" if finished else ""
-        self.say(f"{self._total} cells{already}")
-        self._update()
+        self.say(f"{count(self._total, 'cell')}{already}")
+        self._update(str(cells[0]) if cells else "")
 
     def underway(self, cells: Sequence[Cell], epoch: int) -> None:
         """Show how far the models are that are trained now."""
+        now_seconds = time.monotonic()
+        if self._pace is None or self._pace.cells != cells:
+            self._pace = Pace(cells, epoch, now_seconds)
+            self._due(0)
+        self._pace.at(epoch, now_seconds)
+        if self._pace.seconds_of_a_cell:
+            self._time.guess(cells[0], self._pace.seconds_of_a_cell)
         others = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
         now = f"{cells[0]}{others}, epoch {epoch}/{cells[0].settings.epochs}"
-        self._progress.update(self._task, now=now)
+        self._update(now)
+        if not self.is_terminal and self._due(SECONDS_BETWEEN_LINES):
+            self.say(f"{self._done}/{self._total}  {now}{self._time_left('; ')}")
 
     def cell(self, cell: Cell, result: Result) -> None:
         """Say what a cell found."""
@@ -96,13 +123,20 @@ class Reporter:
     def _advance(self, cell: Cell, text: str) -> None:
         self._left.remove(cell)
         self._done += 1
-        self.say(f"{self._done}/{self._total}  {text}{'' if self._console.is_terminal else self._time_left('; ')}")
-        self._update()
+        self.say(f"{self._done}/{self._total}  {text}{'' if self.is_terminal else self._time_left('; ')}")
+        self._update(str(self._left[0]) if self._left else "")
 
     def _time_left(self, before: str = "") -> str:
-        seconds = self._time.of(self._left)
-        return "" if seconds is None or not self._left else f"{before}about {duration(max(1, round(seconds)))} left"
+        if not self._left:
+            return ""
+        pace = self._pace if self._pace and self._pace.seconds_of_a_cell else None
+        now = [cell for cell in pace.cells if cell in self._left] if pace else []
+        seconds = self._time.of([cell for cell in self._left if cell not in now])
+        if seconds is None:
+            return ""
+        if pace and now:
+            seconds += pace.seconds_left
+        return f"{before}about {duration(max(1, round(seconds)))} left"
 
-    def _update(self) -> None:
-        now = str(self._left[0]) if self._left else ""
+    def _update(self, now: str) -> None:
         self._progress.update(self._task, completed=self._done, total=self._total, left=self._time_left(), now=now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dasvdd_runtime.errors import ConfigError, nearest
+from dasvdd_runtime.errors import ConfigError
 
 from ..cells import Cell
 from ..methods import METHODS
@@ -86,7 +86,7 @@ def splits_of(plan: Plan, library: Library) -> Iterator[tuple[str, str]]:
         yield from ((dataset, name) for name in data.class_names if wanted is None or name in wanted)
     for name in plan.classes or ():
         if known and name not in known and known != {"all"}:
-            raise ConfigError(f"--classes: there is no class '{name}'.{nearest(name, sorted(known))}")
+            raise ConfigError(f"--classes: there is no class '{name}'. Known here: {', '.join(sorted(known))}")
 
 
 def cells_of(
