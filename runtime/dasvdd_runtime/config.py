@@ -15,7 +15,7 @@ from .endpoint.tables import HttpTable
 from .errors import ConfigError
 from .evidence.tables import EvidenceTable, Mode
 from .model_files.execution_providers import AUTO, unknown_provider
-from .sinks.tables import MqttTable, OutboxTable, WebhookTable
+from .sinks.tables import MqttTable, OutboxTable, ReceiverTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
 
@@ -65,11 +65,6 @@ class ModelTable(StrictModel):
     """Load nothing that none of `trusted_keys` has signed."""
     trusted_keys: list[Path] = Field(default_factory=list)
     """Files with public keys; relative to the TOML file."""
-
-    def relative_to(self, folder: Path) -> ModelTable:
-        """The table with its paths joined to `folder`; absolute paths stay."""
-        table = super().relative_to(folder)
-        return table.model_copy(update={"trusted_keys": [folder / key for key in self.trusted_keys]})
 
     @field_validator("provider")
     @classmethod
@@ -155,9 +150,10 @@ class MonitorConfig(StrictModel):
         return all(source.kind == "file" for source in self.source)
 
     @property
-    def has_receivers(self) -> bool:
-        """There is somebody for whom events wait in the outbox."""
-        return self.mqtt is not None or bool(self.webhook)
+    def receivers(self) -> list[ReceiverTable]:
+        """Those for whom events wait in the outbox: every table of this kind, in the order of the fields."""
+        tables = [table for _, value in self for table in (value if isinstance(value, list) else [value])]
+        return [table for table in tables if isinstance(table, ReceiverTable)]
 
     @property
     def keeps_evidence(self) -> bool:
@@ -171,7 +167,7 @@ class MonitorConfig(StrictModel):
     @property
     def files_read(self) -> list[Path]:
         """What the tables name: models, recordings, keys, tokens."""
-        tables = [*self.model, *self.source, *self.webhook, self.mqtt, self.http]
+        tables = [*self.model, *self.source, *self.receivers, self.http]
         named = [path for table in tables if table is not None for path in table.paths().values()]
         return [*named, *(key for model in self.model for key in model.trusted_keys)]
 
@@ -179,7 +175,7 @@ class MonitorConfig(StrictModel):
     def folders_kept(self) -> dict[str, Path]:
         """Where the monitor keeps files of its own, by the key that says so."""
         folders = {"[state] directory": self.state.directory, "[evidence] directory": self.evidence.directory}
-        if self.has_receivers:
+        if self.receivers:
             folders["[outbox] folder"] = self.outbox.folder
         return {key: folder for key, folder in folders.items() if folder is not None}
 
@@ -214,14 +210,15 @@ class MonitorConfig(StrictModel):
 
     @model_validator(mode="after")
     def _receivers_fit(self) -> MonitorConfig:
-        names = [webhook.name for webhook in self.webhook]
+        names = [table.receiver for table in self.receivers]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"two webhooks are named '{twice[0]}'; give each [[webhook]] a name of its own")
-        if self.mqtt is None and not self.webhook and "outbox" in self.model_fields_set:
-            raise ValueError("[outbox] keeps events for [mqtt] or [[webhook]], and there is neither: remove it")
-        if self.mqtt is not None and self.mqtt.telemetry and not self.events.scores:
-            raise ValueError("[mqtt] telemetry needs [events] scores = true, which makes the events that it publishes")
+            raise ValueError(f"two receivers are called {twice[0]}; give each table a name of its own")
+        if not self.receivers and "outbox" in self.model_fields_set:
+            raise ValueError("[outbox] keeps events for receivers, [mqtt] or [[webhook]], and there is none: remove it")
+        scores = [table.receiver for table in self.receivers if table.takes_scores]
+        if scores and not self.events.scores:
+            raise ValueError(f"{scores[0]}: telemetry needs [events] scores = true, which makes the events of scores")
         return self
 
     @model_validator(mode="after")
@@ -244,7 +241,7 @@ def load_config(path: str | Path) -> MonitorConfig:
     path = Path(path)
     config = validate(MonitorConfig, read_toml(path), origin=str(path))
     evidence_wanted = "evidence" in config.model_fields_set and config.evidence.mode != "none"
-    config = _relative_to(path.parent, config)
+    config = _with_folders(config.relative_to(path.parent))
     if config.events.path is not None:
         read = [path, *config.files_read]
         refuse_overlaps(config.events.path, config.events.keep, read=read, folders=config.folders_kept)
@@ -266,25 +263,14 @@ def load_config(path: str | Path) -> MonitorConfig:
     return config
 
 
-def _relative_to(folder: Path, config: MonitorConfig) -> MonitorConfig:
-    """`config` with every path joined to `folder`; absolute paths stay."""
-    state = _state_directory(folder, config.state)
-    evidence = config.evidence.relative_to(folder)
+def _with_folders(config: MonitorConfig) -> MonitorConfig:
+    """`config` with the state directory that systemd gives, where it names none, and evidence in that of the two."""
+    state, evidence = config.state.directory, config.evidence
+    if state is None:
+        state = state_directory_from_environment()
     if evidence.directory is None and state is not None:
         evidence = evidence.model_copy(update={"directory": state / EVIDENCE_FOLDER})
-    return config.model_copy(
-        update={
-            "model": [model.relative_to(folder) for model in config.models],
-            "source": [source.relative_to(folder) for source in config.sources],
-            "events": config.events.relative_to(folder),
-            "state": StateTable(directory=state),
-            "evidence": evidence,
-            "outbox": config.outbox.relative_to(folder),
-            "mqtt": None if config.mqtt is None else config.mqtt.relative_to(folder),
-            "webhook": [webhook.relative_to(folder) for webhook in config.webhook],
-            "http": None if config.http is None else config.http.relative_to(folder),
-        }
-    )
+    return config.model_copy(update={"state": StateTable(directory=state), "evidence": evidence})
 
 
 def state_directory_from_environment() -> Path | None:
@@ -292,7 +278,3 @@ def state_directory_from_environment() -> Path | None:
     # systemd lists several with colons between them; the first is the one to write to.
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     return Path(given) if given else None
-
-
-def _state_directory(folder: Path, table: StateTable) -> Path | None:
-    return state_directory_from_environment() if table.directory is None else folder / table.directory

@@ -43,7 +43,7 @@ class Outlets:
         self._commands: Commands | None = None
         self._links: Links | None = None
         self._endpoint: Endpoint | None = None
-        if config.has_receivers:
+        if config.receivers:
             from .sinks.delivery import DeliveredOutbox
             from .sinks.receivers import open_outbox
 
@@ -119,9 +119,9 @@ class Outlets:
 
     def _prepare_outbox(self, config: MonitorConfig) -> Change | None:
         before = self._config
-        if (config.outbox, config.mqtt, config.webhook) == (before.outbox, before.mqtt, before.webhook):
+        if (config.outbox, config.receivers) == (before.outbox, before.receivers):
             return None
-        if not config.has_receivers:
+        if not config.receivers:
             return Change(partial(self._use_outbox, None))
         from .sinks.delivery import DeliveredOutbox
         from .sinks.receivers import change_receivers, open_outbox

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .config import EVIDENCE_FOLDER, MonitorConfig
 
-SECTIONS = ("events", "alarm", "evidence", "outbox", "mqtt", "webhook", "http")
-"""Tables, besides those of models and sources, that a reload brings into force."""
+TOLD_APART = ("model", "source", "decision")
+"""Tables whose changes `reloaded` tells as models, sources and thresholds."""
 
 
 def held_back(wanted: MonitorConfig, running: MonitorConfig) -> tuple[MonitorConfig, list[str]]:
@@ -23,7 +23,7 @@ def held_back(wanted: MonitorConfig, running: MonitorConfig) -> tuple[MonitorCon
         if wanted.state.directory is not None and evidence.directory == wanted.state.directory / EVIDENCE_FOLDER:
             place = None if state.directory is None else state.directory / EVIDENCE_FOLDER
             evidence = evidence.model_copy(update={"directory": place})
-    if outbox.folder != running.outbox.folder and wanted.has_receivers and running.has_receivers:
+    if outbox.folder != running.outbox.folder and wanted.receivers and running.receivers:
         names.append("[outbox] folder")
         outbox = outbox.model_copy(update={"folder": running.outbox.folder})
     held = {"state": state, "alarm": alarm, "outbox": outbox, "evidence": evidence}
@@ -31,5 +31,6 @@ def held_back(wanted: MonitorConfig, running: MonitorConfig) -> tuple[MonitorCon
 
 
 def changed_sections(before: MonitorConfig, after: MonitorConfig) -> list[str]:
-    """The tables that differ, as the file names them."""
-    return [f"[{name}]" for name in SECTIONS if getattr(before, name) != getattr(after, name)]
+    """The tables that differ, as the file names them, besides those of models and sources."""
+    names = [name for name in type(after).model_fields if name not in TOLD_APART]
+    return [f"[{name}]" for name in names if getattr(before, name) != getattr(after, name)]

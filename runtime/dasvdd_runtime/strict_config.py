@@ -23,8 +23,16 @@ class StrictModel(BaseModel):
         return {key: value for key, value in self if isinstance(value, Path)}
 
     def relative_to(self, folder: Path) -> Self:
-        """The table with its own paths joined to `folder`; absolute paths stay."""
-        return self.model_copy(update={key: folder / path for key, path in self.paths().items()})
+        """The table with its paths, and those of the tables in it, joined to `folder`; absolute paths stay."""
+        return self.model_copy(update={key: _joined(value, folder) for key, value in self})
+
+
+def _joined(value: Any, folder: Path) -> Any:
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, list):
+        return [_joined(inner, folder) for inner in value]
+    return value.relative_to(folder) if isinstance(value, StrictModel) else value
 
 
 Settings = TypeVar("Settings", bound=BaseModel)

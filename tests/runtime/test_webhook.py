@@ -178,13 +178,13 @@ def configure(folder: Path, text: str) -> Path:
         ('[webhook]\nurl = "https://me:hush@example.com/x"', "token_file"),
         ('[webhook]\nurl = "ftp://example.com"', "https://"),
         ('[webhook]\nurl = "https://example.com"\ntoken = "hush"', "Did you mean 'token_"),
-        ('[[webhook]]\nurl = "https://a.com"\n[[webhook]]\nurl = "https://b.com"', "two webhooks are named 'webhook'"),
+        ('[[webhook]]\nurl = "https://a.com"\n[[webhook]]\nurl = "https://b.com"', "are called webhook 'webhook'"),
         ('[mqtt]\nhost = "broker"\npassword = "hush"', "Did you mean 'password_"),
         ('[mqtt]\nhost = "broker"\npassword_env = "A"', "needs a username"),
         ('[mqtt]\nhost = "broker"\nprefix = "a/#"', "without + and #"),
         ('[mqtt]\nhost = "broker"\nkey_file = "k"', "cert_file"),
         ('[mqtt]\nhost = "broker"\ntelemetry = true', "scores = true"),
-        ('[outbox]\nfolder = "box"', "there is neither"),
+        ('[outbox]\nfolder = "box"', "and there is none"),
     ],
 )
 def test_what_cannot_work_is_refused_without_the_secret(tmp_path: Path, text: str, says: str) -> None:

@@ -1,4 +1,4 @@
-"""The part of `dasvdd-monitor check` that tries the broker, the webhooks and what serves metrics."""
+"""The part of `dasvdd-monitor check` that tries the receivers of events and what serves metrics."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from ..errors import EXIT_CONFIG, EXIT_UNAVAILABLE, DasvddError
 if TYPE_CHECKING:
     from ..config import MonitorConfig
     from ..endpoint.tables import HttpTable
-    from ..sinks.tables import MqttTable, WebhookTable
+    from ..sinks.tables import ReceiverTable
     from .check_report import Report
 
 
 def check_receivers(config: MonitorConfig, report: Report) -> None:
-    """Report on [state], [http], the outbox, broker and webhooks. Nothing is published or posted."""
+    """Report on [state], [http], the outbox and its receivers. Nothing is published or posted."""
     if config.state.directory is not None:
         check_folder("state", config.state.directory, report)
     if config.http is not None:
         check_http(config.http, report)
-    if config.mqtt is None and not config.webhook:
-        return
-    check_folder("outbox", config.outbox.folder, report)
-    if config.mqtt is not None:
-        check_mqtt(config.mqtt, report)
-    for table in config.webhook:
-        check_webhook(table, report)
+    if config.receivers:
+        check_folder("outbox", config.outbox.folder, report)
+    for table in config.receivers:
+        check_receiver(table, report)
+    if config.mqtt is not None and config.mqtt.sparkplug is not None:
+        check_sparkplug(report)
 
 
 def check_http(table: HttpTable, report: Report) -> None:
@@ -84,44 +83,26 @@ def check_folder(subject: str, wanted: Path, report: Report) -> None:
         report.add("FAIL", subject, text, exit_code=EXIT_CONFIG)
 
 
-def check_mqtt(table: MqttTable, report: Report) -> None:
-    """Report on whether the broker takes the connection."""
+def check_receiver(table: ReceiverTable, report: Report) -> None:
+    """Report on whether the receiver answers."""
     from ..sinks.delivery import DeliveryFailed
-    from ..sinks.mqtt import MqttPublisher
+    from ..sinks.receivers import make_publisher
 
     try:
-        if table.sparkplug is not None:
-            from ..integrations.sparkplug_payload import Codec
-
-            Codec()
-        publisher = MqttPublisher(table)
-        publisher.try_connection()
-    except DasvddError as error:
-        report.fail("mqtt", error)
-    except DeliveryFailed as failure:
-        report.add("FAIL", "mqtt", str(failure), exit_code=EXIT_UNAVAILABLE)
-    else:
-        secured = "with TLS" if table.uses_tls else "without TLS"
-        report.add("ok", "mqtt", f"{publisher.address} takes the connection, {secured}; nothing was published")
-
-
-def check_webhook(table: WebhookTable, report: Report) -> None:
-    """Report on whether the server answers."""
-    from ..sinks.delivery import DeliveryFailed
-    from ..sinks.webhook import WebhookPublisher
-
-    try:
-        publisher = WebhookPublisher(table)
-        status = publisher.try_connection()
+        fits, text = make_publisher(table).try_connection()
     except DasvddError as error:
         report.fail(table.receiver, error)
     except DeliveryFailed as failure:
         report.add("FAIL", table.receiver, str(failure), exit_code=EXIT_UNAVAILABLE)
     else:
-        said = f"{publisher.address} answers a HEAD request with {status}"
-        if status in (401, 403):
-            report.add("warning", table.receiver, f"{said}: is the token right?")
-        elif status in (404, 410) or 300 <= status < 400 or status >= 500:
-            report.add("warning", table.receiver, f"{said}: is the url right?")
-        else:
-            report.add("ok", table.receiver, f"{said}; nothing was posted")
+        report.add("ok" if fits else "warning", table.receiver, text)
+
+
+def check_sparkplug(report: Report) -> None:
+    """Report where the package is missing that makes its messages."""
+    from ..integrations.sparkplug_payload import Codec
+
+    try:
+        Codec()
+    except DasvddError as error:
+        report.fail("sparkplug", error)

@@ -39,6 +39,12 @@ class Publisher(Protocol):
     batch: int
     """How many rows it takes at once."""
 
+    def try_connection(self) -> tuple[bool, str]:
+        """For `check`, instead of the rest: try the receiver, without an event. Whether all looks right; and in words.
+
+        Raises DeliveryFailed where there is no connection, ConfigError for a secret that cannot be read.
+        """
+
     def connect(self) -> None:
         """Be connected; called often. Raises DeliveryFailed."""
 

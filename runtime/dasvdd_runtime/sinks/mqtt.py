@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RECEIVER = "mqtt"
 BATCH = 256
 """Rows on their way at once."""
 CONNECT_SECONDS = 5.0
@@ -76,11 +75,11 @@ def _machine() -> str:
 class MqttPublisher:
     """A connection to a broker, with a birth message, a last will, and a new client for every attempt."""
 
-    name = RECEIVER
     batch = BATCH
 
     def __init__(self, table: MqttTable) -> None:
         """Raises Unavailable without paho-mqtt, ConfigError for a password or certificate that cannot be read."""
+        self.name = table.receiver
         self._table = table
         self._prefix = prefix_of(table)
         self._client_id = client_id_of(table)
@@ -115,7 +114,7 @@ class MqttPublisher:
             self._drop()
             raise
 
-    def try_connection(self) -> None:
+    def try_connection(self) -> tuple[bool, str]:
         """Connect under another client id and leave again, without a message. Raises DeliveryFailed or ConfigError."""
         client = self._make_client(f"{self._client_id}-check")
         try:
@@ -123,6 +122,8 @@ class MqttPublisher:
         finally:
             client.disconnect()
             client.loop_stop()
+        secured = "with TLS" if self._table.uses_tls else "without TLS"
+        return True, f"{self.address} takes the connection, {secured}; nothing was published"
 
     def deliver(self, rows: Sequence[Row], *, delivered: Callable[[Row], None], refused: Callable[[Row], None]) -> None:
         """Publish `rows`; one is delivered when the broker has acknowledged all of its messages."""

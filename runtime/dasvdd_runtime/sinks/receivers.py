@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..changes import Change
 from ..config import MonitorConfig
 from .delivery import DeliveredOutbox, Publisher
-from .mqtt import RECEIVER, MqttPublisher
+from .mqtt import MqttPublisher
 from .outbox import Outbox
+from .tables import MqttTable, ReceiverTable, WebhookTable
 from .webhook import WebhookPublisher
+
+PUBLISHERS: dict[type[ReceiverTable], Callable[[Any], Publisher]] = {
+    MqttTable: MqttPublisher,
+    WebhookTable: WebhookPublisher,
+}
+"""What delivers to the receiver that a table names."""
+
+
+def make_publisher(table: ReceiverTable) -> Publisher:
+    """Not connected yet. Raises Unavailable for a missing package, ConfigError for a secret or a certificate."""
+    return PUBLISHERS[type(table)](table)
 
 
 def open_outbox(config: MonitorConfig) -> tuple[Outbox, list[Publisher]]:
-    """The outbox for `[mqtt]` and every `[[webhook]]`, and what delivers to them, not connected yet.
+    """The outbox for all receivers, and what delivers to them, not connected yet.
 
-    Raises Unavailable for a package that is missing, ConfigError for a folder, a secret or a certificate that cannot
-    be used. A broker or a server that does not answer is no error: it is tried for ever.
+    Raises ConfigError for a folder that cannot be used, and as make_publisher does. A broker or a server that does not
+    answer is no error: it is tried for ever.
     """
-    publishers = make_publishers(config)
+    publishers = [make_publisher(table) for table in config.receivers]
     table = config.outbox
-    outbox = Outbox(table.folder, _receivers(config), max_events=table.max_events, max_bytes=table.max_bytes)
+    outbox = Outbox(table.folder, _readers(config), max_events=table.max_events, max_bytes=table.max_bytes)
     return outbox, publishers
 
 
-def make_publishers(config: MonitorConfig, before: MonitorConfig | None = None) -> list[Publisher]:
-    """One for each receiver, not connected; where `before` is given, for those that are new or have changed.
-
-    Raises Unavailable and ConfigError as open_outbox does.
-    """
-    known = [] if before is None else before.webhook
-    publishers: list[Publisher] = [WebhookPublisher(table) for table in config.webhook if table not in known]
-    if config.mqtt is not None and (before is None or config.mqtt != before.mqtt):
-        publishers.append(MqttPublisher(config.mqtt))
-    return publishers
-
-
 def change_receivers(sink: DeliveredOutbox, before: MonitorConfig, config: MonitorConfig) -> Change:
-    """What `config`, which has receivers as well, changes of `sink`. Raises as make_publishers does."""
-    publishers, table = make_publishers(config, before), config.outbox
-    receivers = _receivers(config)
-    return Change(partial(sink.use, receivers, publishers, max_events=table.max_events, max_bytes=table.max_bytes))
+    """What `config`, which has receivers as well, changes of `sink`. Raises as make_publisher does."""
+    publishers = [make_publisher(table) for table in config.receivers if table not in before.receivers]
+    limits = {"max_events": config.outbox.max_events, "max_bytes": config.outbox.max_bytes}
+    return Change(partial(sink.use, _readers(config), publishers, **limits))
 
 
-def _receivers(config: MonitorConfig) -> dict[str, bool]:
-    """By name, whether a receiver takes scores."""
-    receivers = {webhook.receiver: False for webhook in config.webhook}
-    if config.mqtt is not None:
-        receivers[RECEIVER] = config.mqtt.telemetry
-        if config.mqtt.sparkplug is not None:
-            from ..integrations import backlog
+def _readers(config: MonitorConfig) -> dict[str, bool]:
+    """Who reads from the outbox, by name, and whether scores too: the receivers, and what tells a Sparkplug host."""
+    readers = {table.receiver: table.takes_scores for table in config.receivers}
+    if config.mqtt is not None and config.mqtt.sparkplug is not None:
+        from ..integrations import backlog
 
-            receivers[backlog.RECEIVER] = False
-    return receivers
+        readers[backlog.RECEIVER] = False
+    return readers

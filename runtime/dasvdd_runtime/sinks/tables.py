@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -23,6 +24,20 @@ class OutboxTable(StrictModel):
     max_bytes: int = Field(default=50_000_000, ge=100_000)
 
 
+class ReceiverTable(StrictModel, ABC):
+    """What every table has that names a receiver of events. `receivers.py` has a publisher for each kind."""
+
+    @property
+    @abstractmethod
+    def receiver(self) -> str:
+        """What the outbox, the log and `check` call it; two receivers have two names."""
+
+    @property
+    def takes_scores(self) -> bool:
+        """It gets the scores of windows too, not events alone."""
+        return False
+
+
 class SparkplugTable(StrictModel):
     """`[mqtt] sparkplug`: what the monitor is called by Sparkplug host applications."""
 
@@ -39,7 +54,7 @@ class SparkplugTable(StrictModel):
         return self
 
 
-class MqttTable(BrokerTable):
+class MqttTable(BrokerTable, ReceiverTable):
     """`[mqtt]`: the broker that events are published to, with QoS 1.
 
     `client_id`, by default dasvdd-, the name of this machine and the prefix, is the same at each start, so that a
@@ -56,6 +71,16 @@ class MqttTable(BrokerTable):
     """The discovery prefix that Home Assistant was given."""
     sparkplug: SparkplugTable | None = None
     """Be an edge node of Sparkplug B."""
+
+    @property
+    def receiver(self) -> str:
+        """There is one broker."""
+        return "mqtt"
+
+    @property
+    def takes_scores(self) -> bool:
+        """As telemetry."""
+        return self.telemetry
 
     @property
     def tells_what_is_now(self) -> bool:
@@ -80,7 +105,7 @@ class MqttTable(BrokerTable):
         return self
 
 
-class WebhookTable(StrictModel):
+class WebhookTable(ReceiverTable):
     """`[webhook]`, or one of several `[[webhook]]`: where each event, scores aside, is sent by POST."""
 
     url: str
@@ -102,7 +127,7 @@ class WebhookTable(StrictModel):
 
     @property
     def receiver(self) -> str:
-        """What the outbox and the log call it."""
+        """By its name."""
         return f"webhook '{self.name}'"
 
     @model_validator(mode="after")

@@ -66,9 +66,15 @@ class WebhookPublisher:
             else:
                 raise DeliveryFailed(f"{self.address} answers {status}{_hint(status)}")
 
-    def try_connection(self) -> int:
-        """The status that a HEAD request, which changes nothing, gets. Raises DeliveryFailed or ConfigError."""
-        return self._request("HEAD")
+    def try_connection(self) -> tuple[bool, str]:
+        """Make a HEAD request, which changes nothing. Raises DeliveryFailed or ConfigError."""
+        status = self._request("HEAD")
+        said = f"{self.address} answers a HEAD request with {status}"
+        if status in (401, 403):
+            return False, f"{said}: is the token right?"
+        if status in (404, 410) or 300 <= status < 400 or status >= 500:
+            return False, f"{said}: is the url right?"
+        return True, f"{said}; nothing was posted"
 
     def hand_over(self, successor: Publisher) -> None:
         """Nothing is left at the old address."""
