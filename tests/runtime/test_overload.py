@@ -20,7 +20,8 @@ from dasvdd_runtime.sources.base import Block
 from dasvdd_runtime.windows import Waiting
 
 RATE_HZ = 16000
-BLOCK_SECONDS = (0.01, 0.1, 0.4)
+BLOCK_SECONDS = (0.01, 0.1, 0.4, 0.01, 0.1, 0.4, 0.01, 0.1)
+"""Of each source."""
 
 
 class BlockNoise:
@@ -46,7 +47,7 @@ class BlockNoise:
 
 
 class SlowScorer:
-    """Takes 0.2 s for each window of 0.1 s: three sources are six times too many."""
+    """Takes 0.0375 s for each window of 0.1 s: eight sources are three times too many."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
@@ -56,7 +57,7 @@ class SlowScorer:
         return self._scorer.batch_windows
 
     def score(self, waiting: Sequence[Waiting]) -> Scores:
-        time.sleep(0.2 * len(waiting))
+        time.sleep(0.0375 * len(waiting))
         return self._scorer.score(waiting)
 
 
@@ -74,26 +75,33 @@ class ListSink:
 
 
 @pytest.mark.slow
-def test_blocks_of_any_size_lose_the_same_share(tiny_model: Any) -> None:
-    """10, 100 and 400 ms: each source loses about the same part of what it gave, keeps some, and `overload` tells."""
+def test_overload_is_shed_fairly_and_said(tiny_model: Any) -> None:
+    """Whatever their blocks, sources lose about the same part of what they gave, all are judged, and `overload` tells.
+
+    The heartbeat goes on.
+    """
     scorer = Scorer(tiny_model(threshold=10.0, window_samples=1600, window_hop_samples=1600), provider="cpu")
     wake, sink, slow = threading.Event(), ListSink(), SlowScorer(scorer)
     rule = DecisionRule(10.0, scorer.metadata.decision, usual_score=0.0)
     channels = [
         Channel(
-            Capture(BlockNoise(seconds), name=f"{seconds}", stall_seconds=5, wake=wake, queue_seconds=1.0),
-            Pipeline(name=f"{seconds}", metadata=scorer.metadata, scorer=slow, rule=rule, report_scores=False),
+            Capture(BlockNoise(seconds), name=f"s{i}", stall_seconds=5, wake=wake, queue_seconds=1.2),
+            Pipeline(name=f"s{i}", metadata=scorer.metadata, scorer=slow, rule=rule, report_scores=False),
         )
-        for seconds in BLOCK_SECONDS
+        for i, seconds in enumerate(BLOCK_SECONDS)
     ]
-    Service(channels, [sink], wake=wake).run({"event": "started"}, max_seconds=20)
+    beats: list[float] = []
+    service = Service(channels, [sink], wake=wake, heartbeat=lambda: beats.append(time.monotonic()))
+    service.run({"event": "started"}, max_seconds=12)
     summaries = [event for event in sink.events if event["event"] == "summary"]
     heard = np.array([summary["windows_scored"] * 0.1 for summary in summaries])
     dropped = np.array([summary["dropped_seconds"] for summary in summaries])
     share = dropped / (dropped + heard)
-    assert share.min() > 0.5 and np.ptp(share) < 0.1, share
+    assert share.min() > 0.4 and np.ptp(share) < 0.1, share
     assert heard.min() > 1
     told = [event["dropped_seconds"] for event in sink.events if event["event"] == "overload"]
+    assert 1 <= len(told) <= 2
     for summary in summaries:
         by_events = sum(event.get(summary["source"], 0.0) for event in told)
         assert by_events == pytest.approx(summary["dropped_seconds"])
+    assert max(np.diff(beats)) < 5
