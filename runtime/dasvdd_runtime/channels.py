@@ -19,7 +19,6 @@ from .sources import make_source
 from .sources.base import Source
 from .sources.base_tables import RunningTable
 from .sources.channel_choice import channels_to_open
-from .sources.row_tables import CsvTailTable
 from .sources.tables import FileTable, SourceTable
 from .thresholds.choice import ThresholdInForce
 
@@ -57,7 +56,7 @@ def make_channel(
         stall_seconds=table.stall_seconds,
         wake=wake,
         queue_seconds=max(QUEUE_SECONDS, QUEUE_WINDOWS * metadata.window_seconds),
-        unread_stays=isinstance(table, CsvTailTable),
+        unread_stays=table.unread_stays,
     )
     return Channel(capture, pipeline, picked=intake.channels)
 

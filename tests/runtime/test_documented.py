@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from dasvdd_runtime.evidence.tables import EvidenceTable
 from dasvdd_runtime.sinks.tables import MqttTable, OutboxTable, SparkplugTable, WebhookTable
 from dasvdd_runtime.sources.base_tables import RunningTable
 from dasvdd_runtime.sources.row_tables import RegisterTable
-from dasvdd_runtime.sources.tables import SourceTable
+from dasvdd_runtime.sources.tables import KINDS
 from dasvdd_runtime.strict_config import StrictModel
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker, free_port
@@ -46,7 +46,6 @@ TABLES: dict[str, tuple[str, type[StrictModel]]] = {
     "**Modbus (`modbus`)**": (OPERATING, RegisterTable),
 }
 """By what stands above a table of keys: the page, and the table of monitor.toml that it is about."""
-KINDS = {get_args(table.model_fields["kind"].annotation)[0]: table for table in get_args(get_args(SourceTable)[0])}
 
 
 def rows_below(page: str, heading: str) -> list[list[str]]:
@@ -104,6 +103,11 @@ def test_every_key_of_a_source_is_documented_with_its_default(kind: str) -> None
     shared = {key for key, default in told.items() if default.startswith("as in [`[mqtt]`]")}
     assert shared <= {*BrokerTable.model_fields}
     assert [fault for fault in faults(KINDS[kind], told) if fault.split(":")[0] not in shared] == []
+
+
+def test_the_readme_lists_every_kind_of_source() -> None:
+    """In the example of a monitor.toml, in the order of the program."""
+    assert f"# {' | '.join(KINDS)}\n" in README
 
 
 def test_a_wrong_default_is_found() -> None:

@@ -16,13 +16,13 @@ import soundfile
 from dasvdd_runtime.capture import Capture
 from dasvdd_runtime.errors import ConfigError, DasvddError, DataError
 from dasvdd_runtime.message_queue import Ended, Message, MessageQueue, Missing, Samples
-from dasvdd_runtime.sources import make_source
+from dasvdd_runtime.sources import SOURCES, make_source
 from dasvdd_runtime.sources.base import Block, Source, SourceLost
 from dasvdd_runtime.sources.decoders import CsvDecoder, PcmDecoder
 from dasvdd_runtime.sources.file import FileSource
 from dasvdd_runtime.sources.microphone import InputDevice, choose_device
 from dasvdd_runtime.sources.stdin import StdinSource
-from dasvdd_runtime.sources.tables import FileTable, MicrophoneTable, StdinTable
+from dasvdd_runtime.sources.tables import KINDS, FileTable, MicrophoneTable, StdinTable
 from dasvdd_runtime.sources.usb_ports import port_of, usb_ports
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,6 +159,11 @@ def test_standard_input_waits_ends_and_loses_nothing() -> None:
     np.testing.assert_array_equal(rows, [[1], [2], [3]])
 
 
+def test_each_kind_of_table_has_a_source() -> None:
+    """No kind that a monitor.toml may name is forgotten where sources are made."""
+    assert set(SOURCES) == set(KINDS.values())
+
+
 def test_sound_for_a_model_of_sensors_is_refused(tiny_model: Any) -> None:
     """A microphone cannot feed a model that judges accelerations."""
     metadata = tiny_model.metadata(kind="sensor", channels=2)
@@ -166,7 +171,7 @@ def test_sound_for_a_model_of_sensors_is_refused(tiny_model: Any) -> None:
         MicrophoneTable(name="m", kind="microphone"),
         StdinTable(name="m", kind="stdin", format="s16le"),
     ):
-        with pytest.raises(ConfigError, match="gives sound"):
+        with pytest.raises(ConfigError, match='gives rows: "file", "stdin", "command", "csv_tail"'):
             make_source(table, metadata)
     assert make_source(FileTable(name="f", kind="file", path=Path("a.csv")), metadata).sample_rate_hz == 16000
 

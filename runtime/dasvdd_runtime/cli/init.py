@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..devices.answers import EVIDENCE_MODES, KINDS, PAGES, Answers, Kind
+from ..devices.answers import EVIDENCE_MODES, LIVE_KINDS, PAGES, Answers
 from ..devices.installation import installation
 from ..devices.profile import DeviceProfile, load_profile, profile_names
 from ..errors import Unavailable
@@ -34,7 +34,7 @@ Check = Callable[[str], str]
 @click.option("--device", metavar="NAME", help="Which profile; --list shows them.")
 @click.option("--list", "listing", is_flag=True, help="List the profiles and end.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=".", help="Folder for the files.")
-@click.option("--source", "kind", type=click.Choice(KINDS), help="What is listened to; default: microphone.")
+@click.option("--source", "kind", type=click.Choice(LIVE_KINDS), help="What is listened to; default: microphone.")
 @click.option("--name", help="What the events call the machine; default: machine.")
 @click.option("--microphone", help="Part of its name; default: the system's default input.")
 @click.option("--usb-port", help="Of the microphone or serial adapter, such as 1-1.2; makes a udev rule.")
@@ -121,7 +121,7 @@ def _answers(profile: DeviceProfile, given: dict[str, Any], *, ask: bool) -> Ans
         shown = bool(default)
         return str(click.prompt(question, default=default, type=kind, value_proc=asked, show_default=shown, err=True))
 
-    kind: Kind = answer("kind", "Source", "microphone", choices=KINDS)  # type: ignore[assignment]  # only kinds get in
+    kind = answer("kind", "Source", "microphone", choices=LIVE_KINDS)
     _refuse_unused(kind, profile, given)
     name = answer("name", "Name of the machine", "machine", check=_named)
     microphone = usb_port = port = ""
@@ -182,7 +182,7 @@ def _model_name(text: str) -> str:
     return name
 
 
-def _refuse_unused(kind: Kind, profile: DeviceProfile, given: dict[str, Any]) -> None:
+def _refuse_unused(kind: str, profile: DeviceProfile, given: dict[str, Any]) -> None:
     """Raise UsageError for a source that the device cannot have, and an option that means nothing with it."""
     if kind == "iio" and profile.service == "container":
         raise click.UsageError(

@@ -15,7 +15,7 @@ from ..reading.recording_types import Kind
 from ..recorders.rows import TIME_LABEL
 from ..sources import source_at
 from ..sources.channel_choice import channels_to_open
-from ..sources.row_tables import ModbusTable, OpcUaTable, PolledTable
+from ..sources.row_tables import PolledTable
 from ..sources.tables import CommandTable, FileTable, SourceTable, StdinTable
 
 if TYPE_CHECKING:
@@ -130,12 +130,8 @@ def _row_channels(table: SourceTable, model: ModelMetadata | None, channels: str
         names = model.channel_names
     elif table.channels is not None and all(isinstance(channel, str) for channel in table.channels):
         names = [str(channel) for channel in table.channels]
-    elif table.channels is None and isinstance(table, ModbusTable):
-        names = [register.name for register in table.registers]
-    elif table.channels is None and isinstance(table, OpcUaTable):
-        names = list(table.nodes)
     else:
-        names = []
+        names = table.named_channels if table.channels is None else []
     if not all(names) or not names or (channels is not None and channels.isdecimal()):
         raise click.UsageError(
             f"source '{table.name}' gives rows: name their channels, in the source's order where it does not name them "

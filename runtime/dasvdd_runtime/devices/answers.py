@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from ..evidence.tables import Mode
+from ..sources.tables import KINDS
 from .profile import DeviceProfile
 
-Kind = Literal["microphone", "serial", "mqtt", "modbus", "opcua", "iio", "csv_tail", "command", "rtsp"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""The kinds of source that a device watches for good."""
+LIVE_KINDS = tuple(kind for kind in KINDS if kind not in ("file", "stdin"))
+"""The kinds of source that a device watches for good: all but recordings and what somebody pipes in."""
 EVIDENCE_MODES: tuple[str, ...] = get_args(Mode)
 
 NETWORK_KINDS = ("mqtt", "modbus", "opcua", "rtsp")
@@ -34,7 +34,8 @@ PORT = 9464
 class Answers:
     """What only the installer knows."""
 
-    kind: Kind = "microphone"
+    kind: str = "microphone"
+    """One of LIVE_KINDS."""
     name: str = "machine"
     """Of the source."""
     microphone: str = ""

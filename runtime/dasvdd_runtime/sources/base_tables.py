@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,11 @@ class RunningTable(StrictModel):
 
 
 class BaseSourceTable(StrictModel):
+    always_sound: ClassVar[bool] = False
+    """No source of the kind gives rows of sensor values."""
+    unread_stays: ClassVar[bool] = False
+    """What has not been read waits where it is, as rows of a file do: nothing is dropped where scoring falls behind."""
+
     name: str = Field(min_length=1)
     """What the events call this source."""
     stall_seconds: float = Field(default=5.0, gt=0)
@@ -49,6 +54,11 @@ class BaseSourceTable(StrictModel):
     evidence: Mode | None = None
     """In the place of `[evidence] mode`."""
 
+    @property
+    def named_channels(self) -> list[str]:
+        """The channels that the table itself names; none where it leaves that to the source."""
+        return []
+
     def unit_of(self, channel: int | str) -> str:
         """The unit of a channel of the source; empty where the table does not say it."""
         return ""
@@ -56,4 +66,4 @@ class BaseSourceTable(StrictModel):
     @property
     def gives_sound(self) -> bool:
         """Its samples can only be sound, so that no model of sensors can judge them."""
-        return False
+        return self.always_sound

@@ -37,6 +37,8 @@ class RowsTable(BaseSourceTable):
 class CsvTailTable(RowsTable):
     """`[[source]]` with kind = "csv_tail": a CSV file that grows."""
 
+    unread_stays = True
+
     kind: Literal["csv_tail"]
     path: Path
     """Relative to the TOML file."""
@@ -158,6 +160,11 @@ class ModbusTable(PolledTable):
         """Where the samples come from, in words."""
         return f"device {self.device_id} at {self.address}"
 
+    @property
+    def named_channels(self) -> list[str]:
+        """Those of the registers."""
+        return [register.name for register in self.registers]
+
     def unit_of(self, channel: int | str) -> str:
         """That of its register."""
         return next((register.unit for register in self.registers if register.name == channel), "")
@@ -166,7 +173,7 @@ class ModbusTable(PolledTable):
     def _connection_fits(self) -> Self:
         if bool(self.host) == bool(self.serial_port):
             raise ValueError("give host (Modbus TCP) or serial_port (RTU), one of them")
-        names = [register.name for register in self.registers]
+        names = self.named_channels
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two registers are named '{twice[0]}': a name is that of a channel")
@@ -191,6 +198,11 @@ class OpcUaTable(PolledTable):
     key_file: Path | None = None
     server_cert_file: Path | None = None
     """The server's, to trust no other; without it that which it sends is taken."""
+
+    @property
+    def named_channels(self) -> list[str]:
+        """Those of the nodes."""
+        return list(self.nodes)
 
     @property
     def password(self) -> Secret:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -16,16 +16,13 @@ from .row_tables import CsvTailTable, IioTable, ModbusTable, MqttTopicsTable, Op
 class MicrophoneTable(BaseSourceTable):
     """`[[source]]` with kind = "microphone"."""
 
+    always_sound = True
+
     kind: Literal["microphone"]
     device: str = ""
     """Part of the device's name, as `dasvdd-monitor devices` prints it; empty for the system's default input."""
     usb_port: str = Field(default="", pattern=r"^(\d+-\d+(\.\d+)*)?$")
     """The USB port that it is in, as `dasvdd-monitor devices` prints it, such as "1-1.2"."""
-
-    @property
-    def gives_sound(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def description(self) -> str:
@@ -91,6 +88,8 @@ STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtp", "srt", "udp", "tcp")
 class RtspTable(BaseSourceTable):
     """`[[source]]` with kind = "rtsp": the sound of a network stream, read by ffmpeg."""
 
+    always_sound = True
+
     kind: Literal["rtsp"]
     url: str
     """Without a password."""
@@ -126,11 +125,6 @@ class RtspTable(BaseSourceTable):
         return Secret(label=f"source '{self.name}': password", file=self.password_file, env=self.password_env)
 
     @property
-    def gives_sound(self) -> bool:
-        """Always."""
-        return True
-
-    @property
     def description(self) -> str:
         """Where the samples come from, in words."""
         return self.url.partition("?")[0]
@@ -150,3 +144,8 @@ SourceTable = Annotated[
     | IioTable,
     Field(discriminator="kind"),
 ]
+
+KINDS: dict[str, type[BaseSourceTable]] = {
+    get_args(table.model_fields["kind"].annotation)[0]: table for table in get_args(get_args(SourceTable)[0])
+}
+"""The class of each kind's table."""
