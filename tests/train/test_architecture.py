@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
+import untrained_models
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.reading.recording_types import Kind
 from dasvdd_train.architecture import build_model, front_end_type
-from dasvdd_train.config import TrainConfig
+from dasvdd_train.config import FrontEndType, TrainConfig
 from dasvdd_train.corpus import Corpus, Stretch
+from dasvdd_train.front_ends import FRONT_ENDS
 from dasvdd_train.sample_store import SampleStore
 
 
@@ -55,3 +59,10 @@ def test_the_network_is_the_papers_for_images_or_for_tables(
     model = build_model(Corpus(kind, sample_rate_hz, ("a",), ("",), [stretch]), TrainConfig())
     layers = [layer for layer in model.encoder.modules() if isinstance(layer, torch.nn.Linear)]
     assert [layers[0].in_features, *(layer.out_features for layer in layers)] == widths
+
+
+def test_each_front_end_that_can_be_asked_for_is_there_and_tested() -> None:
+    """Settings, classes, what they say of themselves, and the examples of the tests of export name the same ones."""
+    examples = [front_end for front_end, _ in untrained_models.FRONT_ENDS.values()]
+    assert {front_end.settings()["type"]: type(front_end) for front_end in examples} == FRONT_ENDS
+    assert set(FRONT_ENDS) == set(get_args(FrontEndType))

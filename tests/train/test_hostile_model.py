@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+import untrained_models
 from dasvdd_runtime.errors import ConfigError, ModelError
 from dasvdd_train.front_ends import build_front_end
 from dasvdd_train.model_file import load_model
+from dasvdd_train.untrusted import LIMITS
 from hostile import Chance, broken_bytes, broken_tree, require_clear_errors
 
 MODEL = Path(__file__).parents[1] / "data" / "schema_1.0" / "audio.pt"
@@ -72,6 +74,13 @@ def test_sizes_that_the_file_does_not_bear_out_build_nothing(
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(ModelError, match=said):
         load_model(tmp_path / "model.pt")
+
+
+def test_every_number_of_a_front_end_is_bounded() -> None:
+    """No setting of any front end can ask for more than its limit, whoever wrote the front end."""
+    for front_end, _ in untrained_models.FRONT_ENDS.values():
+        numbers = {key for key, value in front_end.settings().items() if type(value) in (int, float)}
+        assert numbers <= LIMITS.keys(), front_end.settings()["type"]
 
 
 def test_a_training_refuses_what_loading_would(content: dict[str, Any]) -> None:

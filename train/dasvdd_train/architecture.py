@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.reading.recording_types import Kind
 
-from .config import FrontEndSettings, TrainConfig
+from .config import FrontEndSettings, FrontEndType, TrainConfig
 from .corpus import Corpus
 from .front_ends import EnvelopeSpectrum, FrontEnd, LogMel, LogSpectrum, RawWindow, Rows, channel_mix
 from .model import DasvddModel
-
-FrontEndType = Literal["log_mel", "log_spectrum", "envelope", "raw", "rows"]
 
 VIBRATION_RATE_HZ = 100.0
 """From this rate on a sensor is taken to vibrate: nobody samples a temperature so fast, and half of it is
@@ -72,9 +70,8 @@ def _front_end(corpus: Corpus, config: TrainConfig) -> FrontEnd:
     name = front_end_type(settings.type, kind=kind, sample_rate_hz=rate_hz)
     if name == "rows":
         return Rows(channels=channels, channel_names=list(corpus.channel_names), channel=channel)
-    length = settings.n_fft if name in ("log_mel", "log_spectrum") else settings.frame_samples
     if name == "log_mel":
-        length = length or AUDIO_FRAME_SAMPLES
+        length = settings.n_fft or AUDIO_FRAME_SAMPLES
         return LogMel(
             sample_rate_hz=rate_hz,
             channels=channels,
@@ -83,7 +80,8 @@ def _front_end(corpus: Corpus, config: TrainConfig) -> FrontEnd:
             frame_hop_samples=settings.frame_hop_samples or _half(length),
             mel_bands=settings.mel_bands,
         )
-    length = length or _frame_samples(name, kind, config.window.window_seconds, rate_hz)
+    given = settings.n_fft if name == "log_spectrum" else settings.frame_samples
+    length = given or _frame_samples(name, kind, config.window.window_seconds, rate_hz)
     shared: dict[str, Any] = {
         "kind": kind,
         "sample_rate_hz": rate_hz,

@@ -12,6 +12,9 @@ from dasvdd_runtime.reading.recording_types import Kind
 from dasvdd_runtime.strict_config import StrictModel, read_toml, validate
 from pydantic import Field
 
+FrontEndType = Literal["log_mel", "log_spectrum", "envelope", "raw", "rows"]
+"""The front ends. `front_ends.FRONT_ENDS` has the class of each, `architecture.py` builds it for a corpus."""
+
 
 class DataSettings(StrictModel):
     """Which part of which recordings is used."""
@@ -49,7 +52,7 @@ class WindowSettings(StrictModel):
 class FrontEndSettings(StrictModel):
     """Window -> frames -> feature vectors. None, or 'auto': chosen from the data, see `architecture.py`."""
 
-    type: Literal["auto", "log_mel", "log_spectrum", "envelope", "raw", "rows"] = "auto"
+    type: Literal["auto", FrontEndType] = "auto"
     """'auto': log_mel for audio; log_spectrum for sensors from 100 Hz on, rows for slower ones."""
     n_fft: int | None = Field(None, ge=16)
     """Samples per FFT frame (log_mel, log_spectrum)."""

@@ -31,8 +31,11 @@ LIMITS = {
     "spectrum_bands": 2**13,
     "channels": 2**12,
     "sample_rate_hz": 1e9,
+    "envelope_low_hz": 1e9,
+    "envelope_high_hz": 1e9,
+    "envelope_max_hz": 1e9,
 }
-"""Largest value of each of a front end's settings."""
+"""Largest value of each number among a front end's settings; lists are as long as the file is."""
 
 
 class Content(BaseModel):

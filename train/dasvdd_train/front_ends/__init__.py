@@ -7,6 +7,7 @@ from typing import Any, cast
 from dasvdd_runtime.errors import ConfigError
 from torch import nn
 
+from ..config import FrontEndType
 from .base import POWER_FLOOR, FrontEnd, channel_mix, selected_names
 from .dft import hann_dft_basis
 from .envelope import EnvelopeSpectrum
@@ -34,7 +35,7 @@ __all__ = [
     "selected_names",
 ]
 
-FRONT_ENDS: dict[str, type[nn.Module]] = {
+FRONT_ENDS: dict[FrontEndType, type[nn.Module]] = {
     "log_mel": LogMel,
     "log_spectrum": LogSpectrum,
     "envelope": EnvelopeSpectrum,
