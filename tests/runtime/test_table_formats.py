@@ -68,6 +68,30 @@ def test_an_archive_may_name_its_rate_and_channels(tmp_path: Path) -> None:
     assert "does not say its sample rate" in reason_of(write(tmp_path / "b.npz"), TableFormat())
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"sample_rate_hz": [10.0, 20.0]}, "sample_rate_hz = [10. 20.] in it is no rate; one number"),
+        ({"sample_rate_hz": "fast"}, "sample_rate_hz = 'fast' in it is no rate; one number"),
+        ({"sample_rate_hz": np.nan}, "sample_rate_hz = nan in it is no rate; one number"),
+        ({"channel_names": "pqr"}, "1 channel_names for 3 columns"),
+        ({"channel_names": [["p", "q", "r"]]}, "channel_names in it is of <U1 and the shape (1, 3)"),
+        ({"channel_names": [1, 2, 3]}, "channel_names in it is of int64"),
+    ],
+    ids=str,
+)
+def test_what_an_archive_says_of_itself_must_make_sense(tmp_path: Path, more: dict[str, Any], reason: str) -> None:
+    """Two rates, text for a rate, and names that are no list of names are told with what was found."""
+    assert reason in reason_of(write(tmp_path / "a.npz", **more))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_the_content_and_not_the_suffix_tells_arrays_from_archives(tmp_path: Path, suffix: str) -> None:
+    """An NPY under the name of an NPZ, and the other way round, is read as what it is."""
+    other = write(tmp_path / f"a{'.npz' if suffix == '.npy' else '.npy'}")
+    np.testing.assert_array_equal(read_signal(other.rename(tmp_path / f"b{suffix}"), table=RATED).samples, ROWS)
+
+
 def test_integers_count_as_they_are_and_one_dimension_is_one_channel(tmp_path: Path) -> None:
     """Converter counts are numbers like others."""
     path = write(tmp_path / "a.npy", np.arange(-5, 5, dtype=np.int16))
@@ -109,10 +133,34 @@ def test_a_file_cut_at_any_length_is_an_error(tmp_path: Path, suffix: str) -> No
         assert reason_of(path)
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_changed_bytes_of_an_archive_are_an_error_or_read(tmp_path: Path, save: Any) -> None:
+    """Whatever zip, zlib and NumPy make of them: never a traceback."""
+    path = tmp_path / "a.npz"
+    save(path, samples=ROWS[:100], sample_rate_hz=200.0, channel_names=["p", "q", "r"])
+    content, random, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(600):
+        changed = np.frombuffer(content, np.uint8).copy()
+        changed[random.integers(0, len(changed), 1 + random.integers(3))] ^= np.uint8(1 << random.integers(8))
+        path.write_bytes(changed.tobytes())
+        try:
+            read_signal(path)
+        except RecordingError:
+            refused += 1
+    assert refused > 300
+
+
 def test_a_parquet_file_without_numbers_says_what_it_has(tmp_path: Path) -> None:
     """Text alone is no time series."""
     pyarrow.parquet.write_table(pyarrow.table({"name": ["a"], "note": ["b"]}), tmp_path / "a.parquet")
     assert reason_of(tmp_path / "a.parquet") == "no numeric column; it has name, note"
+
+
+def test_columns_of_one_name_in_parquet_are_refused(tmp_path: Path) -> None:
+    """Which of them is meant cannot be said, by name or position."""
+    table = pyarrow.table([[1.0, 2.0], [1.0, 2.0]], names=["x", "x"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert reason_of(tmp_path / "a.parquet") == "2 columns are called 'x': give each its own name"
 
 
 def test_a_large_array_is_never_in_memory(tmp_path: Path) -> None:

@@ -169,6 +169,63 @@ def test_a_cell_that_is_no_time_is_named(tmp_path: Path) -> None:
     assert fault_of(path).startswith("line 4: 'later' is no time. ISO 8601")
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "1e300",
+        "-1e300",
+        "1e999999999",
+        "nan",
+        "inf",
+        "9" * 20,
+        "9" * 5000,
+        "0001-01-01T00:00:00",
+        "9999-12-31 23:59:59",
+    ],
+    ids=lambda cell: cell[:20],
+)
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_time_out_of_all_reason_is_named_with_its_line(tmp_path: Path, cell: str, row: int) -> None:
+    """What a logger writes before its clock is set, and what does not fit into nanoseconds of 64 bits."""
+    cells = ["1700000000", "1700000001", "1700000002"]
+    cells[row] = cell
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(f"{time},1\n" for time in cells))
+    assert fault_of(tmp_path / "a.csv").startswith(f"line {row + 2}: '{cell}' is no time")
+
+
+def test_a_first_row_that_ends_before_its_time_is_named(tmp_path: Path) -> None:
+    """As a later one is, with its line and both numbers of columns."""
+    (tmp_path / "a.csv").write_text("x,y,time\n1\n1,2,0.1\n")
+    assert "line 2 has 1 columns, the first line has 3" in fault_of(tmp_path / "a.csv", TableFormat(time_column="time"))
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pyarrow.array([0.0, np.nan, 2.0]),
+        pyarrow.array([0.0, np.inf, 2.0], pyarrow.float32()),
+        pyarrow.array([0, 2**63 - 1, 2**63 - 1]),
+        pyarrow.array([0, -(2**62), 1], pyarrow.timestamp("ms")),
+        pyarrow.array([0, 2**64 - 1, 1], pyarrow.uint64()),
+    ],
+    ids=lambda times: str(times.type),
+)
+def test_such_a_time_in_parquet_is_named_with_its_row(tmp_path: Path, times: pyarrow.Array) -> None:
+    """In the first row, too, which says the unit of the others."""
+    path = tmp_path / "a.parquet"
+    for order, row in (([0, 1, 2], 2), ([1, 0, 2], 1)):
+        table = pyarrow.table({"time": times.take(pyarrow.array(order)), "x": [1.0, 2.0, 3.0]})
+        pyarrow.parquet.write_table(table, path)
+        assert fault_of(path).startswith(f"row {row}: ")
+        assert "is no time within 146 years of 1970" in fault_of(path)
+
+
+def test_text_in_parquet_is_no_time(tmp_path: Path) -> None:
+    """The column that was named is told with its type."""
+    pyarrow.parquet.write_table(pyarrow.table({"when": ["a", "b"], "x": [1.0, 2.0]}), tmp_path / "a.parquet")
+    assert "'when' is of the type string" in fault_of(tmp_path / "a.parquet", TableFormat(time_column="when"))
+
+
 def test_an_index_of_pandas_is_a_time_only_where_it_holds_times(tmp_path: Path) -> None:
     """The nameless leading column that it writes carries the rate if it holds dates; a count does not."""
     dated = [f"{NOON + timedelta(milliseconds=10 * i)},{i}.0" for i in range(50)]

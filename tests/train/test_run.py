@@ -110,6 +110,21 @@ def test_files_cut_at_any_length_are_refused(audio_run: Path, tmp_path: Path, na
             load_model(path) if name == "model.pt" else load_holdout(path)
 
 
+def test_changed_bytes_of_the_held_out_data_are_refused_or_read(audio_run: Path, tmp_path: Path) -> None:
+    """Whatever zip, zlib and NumPy make of them, the fault is the file's."""
+    content, random = (audio_run / "holdout.npz").read_bytes(), np.random.default_rng(0)
+    path, refused = tmp_path / "holdout.npz", 0
+    for _ in range(100):
+        changed = np.frombuffer(content, np.uint8).copy()
+        changed[random.integers(0, len(changed))] ^= np.uint8(1 << random.integers(8))
+        path.write_bytes(changed.tobytes())
+        try:
+            load_holdout(path)
+        except ModelError:
+            refused += 1
+    assert refused > 50
+
+
 def test_foreign_and_missing_model_files_are_refused(tmp_path: Path) -> None:
     """A torch file of something else, one of the future, and none at all."""
     path = tmp_path / "model.pt"

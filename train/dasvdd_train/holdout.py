@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from dasvdd_runtime.errors import ModelError
 from dasvdd_runtime.files import write_atomically
+from dasvdd_runtime.reading.arrays import DAMAGE
 from numpy.typing import NDArray
 
 MAX_WINDOWS = 512
@@ -82,7 +82,7 @@ def load_holdout(path: Path) -> Holdout:
                 raise ValueError(f"{len(content['window_scores'])} scores for {len(content['windows'])} windows")
             labelled = "test_normal" in content and LabelledWindows(content["test_normal"], content["test_anomalous"])
             return Holdout(content["windows"], content["window_scores"], streams, labelled or None)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise ModelError(
             f"{path}: not readable ({error}). Train again, or remove it and export with --calibration DATA."
         ) from error

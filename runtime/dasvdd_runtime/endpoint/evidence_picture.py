@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +13,7 @@ from ..errors import DasvddError
 from ..events import finite
 from ..evidence.bands import BandLevels
 from ..evidence.rows import AUDIO_STEP_SECONDS
+from ..reading.arrays import DAMAGE
 
 MOST_STEPS = 480
 """Columns of a picture: a step lasts longer in a longer clip."""
@@ -35,7 +35,7 @@ def picture(sidecar: Path) -> dict[str, Any]:
             return {"spectrogram": _spectrogram(flac)}
         if (npz := sidecar.with_suffix(".npz")).is_file():
             return {"lines": _lines(npz)}
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DasvddError(f"the clip cannot be read: {error}") from error
     raise DasvddError("no samples are kept of this alarm")
 

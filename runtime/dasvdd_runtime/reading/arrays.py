@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,23 @@ from numpy.typing import NDArray
 
 from .recording_types import RecordingError
 from .table import Table, checked, choose
+
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy raises for one of its files that is damaged, cut short or something else."""
 
 
 def open_array(path: Path, channels: tuple[str, ...]) -> Table:
@@ -42,18 +63,19 @@ def open_array(path: Path, channels: tuple[str, ...]) -> Table:
         end = min(len(samples), len(samples) if end_row is None else end_row)
         for start in range(first_row, end, block_rows):
             part = np.asarray(samples[start : min(start + block_rows, end)])[:, positions]
-            yield checked(path, part.astype(np.float32), start, chosen)
+            yield checked(path, part, start, chosen)
 
     return Table(chosen, rate_hz, lambda: len(samples), blocks)
 
 
 def _load(path: Path) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
     try:
-        if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False), None, ()
-        with np.load(path, allow_pickle=False) as archive:
-            return _from_archive(path, archive)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        opened = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(opened, np.ndarray):
+            return opened, None, ()
+        with opened:
+            return _from_archive(path, opened)
+    except DAMAGE as error:
         raise RecordingError(path, f"damaged, cut short, or not NumPy's: {error}") from error
 
 
@@ -66,8 +88,19 @@ def _from_archive(path: Path, archive: Any) -> tuple[NDArray[Any], float | None,
         raise RecordingError(
             path, f"it holds {', '.join(arrays) or 'no array'}; one array, or one named samples, is needed"
         )
-    rate_hz = float(archive["sample_rate_hz"]) if "sample_rate_hz" in archive.files else None
-    if rate_hz is not None and not 0 < rate_hz < np.inf:
-        raise RecordingError(path, f"sample_rate_hz = {rate_hz} in it is no rate")
-    names = tuple(map(str, archive["channel_names"])) if "channel_names" in archive.files else ()
-    return archive[arrays[0]], rate_hz, names
+    rate_hz = _rate_hz(path, archive["sample_rate_hz"]) if "sample_rate_hz" in archive.files else None
+    names = np.atleast_1d(archive["channel_names"]) if "channel_names" in archive.files else np.empty(0, np.str_)
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise RecordingError(
+            path, f"channel_names in it is of {names.dtype} and the shape {names.shape}; a list of names is needed"
+        )
+    return archive[arrays[0]], rate_hz, tuple(names.astype(np.str_).tolist())
+
+
+def _rate_hz(path: Path, found: NDArray[Any]) -> float:
+    """The one number above 0 in `found`. Raises RecordingError where it holds anything else."""
+    rate_hz = float(found.reshape(())) if found.size == 1 and found.dtype.kind in "fiu" else np.nan
+    if not 0 < rate_hz < np.inf:
+        shown = np.array2string(found, threshold=8, max_line_width=200)[:60]
+        raise RecordingError(path, f"sample_rate_hz = {shown} in it is no rate; one number above 0 is needed")
+    return rate_hz

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..errors import Unavailable
 from .recording_types import RecordingError, TableFormat, operating_system_faults
 from .table import Table, checked, choose
-from .time_stamps import guess_unit, is_time_label, numeric_stamps, unit_of_label
+from .time_stamps import are_stamps, guess_unit, is_time_label, numeric_stamps, unit_of_label
+from .timeline import IGNORE_TIMES
 
 _PANDAS_INDEX = "__index_level_0__"
 _STAMP_ROWS = 50_000
@@ -34,16 +35,21 @@ def open_parquet(path: Path, table: TableFormat) -> Table:
     with operating_system_faults(path):
         try:
             file: Any = pyarrow.parquet.ParquetFile(path)
-        except pyarrow.ArrowInvalid as error:
+            schema = file.schema_arrow
+        except (pyarrow.ArrowException, ValueError) as error:
             raise RecordingError(path, f"damaged, cut short, or no Parquet file: {error}") from error
     types = pyarrow.types
-    schema = file.schema_arrow
     time_name = _time_column(path, schema, types, table.time_column)
     unused = {time_name, _PANDAS_INDEX, schema.names[0] if is_time_label(schema.names[0]) else None}
     numeric = tuple(f.name for f in schema if types.is_floating(f.type) or types.is_integer(f.type))
     names = numeric if table.channels else tuple(name for name in numeric if name not in unused)
     if not names:
         raise RecordingError(path, f"no numeric column; it has {', '.join(schema.names) or 'no column'}")
+    for name in {*names, time_name}:
+        if schema.names.count(name) > 1:
+            raise RecordingError(
+                path, f"{schema.names.count(name)} columns are called '{name}': give each its own name"
+            )
     rows = int(file.metadata.num_rows)
     if not rows:
         raise RecordingError(path, "empty: the file has no rows")
@@ -55,7 +61,7 @@ def open_parquet(path: Path, table: TableFormat) -> Table:
             start, stop = max(0, first_row - at), min(len(batch), end - at)
             if start < stop:
                 columns = [batch.column(name).to_numpy(zero_copy_only=False)[start:stop] for name in chosen]
-                yield checked(path, np.stack(columns, axis=1).astype(np.float32), at + start, chosen)
+                yield checked(path, np.stack(columns, axis=1), at + start, chosen)
 
     def stamps() -> Iterator[NDArray[np.int64]]:
         unit: str | None = None
@@ -65,10 +71,17 @@ def open_parquet(path: Path, table: TableFormat) -> Table:
                 empty = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
                 raise RecordingError(path, f"row {at + empty + 1} has no time in '{time_name}'. Leave the row out.")
             if types.is_timestamp(column.type):
-                yield column.cast(pyarrow.timestamp("ns", column.type.tz)).cast(pyarrow.int64()).to_numpy()
-                continue
+                unit, column = column.type.unit, column.cast(pyarrow.int64())
             numbers = column.to_numpy(zero_copy_only=False)
-            unit = unit or unit_of_label(str(time_name)) or guess_unit(int(numbers[0]))
+            unit = unit or unit_of_label(str(time_name)) or guess_unit(float(numbers[0]))
+            no_times = np.flatnonzero(~are_stamps(numbers, unit))
+            if len(no_times):
+                row = int(no_times[0])
+                raise RecordingError(
+                    path,
+                    f"row {at + row + 1}: {numbers[row]} {unit} in '{time_name}' is no time within 146 years of 1970. "
+                    f"{IGNORE_TIMES}",
+                )
             yield numeric_stamps(numbers, unit)
 
     return Table(chosen, None, lambda: rows, blocks, stamps if time_name is not None else None)
@@ -79,7 +92,12 @@ def _time_column(path: Path, schema: Any, types: Any, wanted: str) -> str | None
     if wanted == "none":
         return None
     if wanted != "auto":
-        return str(schema.names[choose(path, (wanted,), tuple(schema.names))[0]])
+        chosen = schema[choose(path, (wanted,), tuple(schema.names))[0]]
+        if not (types.is_timestamp(chosen.type) or types.is_integer(chosen.type) or types.is_floating(chosen.type)):
+            raise RecordingError(
+                path, f"the column '{chosen.name}' is of the type {chosen.type}: times are timestamps or numbers"
+            )
+        return str(chosen.name)
     for column in schema:
         if types.is_timestamp(column.type):
             return str(column.name)
@@ -97,5 +115,5 @@ def _batches(path: Path, file: Any, rows: int, columns: list[Any]) -> Iterator[t
         for batch in file.iter_batches(batch_size=rows, columns=columns):
             yield at, batch
             at += len(batch)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise RecordingError(path, f"damaged near row {at + 1}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,13 @@ def choose(path: Path, wanted: tuple[str, ...], names: tuple[str, ...]) -> list[
     return chosen
 
 
-def checked(path: Path, rows: NDArray[np.float32], first_row: int, names: tuple[str, ...]) -> NDArray[np.float32]:
-    """`rows` [rows, channels], the first of which is `first_row` of the file. Raises RecordingError for NaN."""
+def checked(path: Path, numbers: NDArray[Any], first_row: int, names: tuple[str, ...]) -> NDArray[np.float32]:
+    """`numbers` [rows, channels] as float32; the first of them is row `first_row` of the file.
+
+    Raises RecordingError for NaN, and for what is beyond float32.
+    """
+    with np.errstate(over="ignore"):
+        rows = numbers.astype(np.float32)
     bad = np.argwhere(~np.isfinite(rows))
     if len(bad):
         row, column = (int(index) for index in bad[0])

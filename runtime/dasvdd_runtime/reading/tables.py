@@ -84,6 +84,7 @@ def read_table_header(path: Path, channels: tuple[str, ...], time_column: str = 
         positions = [i for i in range(len(names)) if i != time_position and (i or not leading)]
         if not positions:
             raise RecordingError(path, "there is no column beside that of the times")
+    time_cell = "" if time_position is None else "".join(rows[has_header][time_position : time_position + 1])
     if len(rows[has_header]) == len(names):  # a ragged row is named where the rows are read
         _check_columns_are_numeric(path, rows[has_header], lines[has_header][0], positions, names)
     return TableHeader(
@@ -93,7 +94,7 @@ def read_table_header(path: Path, channels: tuple[str, ...], time_column: str = 
         tuple(positions),
         tuple(names[i] for i in positions),
         time_position,
-        None if time_position is None else _time_unit(names[time_position], rows[has_header][time_position]),
+        None if time_position is None else _time_unit(names[time_position], time_cell),
     )
 
 
@@ -148,7 +149,8 @@ def _bad_stamp(path: Path, header: TableHeader, block: list[tuple[int, str]]) ->
             return RecordingError(
                 path,
                 f"line {number}: '{cells[header.time_position]}' is no time. ISO 8601 (2026-03-09 10:14:33.250) or a "
-                f"number of seconds can be read; a column's name may say another unit (time_ms). {IGNORE_TIMES}",
+                "number of seconds, within 146 years of 1970, can be read; a column's name may say another unit "
+                f"(time_ms). {IGNORE_TIMES}",
             )
     return RecordingError(path, f"lines {block[0][0]} to {block[-1][0]} have times that cannot be read")
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SECOND_NS = 1_000_000_000
+FARTHEST_NS = 2**62
+"""146 years from 1970, or from the start: steps between such times still fit into 64 bits."""
 _UNITS_NS = {"s": SECOND_NS, "ms": 1_000_000, "us": 1000, "ns": 1}
 _UNIT_NAMES = {"sec": "s", "second": "s", "seconds": "s", "\N{MICRO SIGN}s": "us"}
 # 'time', 'Time [s]', 'timestamp_ms', 'date time', 'epoch (us)', 't [s]', ...
@@ -36,13 +38,21 @@ def unit_of_label(label: str) -> str | None:
     return None if unit in (None, "utc") else _UNIT_NAMES.get(str(unit), unit)
 
 
-def guess_unit(number: Decimal | int) -> str:
+def guess_unit(number: Decimal | float) -> str:
     """The unit of a time that is a plain number: an epoch time tells it by its size, anything less counts seconds."""
-    return next((unit for least, unit in _EPOCH_FROM if abs(Decimal(number)) >= least), "s")
+    size = Decimal(number).copy_abs()
+    return "s" if size.is_nan() else next((unit for least, unit in _EPOCH_FROM if size >= least), "s")
+
+
+def are_stamps(numbers: NDArray[np.number], unit: str) -> NDArray[np.bool_]:
+    """Which of `numbers` [n] in `unit` are times within FARTHEST_NS: those that `numeric_stamps` takes."""
+    farthest = FARTHEST_NS // _UNITS_NS[unit]
+    exact = numbers if numbers.dtype.kind in "iu" else numbers.astype(np.longdouble)
+    return np.asarray((exact >= -farthest) & (exact <= farthest))
 
 
 def numeric_stamps(numbers: NDArray[np.number], unit: str) -> NDArray[np.int64]:
-    """`numbers` [n] in `unit` -> nanoseconds [n]; those that are floats by rounding."""
+    """`numbers` [n] in `unit`, which `are_stamps`, -> nanoseconds [n]; those that are floats by rounding."""
     scale = _UNITS_NS[unit]
     if numbers.dtype.kind in "iu":
         return numbers.astype(np.int64) * scale
@@ -52,16 +62,21 @@ def numeric_stamps(numbers: NDArray[np.number], unit: str) -> NDArray[np.int64]:
 def parse_stamp(cell: str, unit: str | None) -> int:
     """One time in nanoseconds: ISO 8601, '9.3.2020 10:14:33', a time of day, or a number in `unit` (None: guessed).
 
-    Dates without an offset from UTC are taken as UTC. Raises ValueError for anything else, 'nan' included.
+    Dates without an offset from UTC are taken as UTC. Raises ValueError for anything else, 'nan' and what lies beyond
+    FARTHEST_NS included.
     """
     text = cell.strip()
     try:
         number = Decimal(text)
     except InvalidOperation:
-        return _calendar_stamp(text)
-    if not number.is_finite():
-        raise ValueError(f"'{cell}' is no time")
-    return int((number * _UNITS_NS[unit or guess_unit(number)]).to_integral_value())
+        stamp = _calendar_stamp(text)
+    else:
+        if not number.is_finite() or number.copy_abs() > FARTHEST_NS:
+            raise ValueError(f"'{cell}' is no time")
+        stamp = int((number * _UNITS_NS[unit or guess_unit(number)]).to_integral_value())
+    if abs(stamp) > FARTHEST_NS:
+        raise ValueError(f"'{cell}' is more than 146 years from 1970")
+    return stamp
 
 
 def parse_stamps(cells: Sequence[str], unit: str | None) -> NDArray[np.int64]:
@@ -73,7 +88,9 @@ def _quick_stamp(cell: str, unit: str | None) -> int:
     """`parse_stamp`, by integers where a plain decimal in seconds allows it: three times as fast."""
     whole, _, decimals = cell.partition(".")
     if unit == "s" and whole.isdecimal() and len(decimals) <= 9 and (not decimals or decimals.isdecimal()):
-        return int(whole) * SECOND_NS + int(decimals.ljust(9, "0"))
+        stamp = int(whole) * SECOND_NS + int(decimals.ljust(9, "0"))
+        if stamp <= FARTHEST_NS:
+            return stamp
     return parse_stamp(cell, unit)
 
 
