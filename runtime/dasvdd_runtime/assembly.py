@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from . import events
 from .alarms.desk import AlarmDesk
 from .changes import Change, prepared
-from .channel import Channel
-from .channels import make_channel
+from .channels import Channel, make_channel
 from .config import MonitorConfig, load_config
 from .errors import ModelError
 from .loaded_model import LoadedModel, load_models, note_signed
-from .reload_plan import ReloadPlan
-from .restart_needed import changed_sections, held_back
+from .reload import ReloadPlan, changed_sections, held_back
 from .scoring_times import TimedScorer
 from .sources.tables import SourceTable
 from .thresholds.choice import ThresholdInForce

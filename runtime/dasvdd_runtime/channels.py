@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .capture import Capture
-from .channel import Channel
 from .condition.running_gate import GateSettings
 from .contract import UNIT_NOT_STATED, ModelMetadata
-from .errors import ConfigError
+from .errors import ConfigError, DasvddError
 from .intake import Intake
 from .loaded_model import LoadedModel
 from .message_queue import QUEUE_SECONDS
@@ -27,6 +26,18 @@ LEVEL_MARGIN_DB = 10.0
 LEVEL_HYSTERESIS_DB = 3.0
 QUEUE_WINDOWS = 3
 """Whole windows that a live source's queue holds at least: what is left between two losses must fill some."""
+
+
+@dataclass
+class Channel:
+    """A source on its way to events: the thread that captures it and the pipeline that judges it."""
+
+    capture: Capture
+    pipeline: Pipeline
+    ended: bool = False
+    error: DasvddError | None = None
+    picked: tuple[int, ...] | None = None
+    """The source's channels that are the model's, in the model's order; None: all."""
 
 
 def make_channel(

@@ -11,15 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from .alarms.desk import AlarmDesk
-from .channel import Channel
+from .channels import Channel
 from .clock_watch import ClockWatch
 from .errors import DasvddError
 from .event_log import log_for_people
 from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
-from .joining import joined
 from .logs import about
-from .message_queue import Ended, Missing, Samples
-from .reload_plan import ReloadPlan
+from .message_queue import Ended, Missing, Samples, joined
+from .reload import ReloadPlan
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
 from .snapshot import SourceSnapshot

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .channel import Channel
-from .channels import make_channel
+from .channels import Channel, make_channel
 from .condition.spectrum import SpectrumMeter
 from .config import MonitorConfig
 from .errors import DasvddError, DataError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer, capture
 from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.channel import Channel
+from dasvdd_runtime.channels import Channel
 from dasvdd_runtime.clock_watch import ClockWatch
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.intake import Intake

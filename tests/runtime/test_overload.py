@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.channel import Channel
+from dasvdd_runtime.channels import Channel
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.service import Service

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.channel import Channel
+from dasvdd_runtime.channels import Channel
 from dasvdd_runtime.condition.drift import DriftReport
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.condition.running_gate import LevelMeter

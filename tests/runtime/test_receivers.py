@@ -15,7 +15,7 @@ from dasvdd_runtime.changes import prepared
 from dasvdd_runtime.config import MonitorConfig
 from dasvdd_runtime.events import clock_jump, to_json, with_id
 from dasvdd_runtime.outlets import Outlets
-from dasvdd_runtime.restart_needed import changed_sections
+from dasvdd_runtime.reload import changed_sections
 from dasvdd_runtime.sinks.receivers import PUBLISHERS
 from dasvdd_runtime.sinks.tables import MqttTable, ReceiverTable, WebhookTable
 from mosquitto_broker import Broker

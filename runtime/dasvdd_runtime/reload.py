@@ -1,11 +1,32 @@
-"""What of a new configuration only a restart can bring into force. Pure."""
+"""What a new configuration changes of a monitor that runs, and what of it only a restart can bring into force."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .changes import Change
+from .channels import Channel
 from .config import EVIDENCE_FOLDER, MonitorConfig
+from .events import Event
 
 TOLD_APART = ("model", "source", "decision")
 """Tables whose changes `reloaded` tells as models, sources and thresholds."""
+
+
+@dataclass(frozen=True)
+class ReloadPlan:
+    """What a new configuration changes. Everything that can fail was done before it was made."""
+
+    channels: list[Channel]
+    """The channels from now on; those that stay are the same objects."""
+    event: Event
+    new_models: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """By the source's name: give its pipeline, which stays, the new model or threshold."""
+    changes: Sequence[Change] = ()
+    """Of evidence, and of where events go."""
+    notices: Sequence[Event] = ()
+    """What should be known beside `event`."""
 
 
 def held_back(wanted: MonitorConfig, running: MonitorConfig) -> tuple[MonitorConfig, list[str]]:
