@@ -5,18 +5,23 @@ Pure: told of samples, gaps and faults, it keeps no clock.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .condition.health import SourceHealth, State, StateChange
+from .condition.health import LEAST_ROWS, SourceHealth, State, StateChange
 from .condition.newest_second import NewestSecond
-from .condition.running_gate import STEP_SECONDS, GateSettings, LevelMeter, RunningGate
+from .condition.running_gate import STEP_SECONDS as GATE_STEP_SECONDS
+from .condition.running_gate import GateSettings, LevelMeter, RunningGate
 from .condition.silence import has_silent_edge
 from .contract import ModelMetadata
 from .windows import Window, Windower
+
+STEP_SECONDS = 1.0
+"""How finely a stream is judged without a gate, beside at the end of every window; of slow rows LEAST_ROWS."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class Cutter:
         self._intake = intake
         self._gate = None if intake.gate is None else RunningGate(intake.gate)
         self._last_unjudged_sample = 0
+        if intake.gate is None:
+            self._step_samples = max(LEAST_ROWS, round(STEP_SECONDS * metadata.sample_rate_hz))
+        else:
+            self._step_samples = max(1, round(GATE_STEP_SECONDS * metadata.sample_rate_hz))
         self.use_model(metadata)
         self._level = LevelMeter(metadata.sample_rate_hz)
         self._newest = NewestSecond(metadata.sample_rate_hz)
@@ -86,18 +95,23 @@ class Cutter:
         return self._windower.needed_samples
 
     def cut(self, samples: NDArray[np.float32]) -> Iterator[Window | Break | StateChange]:
-        """What `samples` [samples, channels], which follow those before, cause, in order.
+        """What `samples` [samples, channels], which follow those before, cause, in order, whatever their number.
 
+        They are judged in short steps that end where a window does, so that each window meets the state at its end.
         While a change of state is yielded, `next_sample` is where it happened.
         """
         self._newest.add(self._used(samples))
-        if self._gate is None:
-            yield from self._cut_step(samples, idle=None)
-            return
-        step = max(1, round(STEP_SECONDS * self._metadata.sample_rate_hz))
-        for start in range(0, len(samples), step):
-            part = samples[start : start + step]
-            yield from self._cut_step(part, idle=self._gated(part))
+        windows = deque(self._windower.push(self._of_model(samples)))
+        while len(samples):
+            length = self._step_samples
+            if windows:
+                length = min(length, self._end_of(windows[0]) - self.next_sample)
+            step, samples = samples[:length], samples[length:]
+            change = self._judge(step)
+            if change is not None:
+                yield change
+            if windows and self._end_of(windows[0]) == self.next_sample:
+                yield self._judged(windows.popleft())
 
     def gap(self, missing_samples: int) -> None:
         """The next samples do not follow those before: `missing_samples` are lost."""
@@ -109,11 +123,11 @@ class Cutter:
             self._gate.gap()
 
     def _gated(self, samples: NDArray[np.float32]) -> str | None:
-        """Feed the gate with `samples`; why the machine is taken to stand still, or None."""
-        assert self._gate is not None
+        """Feed the gate, if there is one, with `samples`; why the machine is taken to stand still, or None."""
+        if self._gate is None:
+            return None
         settings = self._gate.settings
         if self._intake.gate_channel is None:
-            self._level.add(self._used(samples))
             value, words = self._level.level_dbfs, "level"
         else:
             value, words = float(samples[:, self._intake.gate_channel].mean()), "running signal"
@@ -124,20 +138,25 @@ class Cutter:
             return None
         return f"the machine stands still or settles: {words} {value:.4g}, it runs above {settings.start_level:.4g}"
 
-    def _cut_step(self, samples: NDArray[np.float32], *, idle: str | None) -> Iterator[Window | Break | StateChange]:
-        if self._gate is None or self._intake.gate_channel is not None:
-            self._level.add(self._used(samples))
+    def _judge(self, samples: NDArray[np.float32]) -> StateChange | None:
+        """The state of the source after the next `samples`, if they change it."""
+        self._level.add(self._used(samples))
+        idle = self._gated(samples)
         self.next_sample += len(samples)
-        if self._intake.channels is not None:
-            samples = samples[:, self._intake.channels]
-        change = self.health.samples(samples, idle=idle)
-        if change is not None:
-            yield change
-        for window in self._windower.push(samples):
-            if window.first_sample < self._last_unjudged_sample:
-                yield Break(idle=1)
-            else:
-                yield window if self._is_fit(window) else Break(withheld=1)
+        return self.health.samples(self._of_model(samples), idle=idle)
+
+    def _judged(self, window: Window) -> Window | Break:
+        """`window`, which ends here, if it may be scored."""
+        if window.first_sample < self._last_unjudged_sample:
+            return Break(idle=1)
+        return window if self._is_fit(window) else Break(withheld=1)
+
+    def _end_of(self, window: Window) -> int:
+        return window.first_sample + self._metadata.window_samples
+
+    def _of_model(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The channels of the source that are the model's, in the model's order."""
+        return samples if self._intake.channels is None else samples[:, self._intake.channels]
 
     def _used(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The channels of the source that the model listens to."""

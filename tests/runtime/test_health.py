@@ -128,6 +128,15 @@ def test_slow_sensors_are_not_stalled_between_two_rows() -> None:
     assert health.waiting(181.0) is not None
 
 
+def test_rows_slower_than_silent_seconds_are_silent_once_three_are_alike() -> None:
+    """At a row a minute each row that differs is life, though it comes long after silent_seconds."""
+    health = SourceHealth(
+        kind="sensor", used_channels=[0], sample_rate_hz=1 / 60, silent_seconds=10.0, stall_seconds=5.0
+    )
+    assert states(health, [np.full((1, 1), value, np.float32) for value in (1, 2, 3, 3)]) == [State.OK]
+    assert states(health, [np.full((1, 1), 3, np.float32)]) == [State.SILENT]
+
+
 def test_only_the_channels_that_the_model_uses_are_judged() -> None:
     """A dead or clipped channel is a state where the model listens to it, and no news where it does not."""
     dead_beside_clipped = np.concatenate([zeros(3), np.ones((3000, 1), np.float32)], axis=1)

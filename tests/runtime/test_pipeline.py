@@ -58,6 +58,31 @@ def test_silence_is_withheld_and_no_anomaly(pipeline: Callable[..., Pipeline]) -
     assert line.counts.windows_scored + line.counts.windows_withheld == 199
 
 
+@pytest.mark.parametrize("block_rows", [1, 60, 3000, 7200])
+def test_a_sensor_stuck_for_an_hour_is_withheld_whatever_the_blocks(
+    pipeline: Callable[..., Pipeline], block_rows: int
+) -> None:
+    """Two hours of rows of which the middle ones are all alike give the same states and scores in any blocks."""
+    line = pipeline(kind="sensor", sample_rate_hz=1.0, window_samples=60, window_hop_samples=30, silent_seconds=10.0)
+    rows = noise(7200 / RATE_HZ)
+    rows[1800:5400] = rows[1800]
+    events = [event for start in range(0, 7200, block_rows) for event in line.samples(rows[start : start + block_rows])]
+    assert [event["state"] for event in of_kind(events, "source_state")] == ["OK", "SILENT", "OK"]
+    ends = {event["stream_seconds"] for event in of_kind(events, "score")}
+    assert ends == {end for end in range(60, 7201, 30) if end < 1810 or end > 5400}
+    assert line.counts.windows_withheld == 120
+
+
+@pytest.mark.parametrize("blocks", [1, 10])
+def test_a_clipped_second_is_told_whatever_the_blocks(pipeline: Callable[..., Pipeline], blocks: int) -> None:
+    """Two in a thousand samples of one second at full scale are CLIPPED, though they are two in ten thousand of all."""
+    samples = noise(10)
+    samples[:RATE_HZ:500] = 1.0
+    line = pipeline()
+    events = [event for block in np.array_split(samples, blocks) for event in line.samples(block)]
+    assert [event["state"] for event in of_kind(events, "source_state")][-2:] == ["CLIPPED", "OK"]
+
+
 @pytest.mark.parametrize(("used", "state"), [("0", "SILENT"), ("1", "OK"), ("all", "SILENT"), ("mean", "SILENT")])
 def test_a_dead_channel_is_silence_where_the_model_uses_it(
     pipeline: Callable[..., Pipeline], used: str, state: str

@@ -18,6 +18,8 @@ RECOVERY_SECONDS = 5.0
 """A source is FAULT or CLIPPED until it has been without for this long."""
 CLIP_SECONDS = 1.0
 """Clipping is judged over stretches of this length."""
+LEAST_ROWS = 3
+"""A slow source is neither stalled before so many rows are due, nor silent before so many are alike."""
 
 
 class State(StrEnum):
@@ -69,8 +71,8 @@ class SourceHealth:
         self._kind = kind
         self._used_channels = list(used_channels)
         self._sample_rate_hz = sample_rate_hz
-        self._silent_seconds = silent_seconds
-        self._stall_seconds = max(stall_seconds, 3 / sample_rate_hz)
+        self._silent_seconds = max(silent_seconds, LEAST_ROWS / sample_rate_hz)
+        self._stall_seconds = max(stall_seconds, LEAST_ROWS / sample_rate_hz)
         self._silence = SilentRun(kind)
         self._since_fault_seconds = math.inf
         self._since_clipped_seconds = math.inf

@@ -45,7 +45,7 @@ class BaseSourceTable(StrictModel):
     stall_seconds: float = Field(default=5.0, gt=0)
     """Without samples for this long, the source is STALLED."""
     silent_seconds: float = Field(default=10.0, gt=0)
-    """Silent (sensors: no channel changes) for this long, the source is SILENT."""
+    """Silent (sensors: no channel changes) for this long, and for at least three rows, the source is SILENT."""
     model: str = ""
     """The name of its model; needed only where there are several."""
     channels: list[Annotated[int, Field(ge=0)] | str] | None = Field(default=None, min_length=1)
