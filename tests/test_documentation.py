@@ -173,3 +173,10 @@ def test_every_test_that_is_named_exists() -> None:
         if not path.exists() or f"def {function}(" not in path.read_text():
             lost.append(f"{file}: {function}")
     assert len(named) > 30 and lost == []
+
+
+def test_every_test_that_contributing_names_exists() -> None:
+    """What is said to fail when a step is forgotten is a test."""
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    code = "".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
+    assert len(named) > 8 and [name for name in sorted(named) if f"def {name}(" not in code] == []
