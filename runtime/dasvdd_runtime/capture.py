@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from .condition.loss_meter import LossMeter
 from .errors import DasvddError
+from .logs import about
 from .message_queue import QUEUE_SECONDS, Ended, Message, MessageQueue, Missing, Samples
 from .sources.base import Block, Source, SourceLost
 
@@ -142,14 +143,14 @@ class Capture:
         except OSError as error:  # of the system, such as too many open files: it passes
             return SourceLost(error.strerror or str(error))
         except Exception as error:  # whatever a device's library raises must not end monitoring
-            log.exception("source '%s'", self.name)
+            log.exception("source '%s'", self.name, extra=about(self.name))
             return SourceLost(f"{type(error).__name__}: {error}")
         finally:
             self._waiting_since = None
             try:
                 self._source.close()
             except Exception:
-                log.exception("source '%s' does not close", self.name)
+                log.exception("source '%s' does not close", self.name, extra=about(self.name))
         return None
 
     def _read_to_end(self) -> None:

@@ -81,8 +81,8 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
             self.stream.close()
 
 
-def log_to_stderr() -> None:
-    """Send this package's log to standard error, rate-limited, without times: a service manager adds its own."""
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Send this package's log, from `level`, to standard error, rate-limited. Times are added by a service manager."""
     handler = _StderrHandler()
     handler.addFilter(RateLimit())
     handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
@@ -90,5 +90,5 @@ def log_to_stderr() -> None:
     for former in package.handlers:
         former.close()
     package.handlers = [handler]
-    package.setLevel(logging.INFO)
+    package.setLevel(level)
     package.propagate = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from dasvdd_runtime import contract
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.detector import DecisionSettings
+from dasvdd_runtime.logs import RateLimit
 from dasvdd_runtime.sources.base import Source
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker, free_port
@@ -163,6 +165,24 @@ class TinyModel:
 def tiny_model(tmp_path: Path) -> TinyModel:
     """A writer of tiny models: `tiny_model()` is the path of one, `tiny_model(kind="sensor", channels=3)` another."""
     return TinyModel(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command that a test calls in its own process sends the log to standard error for that test alone."""
+    log = logging.getLogger("dasvdd_runtime")
+    before = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before
+
+
+@pytest.fixture
+def limited_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """`caplog` with the limit of the programs' log."""
+    limit = RateLimit()
+    caplog.handler.addFilter(limit)
+    yield caplog
+    caplog.handler.removeFilter(limit)
 
 
 @pytest.fixture

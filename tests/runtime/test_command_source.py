@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import logging
 import os
 import shutil
 import threading
@@ -16,11 +15,11 @@ import pytest
 import soundfile
 from dasvdd_runtime.config import load_config
 from dasvdd_runtime.errors import ConfigError, DataError
+from dasvdd_runtime.logs import LINES
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
 from dasvdd_runtime.sources.command import CommandSource
 from dasvdd_runtime.sources.decoders import PcmDecoder, make_decoder
-from dasvdd_runtime.sources.log_limit import LogLimit
 from dasvdd_runtime.sources.rate_watch import RateWatch
 from dasvdd_runtime.sources.rtsp import ffmpeg_arguments
 from dasvdd_runtime.sources.tables import CommandTable, RtspTable
@@ -29,10 +28,10 @@ from numpy.typing import NDArray
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
 
-def shell(script: str, *, format: str = "csv") -> Source:
+def shell(script: str, *, name: str = "c", format: str = "csv") -> Source:
     """A source that runs `script`; its one channel is called x."""
     table = CommandTable.model_validate(
-        {"name": "c", "kind": "command", "argv": ["sh", "-c", script], "format": format}
+        {"name": name, "kind": "command", "argv": ["sh", "-c", script], "format": format}
     )
     return source_at(table, sample_rate_hz=100.0, channel_names=["x"])
 
@@ -84,7 +83,7 @@ def test_a_program_is_started_again_with_its_header() -> None:
 
 def test_a_program_that_is_not_there_is_a_lost_source() -> None:
     """It may be installed later, so it is tried again like a device."""
-    source = CommandSource(["/no/such"], sample_rate_hz=1.0, new_decoder=partial(make_decoder, "csv", ["x"]))
+    source = CommandSource(["/no/such"], name="c", sample_rate_hz=1.0, new_decoder=partial(make_decoder, "csv", ["x"]))
     with pytest.raises(SourceLost, match="/no/such' cannot be started"):
         source.open()
     source.close()
@@ -126,24 +125,14 @@ def test_no_argument_is_read_by_a_shell() -> None:
     source.close()
 
 
-def test_errors_that_repeat_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Of ten thousand lines on standard error a handful is logged, and the program is not held up by them."""
-    source = shell("i=0; while [ $i -lt 10000 ]; do echo bad $i >&2; i=$((i+1)); done; echo 4; sleep 5")
-    source.open()
-    np.testing.assert_array_equal(read(source, 1), [[4.0]])
-    source.close()
-    assert 1 <= len(caplog.records) <= LogLimit.MOST_LINES
-
-
-def test_the_log_says_how_much_it_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """After a stretch the number of missing lines is told once."""
-    now = [0.0]
-    limit = LogLimit(clock=lambda: now[0])
-    for _ in range(100):
-        limit.log(logging.getLogger("t"), logging.WARNING, "bad")
-    now[0] = 61.0
-    limit.log(logging.getLogger("t"), logging.WARNING, "bad")
-    assert "95 lines" in caplog.messages[-2]
+def test_errors_that_repeat_fill_no_log_and_silence_nobody_else(limited_log: pytest.LogCaptureFixture) -> None:
+    """Of ten thousand lines on standard error a handful is logged, of each source, and no program is held up."""
+    for name in ("a", "b", "c"):
+        source = shell("i=0; while [ $i -lt 10000 ]; do echo bad $i >&2; i=$((i+1)); done; echo 4; sleep 5", name=name)
+        source.open()
+        np.testing.assert_array_equal(read(source, 1), [[4.0]])
+        source.close()
+        assert sum(f"source '{name}': 'sh' says: bad" in line for line in limited_log.messages) == LINES
 
 
 # What is not what it is declared to be

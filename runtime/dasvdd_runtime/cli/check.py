@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import EXIT_CONFIG, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
+from ..logs import log_to_stderr
 from . import trial_capture
 from .bench import measure, measure_stream
 from .check_evidence import check_evidence
@@ -50,6 +52,7 @@ def check(config_path: Path, seconds: float) -> None:
     file the beginning is read; standard input is left alone. Exit code: 0 without a FAIL, 78 for a configuration that
     cannot work, 65 or 66 for a model that cannot be used, 69 for a provider or device that cannot be had, else 1.
     """
+    log_to_stderr(logging.WARNING)
     report = Report()
     config = check_config(config_path, report)
     hanging = False

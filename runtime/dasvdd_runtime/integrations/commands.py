@@ -15,7 +15,6 @@ from ..alarms.book import Verdict
 from ..alarms.commands import end_mute, judge, mute
 from ..alarms.mutes import LONGEST_SECONDS
 from ..errors import DasvddError, DataError
-from ..sources.log_limit import LogLimit
 
 if TYPE_CHECKING:
     from ..state_store import StateStore
@@ -82,7 +81,6 @@ class Commands:
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
-        self._limit = LogLimit()
         self.counts: Counter[str] = Counter(taken=0, refused=0)
         """Commands `taken` and `refused`. To be read, from any thread."""
 
@@ -111,7 +109,7 @@ class Commands:
     def refuse(self, what: str, why: str) -> str:
         """Count and log a command that is not obeyed; in words."""
         self.counts["refused"] += 1
-        self._limit.log(log, logging.WARNING, f"command refused: {what}: {why}")
+        log.warning("command refused: %s: %s", what, why)
         return f"refused: {why}"
 
     def _do(self, command: Acknowledge | MuteFor, source: str) -> str:

@@ -11,7 +11,6 @@ from .. import __version__
 from ..errors import DataError
 from ..sinks.mqtt import topic_level
 from ..snapshot import SourceSnapshot
-from ..sources.log_limit import LogLimit
 from .backlog import Backlog
 from .birth_number import BirthNumber
 from .commands import Commands
@@ -70,7 +69,6 @@ class Sparkplug:
         self._devices: dict[str, tuple[str, str]] = {}
         self._told: dict[str, tuple[list[Metric], float]] = {}
         self._results: dict[str, str] = {}
-        self._limit = LogLimit()
 
     def will(self) -> Message:
         """The node's death, with the number of the birth that follows."""
@@ -127,7 +125,7 @@ class Sparkplug:
         try:
             host.hear(payload)
         except DataError as error:
-            self._limit.log(log, logging.WARNING, f"sparkplug: STATE of '{host.id}' is left out: {error}")
+            log.warning("sparkplug: STATE of '%s' is left out: %s", host.id, error)
             return
         if host.online != was_online:
             log.info("sparkplug: the primary host '%s' is %s", host.id, "there" if host.online else "gone")

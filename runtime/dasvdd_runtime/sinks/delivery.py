@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Protocol
 
+from ..logs import about
 from ..snapshot import Standing
 from .outbox import Outbox
 from .outbox_store import Row
@@ -157,14 +158,16 @@ class Delivery:
         self._outbox.refuse(self._publisher.name, row.id)
 
     def _recovered(self) -> None:
-        log.warning("%s: delivering again; %d events waited", self._publisher.name, self._waiting())
+        name = self._publisher.name
+        log.warning("%s: delivering again; %d events waited", name, self._waiting(), extra=about(name))
         self._fault = ""
         self._retry_seconds = FIRST_RETRY_SECONDS
 
     def _tell(self, fault: str) -> None:
         if fault != self._fault:
             self._fault = fault
-            log.error("%s: %s. Tried again until it works; events wait in the outbox", self._publisher.name, fault)
+            name = self._publisher.name
+            log.error("%s: %s. Tried again until it works; events wait in the outbox", name, fault, extra=about(name))
 
     def _waiting(self) -> int:
         return self._outbox.waiting(self._publisher.name)

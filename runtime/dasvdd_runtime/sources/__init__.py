@@ -66,7 +66,9 @@ def _command(table: CommandTable, rate_hz: float, names: list[str]) -> Source:
     from .command import CommandSource
     from .decoders import make_decoder
 
-    return CommandSource(table.argv, sample_rate_hz=rate_hz, new_decoder=lambda: make_decoder(table.format, names))
+    return CommandSource(
+        table.argv, name=table.name, sample_rate_hz=rate_hz, new_decoder=lambda: make_decoder(table.format, names)
+    )
 
 
 def _rtsp(table: RtspTable, rate_hz: float, names: list[str]) -> Source:

@@ -10,9 +10,9 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+from ..logs import about
 from .base import WAIT_SECONDS, Block, SourceLost
 from .decoders import Decoder
-from .log_limit import LogLimit
 from .rate_watch import RateWatch
 
 log = logging.getLogger(__name__)
@@ -36,24 +36,26 @@ class CommandSource:
         self,
         argv: Sequence[str],
         *,
+        name: str,
         sample_rate_hz: float,
         new_decoder: Callable[[], Decoder],
         feed: Callable[[], bytes] | None = None,
         conceal: Callable[[str], str] = str,
     ) -> None:
-        """`new_decoder` makes the decoder of each start. `feed` gives what the program reads on its standard input.
+        """`name`: what the log calls the source. `new_decoder` makes the decoder of each start.
 
-        Without `feed` it reads nothing. `conceal` takes secrets out of lines for the log.
+        `feed` gives what the program reads on its standard input; without it that is nothing. `conceal` takes secrets out
+        of lines for the log.
         """
         self.sample_rate_hz = sample_rate_hz
         self._argv = list(argv)
+        self._name = name
         self._new_decoder = new_decoder
         self._feed = feed
         self._conceal = conceal
         self._program: subprocess.Popen[bytes] | None = None
         self._decoder = new_decoder()
         self._rate_watch = RateWatch(sample_rate_hz)
-        self._log_limit = LogLimit()
         self._error_open = False
         self._pending_error = b""
         self._last_line = ""
@@ -96,7 +98,7 @@ class CommandSource:
         samples = self._decoder.decode(data)
         finding = self._rate_watch.arrived(time.monotonic(), len(samples))
         if finding is not None:
-            log.warning("'%s' %s", self._argv[0], finding)
+            log.warning("source '%s': '%s' %s", self._name, self._argv[0], finding, extra=about(self._name))
         return Block(samples)
 
     def close(self) -> None:
@@ -123,7 +125,7 @@ class CommandSource:
             log.debug("'%s' ended before it read its input", self._argv[0])
 
     def _read_errors(self, errors: int) -> None:
-        """Log what has arrived on standard error, as far as the limit allows."""
+        """Log what has arrived on standard error."""
         if not select.select([errors], [], [], 0)[0]:
             return
         data = os.read(errors, READ_BYTES)
@@ -135,7 +137,7 @@ class CommandSource:
             text = self._conceal(line.decode("utf-8", errors="replace")).strip()[:LONGEST_LINE]
             if text:
                 self._last_line = text
-                self._log_limit.log(log, logging.WARNING, f"'{self._argv[0]}' says: {text}")
+                log.warning("source '%s': '%s' says: %s", self._name, self._argv[0], text, extra=about(self._name))
 
     def _end_in_words(self, program: subprocess.Popen[bytes]) -> str:
         status = _exit_status(program, EXIT_SECONDS)

@@ -1,4 +1,4 @@
-"""Rows of one source on their way to blocks; what goes wrong with them is counted, and told a few times a minute."""
+"""Rows of one source on their way to blocks; what goes wrong with them is counted, and told."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..logs import about
 from ..reading.time_stamps import SECOND_NS, parse_stamp
 from .base import Block
 from .csv_rows import number
-from .log_limit import LogLimit
 from .rate_watch import RateWatch
 from .row_alignment import RowAligner
 from .row_tables import RowsTable
@@ -41,7 +41,6 @@ class RowFeed:
         self._channel_names = list(channel_names)
         self._blocks: deque[Block] = deque()
         self._nothing = Block(np.empty((0, len(channel_names)), np.float32), lost=0)
-        self._log_limit = LogLimit()
         self._dropped = 0
         self._lost_before = self._told_of_gaps = False
         self._rate_watch = rate_watch
@@ -75,8 +74,8 @@ class RowFeed:
         self.tell(f"{reason} ({self.unreadable} so far); it counts as not finite")
 
     def tell(self, line: str) -> None:
-        """Log a warning, a few a minute at most."""
-        self._log_limit.log(log, logging.WARNING, f"{self._label}: {line}")
+        """Log a warning."""
+        log.warning("%s: %s", self._label, line, extra=about(self._label))
 
     def next(self) -> Block:
         """The next block; an empty one where no row is decided yet."""

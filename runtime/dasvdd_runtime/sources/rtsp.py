@@ -28,6 +28,7 @@ def rtsp_source(table: RtspTable, *, sample_rate_hz: float, channel_names: list[
     nothing: Callable[[str], str] = str
     return CommandSource(
         ffmpeg_arguments(table, sample_rate_hz=sample_rate_hz, channels=len(channel_names)),
+        name=table.name,
         sample_rate_hz=sample_rate_hz,
         new_decoder=lambda: make_decoder("s16le", channel_names),
         feed=feed if table.username else None,
