@@ -44,8 +44,8 @@ class CommandSource:
     ) -> None:
         """`name`: what the log calls the source. `new_decoder` makes the decoder of each start.
 
-        `feed` gives what the program reads on its standard input; without it that is nothing. `conceal` takes secrets out
-        of lines for the log.
+        `feed` gives what the program reads on its standard input; without it that is nothing. `conceal` takes secrets
+        out of lines for the log.
         """
         self.sample_rate_hz = sample_rate_hz
         self._argv = list(argv)
