@@ -6,8 +6,6 @@ import json
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ from dasvdd_runtime.sinks.outbox import Outbox
 from dasvdd_runtime.sinks.outbox_store import Row
 from dasvdd_runtime.state_store import StateStore
 from monitor_child import MonitorChild
+from small_disk import run_on_small_disk
 
 DAMAGES = 100
 
@@ -215,18 +214,9 @@ def test_files_that_somebody_removes_are_begun_anew(tiny_model: Any, tmp_path: P
 @pytest.mark.parametrize("when", ["later", "start"])
 def test_a_full_disk_under_everything_at_once_costs_no_alarm(tiny_model: Any, tmp_path: Path, when: str) -> None:
     """With no room for event file, outbox and state, it starts and watches on, and stores alarms once there is room."""
-    mount = ["unshare", "--mount", "--map-root-user"]
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", disk]).returncode:
-        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
     tiny_model(threshold=0.02)
-    shell = 'mount -t tmpfs -o size=1m tmpfs "$1" && exec "$2" "$3" "$1" "$4"'
-    driver = Path(__file__).parents[1] / "data" / "full_disk.py"
-    command = [*mount, "sh", "-c", shell, "sh", disk, sys.executable, driver, when]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=90)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    driver, disk = Path(__file__).parents[1] / "data" / "full_disk.py", tmp_path / "disk"
+    found = json.loads(run_on_small_disk(disk, "size=1m", driver, disk, when))
     log = found["log"]
     assert found["code"] == 0 and "Traceback" not in log
     assert set(found["raised"]) <= set(found["in_state"]), log
@@ -261,13 +251,6 @@ print((folder / "events.jsonl").read_text())
 
 def test_an_event_file_that_a_full_disk_keeps_from_being_made_is_made_later(tmp_path: Path) -> None:
     """No room even for a name: that is said, and no reason not to watch; the file is there once there is room."""
-    mount = ["unshare", "--mount", "--map-root-user"]
-    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", tmp_path]).returncode:
-        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
-    shell = 'mount -t tmpfs -o nr_inodes=20 tmpfs "$1" && exec "$2" -c "$3" "$1"'
-    command = [*mount, "sh", "-c", shell, "sh", tmp_path, sys.executable, NO_INODE]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0, run.stderr
-    first, second, *written = run.stdout.split("\n")
+    first, second, *written = run_on_small_disk(tmp_path, "nr_inodes=20", "-c", NO_INODE, tmp_path).split("\n")
     assert "No space" in first and "1 events were lost" in second
     assert written[0] == "kept"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 import soundfile
 from evidence_parts import AUDIO, FAULT, RATE_HZ, REPLAY, STDIN, noise, whole
 from monitor_child import MONITOR, MonitorChild
+from small_disk import run_on_small_disk
 
 
 @pytest.mark.slow
@@ -58,8 +56,7 @@ FULL_DISK = """
 import subprocess, sys
 from pathlib import Path
 done = subprocess.run(sys.argv[2:], capture_output=True, text=True)
-print(done.stdout, file=sys.stdout)
-print(done.stderr, file=sys.stderr)
+print(done.stdout, "LOG", done.stderr)
 print("LEFT", sorted(path.suffix for path in Path(sys.argv[1]).iterdir()))
 sys.exit(done.returncode)
 """
@@ -67,26 +64,15 @@ sys.exit(done.returncode)
 
 def test_a_full_disk_costs_a_clip_and_nothing_else(tiny_model: Any, tmp_path: Path) -> None:
     """On a tmpfs without room every window is scored, the loss is said once, and a clip that fits is kept again."""
-    mount = ["unshare", "--mount", "--map-root-user"]
-    clips = tmp_path / "clips"
-    clips.mkdir()
-    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", clips]).returncode:
-        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
     tiny_model(threshold=0.02)
     long, short = noise(20, amplitude=0.5), noise(1, amplitude=0.5)
     recording = np.concatenate([noise(3), long, noise(15), long, noise(15), short, noise(15)])
     soundfile.write(tmp_path / "a.wav", recording, RATE_HZ, "PCM_16")
     bounds = AUDIO.replace("seconds = 3", "seconds = 0").replace("seconds = 2", "seconds = 0") + "min_free_bytes = 0\n"
     (tmp_path / "monitor.toml").write_text(REPLAY + bounds)
-    shell = 'mount -t tmpfs -o size=400k tmpfs "$1" && shift && exec "$@"'
-    monitor = [*MONITOR, "run", str(tmp_path / "monitor.toml")]
-    run = subprocess.run(
-        [*mount, "sh", "-c", shell, "sh", clips, sys.executable, "-c", FULL_DISK, clips, *monitor],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    events = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    clips, monitor = tmp_path / "clips", [*MONITOR, "run", str(tmp_path / "monitor.toml")]
+    printed = run_on_small_disk(clips, "size=400k", "-c", FULL_DISK, clips, *monitor)
+    events = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     kinds = [event["event"] for event in events]
     assert (kinds.count("alarm_cleared"), kinds.count("evidence_lost"), kinds.count("evidence_kept")) == (3, 2, 1)
     (summary,) = [event for event in events if event["event"] == "summary"]
@@ -94,9 +80,9 @@ def test_a_full_disk_costs_a_clip_and_nothing_else(tiny_model: Any, tmp_path: Pa
     for event in events:
         if event["event"] == "alarm_cleared" and event["evidence"] is None:
             assert "bytes are free" in event["evidence_reason"]
-    assert run.stderr.count("evidence of an alarm is lost") == 1
-    assert run.stderr.count("evidence is kept again") == 1
-    assert "LEFT ['.flac', '.json', '.lock']" in run.stdout
+    assert printed.count("evidence of an alarm is lost") == 1
+    assert printed.count("evidence is kept again") == 1
+    assert "LEFT ['.flac', '.json', '.lock']" in printed
 
 
 ROOM_LATER = """
@@ -126,19 +112,10 @@ print(json.dumps({"told": told, "clips": len(list(full.glob("clips/*.json"))), "
 
 def test_a_disk_that_is_full_at_the_start_costs_evidence_for_a_time(tiny_model: Any, tmp_path: Path) -> None:
     """No room for the directory itself: an event says so, an alarm has no clip, and one has when there is room."""
-    mount = ["unshare", "--mount", "--map-root-user"]
-    full = tmp_path / "full"
-    full.mkdir()
-    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", full]).returncode:
-        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
     tiny_model(threshold=0.02)
     (tmp_path / "monitor.toml").write_text(STDIN + AUDIO.replace('"clips"', '"full/clips"') + "min_free_bytes = 0\n")
-    shell = 'mount -t tmpfs -o nr_inodes=9 tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
-    command = [*mount, "sh", "-c", shell, "sh", full, sys.executable, ROOM_LATER, tmp_path / "monitor.toml"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "data")}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    full = tmp_path / "full"
+    found = json.loads(run_on_small_disk(full, "nr_inodes=9", "-c", ROOM_LATER, full, tmp_path / "monitor.toml"))
     (at_start, none), (raised, first), (lost, again), (raised_again, second), (kept, whole_one) = found["told"]
     assert (at_start, none) == ("evidence_lost", None)
     assert (raised, lost, raised_again, kept) == ("alarm_raised", "evidence_lost", "alarm_raised", "evidence_kept")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -23,6 +20,7 @@ from dasvdd_runtime.evidence.folder import EvidenceFolder, NoRoom, remove_leftov
 from dasvdd_runtime.evidence.kept import KeptClip, kept_clips
 from dasvdd_runtime.evidence.tables import EvidenceTable
 from dasvdd_runtime.evidence.writer import ClipWriter
+from small_disk import run_on_small_disk
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = 86400
@@ -119,18 +117,8 @@ except NoRoom as error:
 
 def test_room_is_left_on_the_disk(tmp_path: Path) -> None:
     """On a small tmpfs the oldest clips go until enough is free; where others fill it, none is written."""
-    mount = ["unshare", "--mount", "--map-root-user"]
-    if not shutil.which("unshare") or subprocess.run([*mount, "mount", "-t", "tmpfs", "x", tmp_path]).returncode:
-        pytest.skip("no tmpfs can be mounted in a namespace of its own here")
-    shell = 'mount -t tmpfs -o size=5m tmpfs "$1" && exec "$2" -c "$3" "$1"'
-    run = subprocess.run(
-        [*mount, "sh", "-c", shell, "sh", tmp_path, sys.executable, FREE_ROOM],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
-    )
-    assert run.returncode == 0, run.stderr
-    assert "min_free_bytes is 4000000 set() True" in run.stdout
+    printed = run_on_small_disk(tmp_path, "size=5m", "-c", FREE_ROOM, tmp_path)
+    assert "min_free_bytes is 4000000 set() True" in printed
 
 
 class SlowFolder(EvidenceFolder):
