@@ -12,6 +12,7 @@ FILES = {
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/cards.js": ("cards.js", "text/javascript; charset=utf-8"),
     "/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "/colours.js": ("colours.js", "text/javascript; charset=utf-8"),
     "/heat.js": ("heat.js", "text/javascript; charset=utf-8"),
     "/evidence.js": ("evidence.js", "text/javascript; charset=utf-8"),
     "/evidence_charts.js": ("evidence_charts.js", "text/javascript; charset=utf-8"),

@@ -73,17 +73,6 @@ export class Curves {
   }
 }
 
-// The page's colours, read anew when the system turns dark or light.
-export function readColours() {
-  const style = getComputedStyle(document.documentElement);
-  const named = (name) => style.getPropertyValue(`--${name}`).trim();
-  const ramp = (name) => named(name).split(",").map((colour) => colour.trim().split(" ").map(Number));
-  return {
-    line: named("line"), text: named("soft"), grid: named("edge"), bad: named("bad"), alarm: named("alarm-shade"),
-    blank: named("blank"), card: named("card"), odd: ramp("odd"), sound: ramp("sound"),
-  };
-}
-
 export function prepared(canvas) {
   const density = window.devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * density);

@@ -1,6 +1,7 @@
 // The evidence of one alarm: fetched when it is opened, forgotten when it is closed.
 
-import { drawScore, readColours, times } from "./charts.js";
+import { drawScore, times } from "./charts.js";
+import { readColours } from "./colours.js";
 import { drawLine, drawSpectrogram, inClip, louder, markBeginning } from "./evidence_charts.js";
 import { hertz } from "./heat.js";
 

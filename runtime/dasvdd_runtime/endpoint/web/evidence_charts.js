@@ -1,7 +1,7 @@
 // What is drawn of a clip, and what is read from it. Time runs over the clip, from its left edge to its right.
 
 import { prepared } from "./charts.js";
-import { drawGrid, hertz, rangeOf } from "./heat.js";
+import { drawGrid, hertz, rangeOf, shadeOf } from "./heat.js";
 
 // The second of the clip that is `time` of the stream; what lies in a gap is where the gap is.
 export function inClip(sidecar, time) {
@@ -48,7 +48,7 @@ export function drawSpectrogram(canvas, spectrogram, seconds, colours) {
   const width = (canvas.clientWidth * levels.length * spectrogram.step_seconds) / seconds;
   drawGrid(canvas, levels.length, range ? levels[0].length : 0, colours.sound, (step, band) => {
     const level = levels[step][band];
-    return level === null ? null : (level - range[0]) / (range[1] - range[0]);
+    return level === null ? -1 : shadeOf(level, range);
   }, width);
 }
 

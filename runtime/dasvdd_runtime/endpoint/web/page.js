@@ -1,7 +1,8 @@
 // Asks the monitor once a second and shows what it says. Nothing is kept but the last minutes and, in this tab, the token.
 
 import { AlarmEntry, Card, MuteForm, clockTime, put, show } from "./cards.js";
-import { Curves, readColours } from "./charts.js";
+import { Curves } from "./charts.js";
+import { readColours } from "./colours.js";
 
 const POLL_SECONDS = 1;
 const HIDDEN_POLL_SECONDS = 10; // while nobody sees the page, its title is all that has to be right
