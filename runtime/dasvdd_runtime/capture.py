@@ -88,11 +88,18 @@ class Capture:
         return self._queue.take_all()
 
     def is_due(self) -> bool:
-        """It is worth taking what has arrived (see `wake_at`): also the last few samples, once no more follow."""
+        """It is worth taking what has arrived: as much as `wake_at` asked for, news of another kind, any of a replay.
+
+        Less of a live source is due once no more has come for LAST_SAMPLES_SECONDS, so that it does not wait for ever.
+        """
         return self._queue.is_due() or (self.waiting_seconds() >= LAST_SAMPLES_SECONDS and not self._queue.is_empty)
 
     def wake_at(self, samples: int) -> None:
-        """Set `wake` only once `samples` have arrived, or news of another kind."""
+        """Set `wake` only once `samples` have arrived, or news of another kind.
+
+        Where the next window lacks 8000 samples, blocks of 1000 that arrive then wake the thread that scores once, at
+        the eighth, and not eight times. It holds until it is called again.
+        """
         self._queue.wake_at(samples)
 
     def waiting_seconds(self) -> float:

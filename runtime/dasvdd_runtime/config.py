@@ -24,7 +24,10 @@ EVIDENCE_FOLDER = "evidence"
 
 
 class DecisionTable(StrictModel):
-    """`[decision]`, `[model.decision]`: values that replace the model's own. The calibrated rate then is void."""
+    """`[decision]`, `[model.decision]`: values that replace the model's own. The calibrated rate then is void.
+
+    What the file says, mostly None; `apply` makes DecisionSettings and a threshold of it.
+    """
 
     threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     smoothing_seconds: float | None = None

@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike
 class DecisionSettings:
     """The decision chain from scores to alarms, calibrated as one thing together with the threshold.
 
+    The shape of the chain alone: `DecisionRule` adds the threshold, and is what a pipeline decides by; `DecisionTable`
+    is what a monitor.toml puts in its place; `thresholds.decision_chain.Chain` applies it to whole series of scores.
+
     Raises ValueError on a value that cannot work.
     """
 

@@ -26,7 +26,11 @@ STEP_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Intake:
-    """What a pipeline takes of its source's samples. By default all channels are the model's, and no gate rules."""
+    """What a pipeline takes of its source's samples. By default all channels are the model's, and no gate rules.
+
+    Settings alone, which `Cutter` follows. Of a source with four columns, where the model takes the third and the first
+    and the last says whether the machine runs: channels = (2, 0), gate_channel = 3.
+    """
 
     channels: tuple[int, ...] | None = None
     """The source's channels that are the model's, in the model's order; None: all."""
@@ -39,10 +43,15 @@ class Intake:
 
 @dataclass(frozen=True)
 class Break:
-    """Windows that were not judged: the decision chain restarts."""
+    """A place in the stream behind which the decision chain restarts: a window not judged, or a gap between samples.
+
+    In the order of the windows it stands where the window would; for a gap both numbers are 0.
+    """
 
     withheld: int = 0
+    """Windows of which nothing can be said: silent, or with samples that are not finite."""
     idle: int = 0
+    """Windows while the machine stood still or settled."""
 
 
 class Cutter:

@@ -51,8 +51,10 @@ Message = Samples | Missing | Ended
 class MessageQueue:
     """What a capture thread hands over, in order.
 
-    With `live`, it holds `queue_seconds` of samples and drops the oldest beyond; else `put` waits while WAITING_BLOCKS
-    are there, or with `unread_stays` as many samples as it holds. Messages other than samples are never dropped.
+    What happens when it is full depends on the source. A microphone (`live`) goes on whether or not it is read: beyond
+    `queue_seconds` of samples, 10 s say, the oldest are dropped. Of a file that grows (`live` and `unread_stays`) what
+    is not read stays in the file: `put` waits while so many samples are there. A replay or a pipe (not `live`) waits
+    as well, already while WAITING_BLOCKS are there. Messages other than samples are never dropped.
     """
 
     def __init__(

@@ -76,7 +76,11 @@ class Windower:
 
     @property
     def needed_samples(self) -> int:
-        """Samples that complete the next window."""
+        """Samples still to be pushed, counted from the next one on, until the next window is complete.
+
+        For windows of 10 every 5: 10 at the start, 4 after 6 samples, and 5 once a window is complete. Samples that a
+        hop longer than the window passes over count too.
+        """
         return self._skip + self._window_samples - len(self._pending)
 
     def restart(self, first_sample: int) -> None:

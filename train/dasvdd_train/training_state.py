@@ -42,7 +42,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Member:
-    """One model of a stack: its own data, seed and length."""
+    """One model of a stack, as it was asked for: its own data, seed and length."""
 
     vectors: FeatureVectors
     seed: int
@@ -65,7 +65,7 @@ class Best:
 
 @dataclass
 class Run:
-    """How far one member is."""
+    """How far one member is: what is counted and kept of it alone, in plain numbers. Its weights are in the state."""
 
     member: Member
     number: int
@@ -84,7 +84,11 @@ class Run:
 
 @dataclass
 class TrainingState:
-    """All that the next step depends on. Every tensor has a leading axis of members, in the order of `members`."""
+    """All that the next step depends on. Every tensor has a leading axis of members, in the order of `members`.
+
+    One object for a whole stack, on the device. With three seeds trained at once there are one TrainingState, whose
+    `center` is [3, 1, latent], and three Runs in its `members`; a member that ends leaves both.
+    """
 
     vectors: FeatureVectors
     """Those of all members."""

@@ -10,7 +10,10 @@ from ..detector import DecisionSettings
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """The decision chain in force: the model's, or what the configuration or a calibration put in its place."""
+    """The decision chain in force: the model's, or what the configuration or a calibration put in its place.
+
+    DecisionSettings with a threshold for one source, and with all else that is compared when its scores are judged.
+    """
 
     threshold: float
     settings: DecisionSettings

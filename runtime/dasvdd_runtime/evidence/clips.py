@@ -211,7 +211,11 @@ class SourceClips(Clips):
         clip.cursor = max(clip.cursor, min(end, self._ring.end))
 
     def _complete(self, clip: Clip) -> None:
-        """No more rows. While the alarm lasts, what there is gets listed until more is known."""
+        """No more rows for `clip`: its end has come, it is as long as a clip may be, or the stream breaks off.
+
+        Where its alarm is over, its sidecar is written for good. Where it lasts, a clip cut at 60 s of an alarm of an
+        hour, say, the sidecar is written now, without an end, so that people find it; and again when the alarm clears.
+        """
         over = clip.end is not None
         if over or not clip.data_done:
             clip.open_clip.note(clip.described(), final=over)

@@ -33,7 +33,10 @@ MEMORY_EVENTS, MEMORY_BYTES = 10_000, 8_000_000
 ROOM = 0.9
 """Events dropped are told of once the outbox is no fuller than this, so that the telling drops none."""
 BEFORE_OPENING = -(1 << 62)
-"""Ids begin here until the file has been opened, so that what is acknowledged under them moves no stored cursor."""
+"""Ids begin here, far below 0, until the file has been opened, for only the file tells which ids are taken.
+
+Those in the file are 1 and up, so that no acknowledgement of a row in memory can count as one of a row in the file. At
+the opening, what waits in memory is numbered anew, behind the file's last row (see `_adopt`)."""
 
 
 class Outbox:

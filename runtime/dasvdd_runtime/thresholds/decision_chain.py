@@ -24,7 +24,10 @@ MINIMUM_WINDOWS = 10
 
 @dataclass(frozen=True)
 class Chain:
-    """The decision chain over all streams, joined end to end, for any threshold. All series are float64 [windows]."""
+    """The decision chain over all streams, joined end to end, for any threshold. All series are float64 [windows].
+
+    DecisionSettings applied to scores that are all there already, to find a threshold; a Detector takes one at a time.
+    """
 
     smoothed: NDArray[np.float64]
     rise: NDArray[np.float64]
