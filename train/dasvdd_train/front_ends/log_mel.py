@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .base import POWER_FLOOR, FramedFrontEnd, audio_channel_names
 from .dft import periodic_hann
-from .folded_dft import FoldedDft
 from .mel import mel_filters
+from .two_step_dft import TwoStepDft
 
 
 class LogMel(FramedFrontEnd):
@@ -53,12 +53,11 @@ class LogMel(FramedFrontEnd):
         filters, centers_hz = mel_filters(sample_rate_hz=sample_rate_hz, n_fft=n_fft, mel_bands=mel_bands)
         self.name_bands([f"{hz:.0f} Hz" for hz in centers_hz])
         hann = periodic_hann(n_fft)
-        used = np.flatnonzero(filters.any(axis=1))
-        of_full_scale = np.full(len(used), 2 / hann.sum())  # a full-scale sine at a bin's center has the power 1
-        self.dft = FoldedDft(hann, hop_samples=frame_hop_samples, bins=used, scale=of_full_scale)
-        self.register_buffer("filters", torch.from_numpy(filters[self.dft.bins]), persistent=False)
+        of_full_scale = np.full(len(filters), 2 / hann.sum())  # a full-scale sine at a bin's center has the power 1
+        self.dft = TwoStepDft(hann, scale=of_full_scale)
+        self.register_buffer("filters", torch.from_numpy(self.dft.by_column(filters)), persistent=False)
 
     def forward(self, window: Tensor) -> Tensor:
         """Frames [batch, frames, bands] in dB of `window` [batch, channels, samples]."""
-        power = torch.matmul(self.dft(self.signals_of(window)), cast(Tensor, self.filters))
+        power = torch.matmul(self.dft(self.frames_of(window)), cast(Tensor, self.filters))
         return self.side_by_side(10 * torch.log10(power.clamp_min(POWER_FLOOR)))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .base import FramedFrontEnd, without_mean
 from .dft import periodic_hann
-from .folded_dft import FoldedDft
+from .two_step_dft import TwoStepDft
 
 
 def band_averages(bins: int, bands: int) -> NDArray[np.float32]:
@@ -32,12 +32,6 @@ def band_averages(bins: int, bands: int) -> NDArray[np.float32]:
     overlap = np.minimum(low + 1, edges[1:]) - np.maximum(low, edges[:-1])
     result: NDArray[np.float32] = (np.maximum(0, overlap) * bands / bins).astype(np.float32)
     return result
-
-
-def odd_and_even_in_turn(power: Tensor) -> Tensor:
-    """Bins [n, frames, 2 m], first m odd ones and then m even ones, in ascending order."""
-    by_parity = power.reshape(power.shape[0], power.shape[1], 2, power.shape[2] // 2)
-    return by_parity.transpose(2, 3).reshape(power.shape)
 
 
 class LogSpectrum(FramedFrontEnd):
@@ -94,16 +88,13 @@ class LogSpectrum(FramedFrontEnd):
         power_scale = np.full(bins, 1.0 if kind == "audio" else 0.5)  # of the amplitude squared, or of its rms squared
         power_scale[-1] /= 2  # half the sample rate stands once in a two-sided spectrum, every other bin twice
         hann = periodic_hann(n_fft)
-        self.bins = bins
-        spare = bins % 2  # one more bin, of no power, where it takes one to have as many even ones as odd ones
-        scale = np.pad(np.sqrt(power_scale) * 2 / hann.sum(), (0, spare))
-        self.dft = FoldedDft(
-            hann, hop_samples=n_fft, bins=np.arange(1, bins + spare + 1), scale=scale, dtype=torch.float64
-        )
+        scale = np.concatenate([[0.0], np.sqrt(power_scale) * 2 / hann.sum()])
+        self.dft = TwoStepDft(hann, scale=scale, dtype=torch.float64)
         self.averages_bands = spectrum_bands > 0
         if self.averages_bands:
-            averages = np.pad(band_averages(bins, spectrum_bands), ((0, spare), (0, 0)))[self.dft.bins - 1]
-            self.register_buffer("averages", torch.from_numpy(averages).double(), persistent=False)
+            averages = np.concatenate([np.zeros((1, spectrum_bands)), band_averages(bins, spectrum_bands)])
+            self.register_buffer("averages", torch.from_numpy(self.dft.by_column(averages)), persistent=False)
+        self.register_buffer("bin_columns", torch.from_numpy(self.dft.column_of_bin[1:]), persistent=False)
         width = bins / (spectrum_bands or bins)
         centers_hz = (0.5 + (np.arange(spectrum_bands or bins) + 0.5) * width) * sample_rate_hz / n_fft
         self.name_bands([f"{hz:.4g} Hz" for hz in centers_hz])
@@ -112,12 +103,11 @@ class LogSpectrum(FramedFrontEnd):
 
     def forward(self, window: Tensor) -> Tensor:
         """Frames [batch, frames, bands] in dB of `window`."""
-        frames = self.frames_of(window).double()
-        power = self.dft(without_mean(frames).reshape(frames.shape[0], -1))
+        power = self.dft(without_mean(self.frames_of(window).double()))
         if self.averages_bands:
             power = torch.matmul(power, cast(Tensor, self.averages))
         else:
-            power = odd_and_even_in_turn(power)[:, :, : self.bins]
+            power = power.index_select(2, cast(Tensor, self.bin_columns))
         by_channel = power.reshape(-1, self.selected, power.shape[1], power.shape[2])
         level_db = 10 * torch.log10(torch.maximum(by_channel, cast(Tensor, self.floor)))
         return self.side_by_side(level_db.reshape(-1, power.shape[1], power.shape[2]))
