@@ -24,9 +24,9 @@ class StreamForm(nn.Module):
     call before gave as `state_next`, or zeros. The outputs are the model's for the window of `window_samples` that ends
     with `samples`, once that lies wholly in what was given since the zeros.
 
-    Remembered are the newest of everything that a later window needs: samples of frames that are not complete, frames
-    of vectors that are not complete, and sums over vectors. A window's vectors are whole hops of them and the last
-    `rest` vectors of the hop before, so of each hop there are two sums: of all its vectors, and of the last ones.
+    Remembered is what later windows need: samples of frames that are not complete, frames of vectors that are not
+    complete, and of each window that has begun the sums over its vectors so far, the next to be complete first. A
+    window begins with the last vectors of one hop, often fewer than all, and goes on with whole hops.
 
     Raises DasvddError where the hop is no whole number of frame hops, or windows do not overlap.
     """
@@ -41,15 +41,14 @@ class StreamForm(nn.Module):
         overlap = front_end.frame_samples - front_end.frame_hop_samples
         self.vectors = (window_samples - overlap) // front_end.frame_hop_samples - model.stacked_frames + 1
         self.hop_vectors = window_hop_samples // front_end.frame_hop_samples
-        hops, self.rest = divmod(self.vectors, self.hop_vectors)
+        whole_hops, part = divmod(self.vectors, self.hop_vectors)
+        self.first_vectors = part or self.hop_vectors
         channels = int(front_end.settings()["channels"])
-        sums = model.bands + 1
         self.remembered = {
             "samples": (channels, overlap) if model.kind == "audio" else (overlap, channels),
             "frames": (model.stacked_frames - 1, model.bands),
-            "sums": (hops, 2 * sums) if self.rest else (max(0, hops - 1), sums),
+            "sums": (whole_hops if part else whole_hops - 1, model.bands + 1),
         }
-        self.hops, self.sums = hops, sums
         self.state_size = sum(map(prod, self.remembered.values()))
         if self.state_size > MOST_STATE:
             raise DasvddError(
@@ -69,15 +68,13 @@ class StreamForm(nn.Module):
         return error + self.model.gamma * distance, error, distance, residual, memory.following()
 
     def _total(self, by_vector: Tensor, memory: _Memory) -> Tensor:
-        """Sum [batch, sums] over the window's vectors of `by_vector` [batch, hop_vectors, sums], the hop's."""
-        last = by_vector[:, self.hop_vectors - self.rest :].sum(dim=1)
-        if not self.hops:
-            return last
-        whole = by_vector.sum(dim=1)
-        if not self.rest:
-            return memory.joined("sums", whole.unsqueeze(1)).sum(dim=1)
-        sums = memory.joined("sums", torch.cat([whole, last], dim=1).unsqueeze(1))
-        return sums[:, 1:, : self.sums].sum(dim=1) + sums[:, 0, self.sums :]
+        """Sums [batch, sums] of the window whose newest vectors are `by_vector` [batch, hop_vectors, sums]."""
+        begins = by_vector[:, self.hop_vectors - self.first_vectors :].sum(dim=1, keepdim=True)
+        if not self.remembered["sums"][0]:
+            return begins[:, 0]
+        begun = memory.before("sums") + by_vector.sum(dim=1, keepdim=True)
+        memory.keep("sums", torch.cat([begun[:, 1:], begins], dim=1))
+        return begun[:, 0]
 
 
 class _Memory:
@@ -89,14 +86,22 @@ class _Memory:
         self._before = dict(zip(self._shapes, parts, strict=True))
         self._after: dict[str, Tensor] = {}
 
+    def before(self, name: str) -> Tensor:
+        """What is remembered as `name`."""
+        return self._before[name].reshape(-1, *self._shapes[name])
+
+    def keep(self, name: str, new: Tensor) -> None:
+        """Remember `new` [batch, *shape] as `name`."""
+        self._after[name] = new
+
     def joined(self, name: str, new: Tensor, *, axis: int = 1) -> Tensor:
         """What is remembered as `name` with `new` behind it, along `axis`; the newest of it is remembered."""
         if name not in self._shapes:
             return new
         shape = self._shapes[name]
-        both = torch.cat([self._before[name].reshape(-1, *shape), new], dim=axis)
+        both = torch.cat([self.before(name), new], dim=axis)
         kept = shape[axis - 1]
-        self._after[name] = both.narrow(axis, both.shape[axis] - kept, kept)
+        self.keep(name, both.narrow(axis, both.shape[axis] - kept, kept))
         return both
 
     def following(self) -> Tensor:
