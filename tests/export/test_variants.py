@@ -11,13 +11,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from dasvdd_export import export_variants as export_variants_module
 from dasvdd_export import variants
 from dasvdd_export.checked import Checked
 from dasvdd_export.export import check, graph_faults, open_graph
 from dasvdd_export.export_variants import Row, export_variants
 from dasvdd_export.held_out import streams_of_variant
 from dasvdd_export.parity import nan_findings, relative_difference, session_runner
-from dasvdd_export.variant_cost import cost
+from dasvdd_export.tables import show_variants
+from dasvdd_export.variant_cost import Speed, cost
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.model_files.onnxruntime_session import session_options
@@ -226,6 +228,54 @@ def test_variant_beyond_max_drop_is_not_written(checked: Checked, tmp_path: Path
     assert row.refusal is not None
     assert f"{row.cost.flipped_share:.2%}" in row.refusal and f"{1 - row.cost.rank_correlation:.2%}" in row.refusal
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("fp16_milliseconds", "even_if_slower", "written"), [(1, 0, 1), (3, 0, 0), (3, 1, 1)])
+def test_fp16_is_written_where_it_measured_faster(
+    fp16_milliseconds: float,
+    even_if_slower: bool,
+    written: bool,
+    checked: Checked,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against fp32's 2 ms: not at 3, with both times and the way to have it all the same; that is no failure."""
+    measured = {"fp32": Speed(2.0, 2.5, None), "fp16": Speed(fp16_milliseconds, 3.5, None)}
+    monkeypatch.setattr(export_variants_module, "speeds", lambda files, **_: {name: measured[name] for name in files})
+    found = export_variants(
+        checked,
+        {"fp16": tmp_path / "m.fp16.onnx"},
+        max_drop=EVERY_VARIANT,
+        even_if_slower=even_if_slower,
+        provider="cpu",
+    )
+    (row,) = [row for row in found if row.name == "fp16"]
+    assert [path.name for path in tmp_path.iterdir()] == (["m.fp16.onnx"] if written else [])
+    assert not row.failed
+    if not written:
+        assert row.refusal is not None
+        assert "3.00 ms" in row.refusal and "2.00 ms" in row.refusal and "--even-if-slower" in row.refusal
+
+
+def test_table_shows_every_cost(rows: dict[str, Row], capsys: pytest.CaptureFixture[str]) -> None:
+    """AUC, partial AUC, shift, ranks, flips, size, both latencies and memory of int8, as they were measured."""
+    show_variants(list(rows.values()))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "int8" in line)
+    row = rows["int8"]
+    assert row.separation and row.cost and row.speed.resident_megabytes
+    assert [cell.strip() for cell in line.strip("│").split("│")] == [
+        "int8",
+        f"{row.separation.auc:.4f}",
+        f"{row.separation.partial_auc:.4f}",
+        f"{row.cost.shift_median:+.2%}",
+        f"{row.cost.shift_worst:+.2%}",
+        f"{row.cost.rank_correlation:.4f}",
+        f"{row.cost.flipped_share:.2%}",
+        f"{len(row.finished.content) / 1024:,.0f}",
+        f"{row.speed.p50_milliseconds:.2f}",
+        f"{row.speed.p99_milliseconds:.2f}",
+        f"{row.speed.resident_megabytes:.0f}",
+    ]
 
 
 def test_command_writes_int8_or_exits_with_1(run: Path, tmp_path: Path) -> None:
