@@ -122,6 +122,8 @@ def main(
         raise click.UsageError("--recenter sets the threshold from its own recordings: leave out --calibration.")
     if recenter and out and out.suffix in (".onnx", ".ort"):
         raise click.UsageError(f"--out {out}: with --recenter it names a folder, for the new model.pt and model.onnx.")
+    if out and not recenter and out.resolve() in (model.resolve(), model.with_name("holdout.npz").resolve()):
+        raise click.UsageError(f"--out {out}: that is what the export reads, and would be lost. Name an .onnx file.")
     if device and (all_variants or variant != "fp32"):
         raise click.UsageError("--for takes the variant from the device's profile: leave out --variant and --all.")
     from dasvdd_runtime.devices.profile import load_profile

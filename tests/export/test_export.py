@@ -195,6 +195,23 @@ def test_command_prints_parity_size_and_latency(exported_run: Path, tmp_path: Pa
     assert (done.returncode, "Traceback" in done.stderr) == (66, False)
 
 
+@pytest.mark.parametrize("name", ["model.pt", "holdout.npz"])
+def test_what_the_export_reads_is_not_written_over(exported_run: Path, name: str) -> None:
+    """--out that names the trained model, or its held-out data, is wrong usage, and both are as they were."""
+    before = (exported_run / name).read_bytes()
+    done = CliRunner().invoke(main, [str(exported_run / "model.pt"), "--out", str(exported_run / "." / name)])
+    assert done.exit_code == 2
+    assert "would be lost" in done.output
+    assert (exported_run / name).read_bytes() == before
+
+
+def test_a_folder_in_the_place_of_a_model_is_told(exported_run: Path) -> None:
+    """Exit code 66, and the file to name."""
+    done = CliRunner().invoke(main, [str(exported_run)])
+    assert done.exit_code == 66
+    assert f"this is a folder. Name the model file in it: {exported_run / 'model.pt'}" in done.output
+
+
 @pytest.mark.parametrize("damage", ["flipped weight", "another run"])
 def test_model_that_is_not_the_held_out_datas_is_refused(exported_run: Path, tmp_path: Path, damage: str) -> None:
     """A bit that flipped in a weight, or a model of another run, shows in the held-out windows' scores."""

@@ -109,6 +109,8 @@ def save_model(path: Path, trained: TrainedModel) -> None:
 
 def load_model(path: Path) -> TrainedModel:
     """Read a model. Raises InputMissing, or ModelError for a file that is damaged or of another major version."""
+    if path.is_dir():
+        raise InputMissing(f"{path}: this is a folder. Name the model file in it: {path / 'model.pt'}")
     if not path.is_file():
         raise InputMissing(f"{path}: there is no such model file")
     require_plain_archive(path)
