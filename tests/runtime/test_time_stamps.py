@@ -254,3 +254,15 @@ def test_a_replay_tells_the_monitor_what_a_gap_lost(tmp_path: Path) -> None:
     blocks = [source.read(), source.read()]
     assert [(len(block.samples), block.lost) for block in blocks if block is not None] == [(100, 0), (100, 1000)]
     assert source.read() is None
+
+
+@pytest.mark.parametrize("rate_hz", [99.1, 100.9])
+def test_a_gap_is_as_long_as_its_times_say_where_the_rate_is_a_little_off(tmp_path: Path, rate_hz: float) -> None:
+    """Rows that are counted at a rate up to 1 % off take nothing from the gaps between them, and add nothing."""
+    times = [i / rate_hz + 0.3 * (i >= 2000) for i in range(4000)]
+    path = write(tmp_path / "a.csv", times)
+    pieces = open_pieces(path, table=TableFormat(sample_rate_hz=100.0))
+    assert [piece.start_seconds for piece in pieces] == pytest.approx([0.0, 20.3], abs=0.001)
+    source = FileSource(path, sample_rate_hz=100.0, channel_names=["x"])
+    source.open()
+    assert sum(block.lost or 0 for block in iter(source.read, None) if block is not None) == 30

@@ -64,7 +64,7 @@ class Piece:
     first_row: int
     end_row: int
     start_seconds: float
-    """Since the file's first row."""
+    """Since the file's first row: rows are counted at the file's rate, gaps last as long as the times say."""
 
 
 @dataclass(frozen=True)
@@ -189,16 +189,12 @@ def _cut(
     pieces: list[Piece] = []
     duplicates: list[NDArray[np.int64]] = []
     row, dropped, first_row = 0, 0, 0
-    origin: int | None = None
-    start = previous = 0
+    start_seconds = 0.0
+    previous: int | None = None
     for block in blocks:
         if not len(block):
             continue
-        if origin is None:
-            origin = start = int(block[0])
-            stamps = block
-        else:
-            stamps = np.concatenate([[previous], block])
+        stamps = block if previous is None else np.concatenate([[previous], block])
         skipped = len(stamps) - len(block)
         _check_forwards(path, stamps, row - skipped)
         steps = np.diff(stamps)
@@ -206,14 +202,15 @@ def _cut(
         for index in np.flatnonzero(steps > spacing.longest_ns):
             file_row = int(index) + 1 - skipped + row
             kept = file_row - dropped - int(np.searchsorted(same, file_row))
-            pieces.append(Piece(first_row, kept, (start - origin) / SECOND_NS))
-            first_row, start = kept, int(stamps[index + 1])
+            pieces.append(Piece(first_row, kept, start_seconds))
+            gap_seconds = (float(steps[index]) - spacing.period_ns) / SECOND_NS
+            start_seconds += (kept - first_row) / rate_hz + gap_seconds
+            first_row = kept
         duplicates.append(same)
         dropped += len(same)
         row += len(block)
         previous = int(block[-1])
-    assert origin is not None
-    pieces.append(Piece(first_row, row - dropped, (start - origin) / SECOND_NS))
+    pieces.append(Piece(first_row, row - dropped, start_seconds))
     return pieces, np.concatenate(duplicates)
 
 
