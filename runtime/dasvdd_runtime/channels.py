@@ -24,6 +24,8 @@ from .thresholds.choice import ThresholdInForce
 LEVEL_MARGIN_DB = 10.0
 """A machine stands still where its level lies this far below the quietest twentieth of the training."""
 LEVEL_HYSTERESIS_DB = 3.0
+LEAST_LEVEL_ROWS = 2
+"""Of the newest second: a single row has no level."""
 QUEUE_WINDOWS = 3
 """Whole windows that a live source's queue holds at least: what is left between two losses must fill some."""
 
@@ -85,6 +87,7 @@ def open_intake(table: SourceTable, metadata: ModelMetadata) -> tuple[Source, In
         )
     _require_units(table, metadata.channel_names if table.channels is None else wanted, metadata)
     signal = None if table.running is None else table.running.signal_channel
+    _require_level(table, metadata)
     gate = None if table.running is None else gate_settings(table.running, metadata)
     whole = Intake(gate=gate, silent_seconds=table.silent_seconds, stall_seconds=table.stall_seconds)
     if table.channels is None and signal is None:
@@ -110,6 +113,19 @@ def _require_units(table: SourceTable, channels: Sequence[int | str], metadata: 
                 f"source '{table.name}': '{channel}' is in {given}, but the model '{metadata.name}' was trained with "
                 f"'{name}' in {unit}. Set its scale so that it is in {unit}."
             )
+
+
+def _require_level(table: SourceTable, metadata: ModelMetadata) -> None:
+    """Raise ConfigError for a gate by level where the newest second holds too few rows to have one."""
+    if table.running is None or table.running.signal_channel is not None:
+        return
+    if round(metadata.sample_rate_hz) < LEAST_LEVEL_ROWS:
+        raise ConfigError(
+            f"source '{table.name}': [source.running] goes by the level of the newest second, which holds fewer than "
+            f"{LEAST_LEVEL_ROWS} rows at the {metadata.sample_rate_hz:.3g} Hz of its model '{metadata.name}', so that "
+            "it would be IDLE for ever. Name a channel that tells whether the machine runs, a current or a speed say, "
+            "as signal_channel, and its stop_level."
+        )
 
 
 def gate_settings(table: RunningTable, metadata: ModelMetadata) -> GateSettings:

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
+from dasvdd_runtime.channels import open_intake
 from dasvdd_runtime.condition.levels import level_dbfs
 from dasvdd_runtime.condition.running_gate import GateSettings, LevelMeter, RunningGate
+from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.sources.tables import StdinTable
 from white_noise import RATE_HZ, noise
 
 SETTINGS = GateSettings(stop_level=-40, start_level=-35, hold_seconds=2, settle_seconds=3)
@@ -51,6 +54,23 @@ def test_settings_that_cannot_work_are_refused(values: dict[str, float]) -> None
     """A start below the stop would make the gate flutter."""
     with pytest.raises(ValueError, match=r"swap|0 or more"):
         GateSettings(**({"stop_level": -40.0, "start_level": -35.0} | values))
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "running"),
+    [(1.0, {}), (1 / 60, {"stop_level": -20.0}), (1.0, {"stop_level": 5.0, "signal_channel": "b"})],
+)
+def test_slow_rows_are_gated_by_a_signal_and_never_by_level(
+    tiny_model: Any, rate_hz: float, running: dict[str, Any]
+) -> None:
+    """A second of one row has no level, so that the source would be IDLE for ever; the fault names signal_channel."""
+    metadata = tiny_model.metadata(kind="sensor", sample_rate_hz=rate_hz, window_samples=60, channel_names=["a"])
+    table = StdinTable.model_validate({"name": "s", "kind": "stdin", "format": "csv", "running": running})
+    if "signal_channel" in running:
+        assert open_intake(table, metadata)[1].gate == GateSettings(stop_level=5.0, start_level=5.0)
+    else:
+        with pytest.raises(ConfigError, match=rf"source 's'.*{rate_hz:.3g} Hz.*signal_channel"):
+            open_intake(table, metadata)
 
 
 def test_the_meter_agrees_with_level_dbfs_whatever_the_blocks() -> None:
