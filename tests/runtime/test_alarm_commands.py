@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dasvdd_runtime.cli import main
 from dasvdd_runtime.reading.manifest import read_manifest
 from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, Events, MonitorChild
+from wall_clock import WallClock
 from white_noise import RATE_HZ, noise
 
 STDIN = '[model]\npath = "model.onnx"\n[[source]]\nname = "pump7"\nkind = "stdin"\nformat = "s16le"\n'
@@ -197,27 +197,15 @@ def test_a_mute_goes_on_over_a_kill_and_ends_by_hand(start: Any, tmp_path: Path)
 
 @pytest.mark.parametrize("hours", [2, -2])
 def test_a_clock_that_is_set_neither_ends_nor_prolongs_a_mute(
-    start: Any, tmp_path: Path, require_program: Callable[[str], str], hours: int
+    start: Any, tmp_path: Path, wall_clock: WallClock, hours: int
 ) -> None:
     """Six seconds stay six seconds, though the wall clock jumps by two hours in between."""
-    faketime = Path(require_program("faketime")).resolve()
-    library = next(faketime.parents[1].glob("lib/**/libfaketime.so.1"), None)
-    if library is None:
-        pytest.skip("libfaketime.so.1 is not where the program faketime is")
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    environment = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    monitor = start(STDIN + LATCH, environment)
+    monitor = start(STDIN + LATCH, wall_clock.environment)
     monitor.feed(noise(1))
     command(tmp_path, "mute", "pump7", "--for", "6s")
     monitor.wait_for("muted")
     begin = time.monotonic()
-    clock.write_text(f"{hours:+d}h")
+    wall_clock.set(hours)
     monitor.wait_for("clock_jump")
     monitor.wait_for("unmuted")
     assert 4 < time.monotonic() - begin < 9

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from dasvdd_runtime import Scorer
 from monitor_child import Events, MonitorChild
+from wall_clock import WallClock
 from white_noise import RATE_HZ, noise
 
 THRESHOLD = 0.02
@@ -145,27 +146,15 @@ def test_a_reload_adds_and_removes_sources(tiny_model: Any, tmp_path: Path, prog
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_clock_jump_under_libfaketime_is_survived(
-    tiny_model: Any, tmp_path: Path, program: Any, require_program: Callable[[str], str], hours: int
+    tiny_model: Any, tmp_path: Path, program: Any, wall_clock: WallClock, hours: int
 ) -> None:
     """The real program, its wall clock set by an hour while it runs, the monotonic clock left alone."""
-    faketime = Path(require_program("faketime")).resolve()
-    library = next(faketime.parents[1].glob("lib/**/libfaketime.so.1"), None)
-    if library is None:
-        pytest.skip("libfaketime.so.1 is not where the program faketime is")
     tiny_model(threshold=THRESHOLD)
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    environment = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
     source = '[model]\npath = "model.onnx"\n[[source]]\nname = "pump7"\nkind = "stdin"\nformat = "s16le"\n'
-    child = program(write(tmp_path, source + SCORES), environment)
+    child = program(write(tmp_path, source + SCORES), wall_clock.environment)
     child.feed(noise(2))
     child.wait_for("score", count=10)
-    clock.write_text(f"{hours:+d}h")
+    wall_clock.set(hours)
     jump = child.wait_for("clock_jump")
     assert jump["seconds"] == pytest.approx(3600 * hours, abs=1)
     before = len(of_kind(child.events, "score"))

@@ -1,4 +1,4 @@
-"""SIGHUP with other receivers, topics, addresses and evidence, while samples come and alarms rise."""
+"""SIGHUP with other receivers, topics and addresses, while samples come and alarms rise."""
 
 from __future__ import annotations
 
@@ -7,40 +7,17 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
-from evidence_parts import FAULT, STDIN
-from evidence_parts import RATE_HZ as EVIDENCE_RATE_HZ
-from monitor_child import Events, MonitorChild
+from monitor_child import MonitorChild
 from mosquitto_broker import Broker, free_port
+from reloading import reload, stopped_without_a_gap, write
 from scraping import fetch, wait_until
 from webhook_server import Server
-
-PACED_NOISE = Path(__file__).parents[1] / "data" / "paced_noise.py"
-HOP_SECONDS, WINDOW_SECONDS = 0.05, 0.1
-HEAD = f"""
-[model]
-path = "model.onnx"
-[[source]]
-name = "m"
-kind = "command"
-format = "s16le"
-stall_seconds = 100
-silent_seconds = 100
-argv = ["{sys.executable}", "{PACED_NOISE}", "SECONDS"]
-[decision]
-smoothing_seconds = 0.0
-k = 1
-n = 1
-[events]
-scores = true
-"""
 
 
 class Listener:
@@ -90,50 +67,8 @@ def retained(port: int, **credentials: str) -> dict[str, str]:
     return late.retained
 
 
-@pytest.fixture
-def monitor(tiny_model: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """`monitor(tables, seconds=...)` runs one that hears so many seconds of paced noise."""
-    tiny_model(threshold=0.02)
-    running: list[MonitorChild] = []
-
-    def start(tables: str, *, seconds: float, head: str = HEAD) -> MonitorChild:
-        write(tmp_path, tables, seconds=seconds, head=head)
-        running.append(MonitorChild(tmp_path / "monitor.toml"))
-        return running[-1]
-
-    yield start
-    for child in running:
-        if child.process.poll() is None:
-            child.kill()
-
-
-def write(folder: Path, tables: str, *, seconds: float, head: str = HEAD) -> None:
-    (folder / "monitor.toml").write_text(head.replace("SECONDS", f"{seconds:g}") + tables)
-
-
-def reload(child: MonitorChild) -> dict[str, Any]:
-    """Have it read anew; the event that tells what came of it."""
-    before = len(child.of_kind("reloaded")) + len(child.of_kind("reload_refused"))
-    child.reload()
-    wait_until(lambda: len(child.of_kind("reloaded")) + len(child.of_kind("reload_refused")) > before)
-    found: dict[str, Any] = [e for e in list(child.events) if e["event"] in ("reloaded", "reload_refused")][-1]
-    return found
-
-
-def stopped_without_a_gap(child: MonitorChild, seconds: float) -> Events:
-    """Its events, once all of `seconds` was heard: each window scored once, and nothing lost."""
-    windows = round((seconds - WINDOW_SECONDS) / HOP_SECONDS) + 1
-    child.wait_for("score", count=windows, seconds=seconds + 20)
-    assert child.stop() == 0
-    starts = [round(event["start_seconds"] / HOP_SECONDS) for event in child.of_kind("score")]
-    assert starts == list(range(windows))
-    (summary,) = child.of_kind("summary")
-    assert (summary["gaps"], summary["lost_seconds"], summary["dropped_seconds"]) == (0, 0, 0)
-    return [event for event in child.events if event["event"] != "score"]
-
-
 def test_other_topics_broker_and_credentials_lose_no_event_and_no_sample(
-    monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path, require_program: Any
+    paced_monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path, require_program: Any
 ) -> None:
     """Prefix, then broker with a password, while alarms flow: all arrive in order, old topics die."""
     passwords, secret = tmp_path / "passwords", tmp_path / "secret"
@@ -147,7 +82,7 @@ def test_other_topics_broker_and_credentials_lose_no_event_and_no_sample(
     login = {"username": "monitor", "password": "right"}
     one, two = Listener(first.port), Listener(second.port, **login)
     mqtt = '[mqtt]\nhost = "127.0.0.1"\nport = {port}\nprefix = "{prefix}"\n'
-    child = monitor(mqtt.format(port=first.port, prefix="old"), seconds=8)
+    child = paced_monitor(mqtt.format(port=first.port, prefix="old"), seconds=8)
     child.wait_for("alarm_cleared")
     wait_until(lambda: "old/m/alarm" in one.newest())
 
@@ -176,14 +111,14 @@ def test_other_topics_broker_and_credentials_lose_no_event_and_no_sample(
 
 
 def test_what_waits_for_a_broker_that_is_away_goes_to_the_next(
-    monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
+    paced_monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
 ) -> None:
     """Events of the time without a broker arrive at the new one from the first on, and the log tells of the old."""
     broker = make_broker()
     broker.start()
     listener = Listener(broker.port)
     mqtt = '[mqtt]\nhost = "127.0.0.1"\nport = {port}\nprefix = "site"\n'
-    child = monitor(mqtt.format(port=free_port()), seconds=4)
+    child = paced_monitor(mqtt.format(port=free_port()), seconds=4)
     child.wait_for("alarm_cleared")
     write(tmp_path, mqtt.format(port=broker.port), seconds=4)
     reload(child)
@@ -203,11 +138,11 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("fault", REFUSALS)
-def test_a_fault_in_one_part_changes_nothing(monitor: Callable[..., Any], tmp_path: Path, fault: str) -> None:
+def test_a_fault_in_one_part_changes_nothing(paced_monitor: Callable[..., Any], tmp_path: Path, fault: str) -> None:
     """Old endpoint, receivers and files stay, nothing listens or connects anew, and the reason is told."""
     port, new_port = free_port(), free_port()
     old = f'[http]\nlisten = "127.0.0.1:{port}"\n'
-    child = monitor(old, seconds=3)
+    child = paced_monitor(old, seconds=3)
     child.wait_for("score")
     descriptors = descriptors_of(child)
     with socket.create_server(("127.0.0.1", 0)) as receiver, socket.create_server(("127.0.0.1", 0)) as taken:
@@ -242,13 +177,13 @@ def threads_of(child: MonitorChild) -> int:
     return len(os.listdir(f"/proc/{child.process.pid}/task"))  # noqa: PTH208 - not files
 
 
-def test_the_endpoint_moves(monitor: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_endpoint_moves(paced_monitor: Callable[..., Any], tmp_path: Path) -> None:
     """Another token at the same address, all addresses of the same port, another port, none, and back."""
     (tmp_path / "one").write_text("token-one")
     (tmp_path / "two").write_text("token-two")
     port, other = free_port(), free_port()
     table = '[http]\nlisten = "{}:{}"\ntoken_file = "{}"\n'
-    child = monitor(table.format("127.0.0.1", port, "one"), seconds=4)
+    child = paced_monitor(table.format("127.0.0.1", port, "one"), seconds=4)
     child.wait_for("started")
     wait_until(lambda: json.loads(fetch(port, "/api/history", token="token-one")[1])["steps"])
     for host, at, token in (
@@ -277,10 +212,10 @@ def test_the_endpoint_moves(monitor: Callable[..., Any], tmp_path: Path) -> None
     stopped_without_a_gap(child, 4)
 
 
-def test_a_webhook_comes_and_goes(monitor: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_webhook_comes_and_goes(paced_monitor: Callable[..., Any], tmp_path: Path) -> None:
     """A new one gets what comes from `reloaded` on; after its removal it gets nothing."""
     server = Server(lambda number, body: 200)
-    child = monitor("", seconds=4)
+    child = paced_monitor("", seconds=4)
     child.wait_for("alarm_raised")
     write(tmp_path, f'[webhook]\nurl = "{server.url}"\n', seconds=4)
     came = reload(child)
@@ -294,13 +229,13 @@ def test_a_webhook_comes_and_goes(monitor: Callable[..., Any], tmp_path: Path) -
 
 
 def test_home_assistant_forgets_the_old_prefix(
-    monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
+    paced_monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
 ) -> None:
     """No entity of the old prefix stays behind, and as many as before are announced below the new one."""
     broker = make_broker()
     broker.start()
     mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\nhome_assistant = true\nprefix = '
-    child = monitor(mqtt + '"old"\n', seconds=5)
+    child = paced_monitor(mqtt + '"old"\n', seconds=5)
     wait_until(lambda: len([t for t in retained(broker.port) if t.startswith("homeassistant/")]) == 4)
     write(tmp_path, mqtt + '"new"\n', seconds=5)
     reload(child)
@@ -313,13 +248,13 @@ def test_home_assistant_forgets_the_old_prefix(
 
 
 def test_what_is_now_is_told_from_a_reload_on_and_until_another(
-    monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
+    paced_monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
 ) -> None:
     """[mqtt] with both integrations comes and goes: a node is born and dies, entities are announced and taken back."""
     broker = make_broker()
     broker.start()
     listener = Listener(broker.port)
-    child = monitor("", seconds=5)
+    child = paced_monitor("", seconds=5)
     child.wait_for("score")
     mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\nprefix = "site"\nhome_assistant = true\n'
     write(tmp_path, mqtt + 'sparkplug = { group = "g", node = "n" }\n', seconds=5)
@@ -335,62 +270,9 @@ def test_what_is_now_is_told_from_a_reload_on_and_until_another(
     listener.close()
 
 
-def test_evidence_changes_from_the_next_clip_on(tiny_model: Any, tmp_path: Path) -> None:
-    """A spectrogram, then sound in another folder for the next alarm, then nothing; each clip is whole."""
-    tiny_model(threshold=0.02)
-    table = '[evidence]\nmode = "{}"\ndirectory = "{}"\npre_seconds = 2\npost_seconds = 3\n'
-    (tmp_path / "monitor.toml").write_text(STDIN + table.format("spectrogram", "one"))
-    child = MonitorChild(tmp_path / "monitor.toml")
-    child.feed(FAULT / 32767)
-    child.wait_for("evidence_kept")
-    (tmp_path / "monitor.toml").write_text(STDIN + table.format("audio", "two"))
-    assert reload(child)["changed"] == ["[evidence]"]
-    child.feed(FAULT / 32767)
-    kept = child.wait_for("evidence_kept", count=2)
-    (tmp_path / "monitor.toml").write_text(STDIN + table.format("none", "two"))
-    reload(child)
-    child.feed(FAULT / 32767)
-    child.wait_for("alarm_cleared", count=3)
-    assert child.stop() == 0
-    (first,) = (tmp_path / "one").glob("*.json")
-    assert json.loads(first.read_text())["file"] is None
-    (second,) = (tmp_path / "two").glob("*.json")
-    assert second.name == kept["evidence"]
-    raised = child.of_kind("alarm_raised")[1]
-    sidecar = json.loads(second.read_text())
-    heard, _ = soundfile.read(tmp_path / "two" / sidecar["file"], dtype="int16", always_2d=True)
-    begin = round((raised["start_seconds"] - 2) * EVIDENCE_RATE_HZ) - len(FAULT)
-    assert (heard == FAULT[begin : begin + len(heard)]).all() and sidecar["clear_seconds"] is not None
-    assert "evidence" not in child.of_kind("alarm_cleared")[2]
-
-
-@pytest.mark.parametrize("mode", ["audio", "none"])
-def test_evidence_that_changes_in_an_alarm_leaves_its_clip_whole(tiny_model: Any, tmp_path: Path, mode: str) -> None:
-    """The alarm goes on, and its clip ends where the other mode began."""
-    tiny_model(threshold=0.02)
-    table = '[evidence]\nmode = "{}"\ndirectory = "clips"\npre_seconds = 2\npost_seconds = 3\n'
-    (tmp_path / "monitor.toml").write_text(STDIN + table.format("spectrogram"))
-    child = MonitorChild(tmp_path / "monitor.toml")
-    middle = 12 * EVIDENCE_RATE_HZ
-    child.feed(FAULT[:middle] / 32767)
-    child.wait_for("alarm_raised")
-    (tmp_path / "monitor.toml").write_text(STDIN + table.format(mode))
-    reload(child)
-    child.feed(FAULT[middle:] / 32767)
-    child.wait_for("alarm_cleared")
-    assert child.stop() == 0
-    assert len(child.of_kind("alarm_raised")) == len(child.of_kind("evidence_kept")) == 1
-    (clip,) = (tmp_path / "clips").glob("*.json")
-    sidecar = json.loads(clip.read_text())
-    assert sidecar["alarm"] == child.of_kind("alarm_raised")[0]["alarm"]
-    end = sidecar["pieces"][-1]["stream_seconds"] + sidecar["pieces"][-1]["seconds"]
-    assert 11 < end <= 12
-    assert (sidecar["clear_seconds"] is None) == (mode == "none")
-
-
-def test_what_takes_a_restart_is_named_and_the_rest_taken(monitor: Callable[..., Any], tmp_path: Path) -> None:
+def test_what_takes_a_restart_is_named_and_the_rest_taken(paced_monitor: Callable[..., Any], tmp_path: Path) -> None:
     """Another state directory and `latch` stay as they were, in every reload; the event file moves."""
-    child = monitor('path = "a.jsonl"\n[state]\ndirectory = "one"\n', seconds=3)
+    child = paced_monitor('path = "a.jsonl"\n[state]\ndirectory = "one"\n', seconds=3)
     child.wait_for("score")
     write(tmp_path, 'path = "b.jsonl"\n[state]\ndirectory = "two"\n[alarm]\nlatch = true\n', seconds=3)
     for _ in range(2):
@@ -406,42 +288,9 @@ def test_what_takes_a_restart_is_named_and_the_rest_taken(monitor: Callable[...,
     assert "only a restart" in b"".join(child.errors).decode()
 
 
-def test_another_model_and_evidence_of_a_source_open_no_gap(
-    monitor: Callable[..., Any], tiny_model: Any, tmp_path: Path
-) -> None:
-    """The table of the source changes in these keys alone, and its capture goes on."""
-    tiny_model(tmp_path / "other.onnx", threshold=5.0, model_fingerprint="e" * 64)
-    child = monitor('[state]\ndirectory = "state"\n', seconds=3)
-    child.wait_for("score")
-    models = '[[model]]\nname = "other"\npath = "other.onnx"\n'
-    head = HEAD.replace('[model]\npath = "model.onnx"\n', models).replace('name = "m"', 'name = "m"\nmodel = "other"')
-    write(tmp_path, '[state]\ndirectory = "state"\n', seconds=3, head=head.replace("stall", 'evidence = "none"\nstall'))
-    assert reload(child)["kept"] == ["m"]
-    wait_until(lambda: child.of_kind("score")[-1]["stream_seconds"] == 3.0)
-    assert child.stop() == 0
-    (summary,) = child.of_kind("summary")
-    assert (summary["gaps"], summary["lost_seconds"]) == (0, 0)
-
-
-def test_a_model_of_another_rate_begins_the_capture_anew(
-    monitor: Callable[..., Any], tiny_model: Any, tmp_path: Path
-) -> None:
-    """A source that names such a model is opened again for it, and not refused."""
-    tiny_model(tmp_path / "other.onnx", sample_rate_hz=8000.0, window_samples=800, window_hop_samples=400)
-    child = monitor("", seconds=3)
-    child.wait_for("score")
-    models = '[[model]]\nname = "other"\npath = "other.onnx"\n'
-    head = HEAD.replace('[model]\npath = "model.onnx"\n', models).replace('name = "m"', 'name = "m"\nmodel = "other"')
-    write(tmp_path, "", seconds=3, head=head)
-    reloaded = reload(child)
-    assert (reloaded["kept"], reloaded["added"], reloaded["removed"]) == ([], ["m"], ["m"])
-    child.wait_for("score", count=len(child.of_kind("score")) + 5)
-    assert child.stop() == 0
-
-
 @pytest.mark.slow
 def test_a_hundred_reloads_leave_no_gap_and_nothing_open(
-    monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
+    paced_monitor: Callable[..., Any], make_broker: Callable[..., Broker], tmp_path: Path
 ) -> None:
     """SIGHUP at random moments with alternating configurations: every sample and event, as many files and threads."""
     broker, hook, ports = make_broker(), Server(lambda number, body: 200), (free_port(), free_port())
@@ -457,7 +306,7 @@ def test_a_hundred_reloads_leave_no_gap_and_nothing_open(
         evidence = f'[evidence]\nmode = "{mode}"\ndirectory = "clips-{letter}"\n'
         return f'path = "{letter}.jsonl"\n[state]\ndirectory = "state"\n{evidence}{mqtt}{webhook}{http}'
 
-    child = monitor(tables(0), seconds=seconds)
+    child = paced_monitor(tables(0), seconds=seconds)
     child.wait_for("score")
     open_before: list[tuple[int, int]] = []
     for number in range(1, 101):
