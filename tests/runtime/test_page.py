@@ -103,6 +103,7 @@ def test_an_alarm_comes_up_and_is_answered_by_keyboard_alone(
     assert (told["alarm"], told["verdict"], told["note"]) == (raised["id"], "false", "forklift <b>passed</b>")
     browser.wait_for("document.querySelectorAll('#old-alarms .alarm').length === 1")
     assert browser.evaluate("document.activeElement.id") == "answered-title"
+    browser.wait_for("document.querySelector('.card').innerText.includes('The alarm is answered.')")
     assert "forklift <b>passed</b>" in browser.evaluate("document.getElementById('old-alarms').innerText")
     store = StateStore.open_existing(tmp_path / "state")
     (alarm,) = store.alarms()

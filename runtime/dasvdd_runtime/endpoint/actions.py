@@ -57,7 +57,7 @@ def make_actions(board: AlarmBoard | None, guard: Guard, names: Callable[[], lis
             try:
                 do(board, request.body)
             except ValidationError as error:
-                return _said(400, "; ".join(f"{fault['loc']}: {fault['msg']}" for fault in error.errors()))
+                return _said(400, "; ".join(_place(fault["loc"]) + fault["msg"] for fault in error.errors()))
             except (DataError, InputMissing) as error:
                 return _said(409, str(error))
             except DasvddError as error:
@@ -80,6 +80,10 @@ def make_actions(board: AlarmBoard | None, guard: Guard, names: Callable[[], lis
         board.end_mute(UnmuteRequest.model_validate_json(body).source)
 
     return {"/api/acknowledge": action(acknowledge), "/api/mute": action(mute), "/api/unmute": action(unmute)}
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location)) + ": " if location else ""
 
 
 def _said(status: int, words: str) -> Answer:

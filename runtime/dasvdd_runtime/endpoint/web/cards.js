@@ -6,6 +6,7 @@ import { decibels, drawHeard, drawStrip, hertz } from "./heat.js";
 
 const SIGNS = { good: "✓", quiet: "–", warning: "!", bad: "!", alarm: "▲", muted: "∅" };
 const ALARM_ADVICE = "Look at the machine, then answer the alarm.";
+const ANSWERED_ADVICE = "The alarm is answered. It ends once the scores are normal again.";
 const DRIFT_ADVICE = "If the machine is healthy, calibrate on site: dasvdd-monitor calibrate.";
 const LOWEST_DBFS = -100;
 const NOTABLE = 3; // times its usual residual; below, a band is not worth a word
@@ -110,8 +111,8 @@ export class Card {
     this.drawn = 0;
   }
 
-  // `dense`: there are so many cards that those of sources that are well are kept short.
-  update(source, keepsAlarms, dense) {
+  // `dense`: there are so many cards that those of sources that are well are kept short. `answered`: so are all its alarms.
+  update(source, { keepsAlarms, dense, answered }) {
     const judged = source.tone === "good" || source.state === "CLIPPED";
     const ratio = source.smoothed_score === null ? null : source.smoothed_score / source.threshold;
     const tone = source.in_alarm ? "alarm" : source.tone;
@@ -130,7 +131,7 @@ export class Card {
     const alarm = over ? "The scores are normal again; the alarm waits for an answer." : "It differs from normal running.";
     put(this.find(".meaning"), source.in_alarm && judged ? alarm : source.tone === "good" ? "" : source.meaning);
     put(this.find(".detail"), source.tone !== "good" ? this.detail(source) : drifts ? `It drifts: ${source.drift.reasons.join("; ")}` : "");
-    const advice = source.in_alarm && judged ? ALARM_ADVICE : source.advice || (drifts ? DRIFT_ADVICE : "");
+    const advice = source.in_alarm && judged ? (answered ? ANSWERED_ADVICE : ALARM_ADVICE) : source.advice || (drifts ? DRIFT_ADVICE : "");
     put(this.find(".advice span"), advice);
     show(this.find(".advice"), Boolean(advice));
     this.level(source, judged);

@@ -208,7 +208,12 @@ function renderCards(status) {
   const ordered = dense ? [...status.sources].sort((a, b) => place(a) - place(b)) : status.sources;
   placeInOrder(at("cards"), ordered.map((source) => cards.get(source.name).element));
   at("cards").classList.toggle("dense", dense);
-  for (const source of status.sources) cards.get(source.name).update(source, status.keeps_alarms, dense);
+  const told = new Set(status.alarms.map((alarm) => alarm.source));
+  const waiting = new Set(status.alarms.filter((alarm) => alarm.verdict === null).map((alarm) => alarm.source));
+  for (const source of status.sources) {
+    const answered = told.has(source.name) && !waiting.has(source.name);
+    cards.get(source.name).update(source, { keepsAlarms: status.keeps_alarms, dense, answered });
+  }
   if (!calm.matches || performance.now() - lastDrawn >= 1000 * CALM_DRAW_SECONDS) draw();
 }
 
