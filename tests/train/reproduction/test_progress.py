@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from dasvdd_train.reproduction import progress
 from dasvdd_train.reproduction.cells import Cell
 from dasvdd_train.reproduction.progress import Reporter, TimeLeft
 from dasvdd_train.reproduction.results import Result
@@ -16,12 +15,24 @@ FOREST = dataclasses.replace(CELLS[0], method="if")
 
 
 def finished(cell: Cell, seconds: float) -> Result:
-    about = {"dataset": cell.dataset, "class_name": cell.class_name, "method": cell.method, "seed": cell.seed}
-    sizes = {"features": 8, "train_rows": 250, "test_items": 518}
     return Result(
-        **about, **sizes, key=cell.key, settings={}, auc=70.0, auc_reconstruction=None, auc_center=None, gamma=2.5,
-        seconds=seconds, device="cpu", version="1",
-    )  # fmt: skip
+        key=cell.key,
+        dataset=cell.dataset,
+        class_name=cell.class_name,
+        method=cell.method,
+        seed=cell.seed,
+        settings={},
+        auc=70.0,
+        auc_reconstruction=None,
+        auc_center=None,
+        gamma=2.5,
+        features=8,
+        train_rows=250,
+        test_items=518,
+        seconds=seconds,
+        device="cpu",
+        version="1",
+    )
 
 
 def test_time_left_is_that_of_cells_like_those_finished() -> None:
@@ -41,7 +52,7 @@ def test_a_log_has_cells_done_and_time_left(
 ) -> None:
     """Where no terminal shows a bar: a line a cell, and one a minute of a long training, from its epochs' pace."""
     clock = [1000.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     with Reporter() as reporter:
         reporter.begin(CELLS[1:], [])
         for epoch in range(1, 101):

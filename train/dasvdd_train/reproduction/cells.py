@@ -46,6 +46,9 @@ class Cell:
             "settings": self.used_settings,
             "observed": self.observed,
         }
+        version = METHODS[self.method].version
+        if version > 1:  # a first version keeps the keys of before there were any
+            identity["version"] = version
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:

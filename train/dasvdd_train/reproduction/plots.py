@@ -21,7 +21,7 @@ def figure(*, width: float = 7.0, height: float = 4.0) -> Figure:
 
 def here_and_paper(axes: Axes, *, paper: str | None = "paper") -> None:
     """A legend beside `axes` for OURS and PAPER; None: no figure of the paper is shown."""
-    axes.plot([], [], "o", color=OURS, label="here")
+    axes.plot([], [], "o", color=OURS, label="here\n(± deviation)")
     if paper is not None:
         axes.plot([], [], "s", color=PAPER, label=paper)
     legend_beside(axes)

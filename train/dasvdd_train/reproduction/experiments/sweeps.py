@@ -113,7 +113,8 @@ def report(sweep: Sweep, context: Context, out: Path) -> list[Path]:
         write_markdown(out / f"{sweep.name}.md", sweep.title, parts),
     ]
     if any(means.values()):
-        files.append(_plot(sweep, out / f"{sweep.name}.png", means))
+        titles = {dataset: _title(dataset, mine) for dataset, _, mine in points}
+        files.append(_plot(sweep, out / f"{sweep.name}.png", means, titles))
         if sweep.setting == "gamma":
             files.append(_roc_curves(context, out / f"{sweep.name}_roc.png", points))
     return files
@@ -147,22 +148,25 @@ def _relative(sweep: Sweep, means: Means, dataset: str, value: float | None) -> 
     return mean.mean / float(np.mean(all_of_it)) if mean else None
 
 
-def _plot(sweep: Sweep, path: Path, means: Means) -> Path:
+def _plot(sweep: Sweep, path: Path, means: Means, titles: dict[str, str]) -> Path:
+    """A line a data set, of `titles`; the automatic value dashed, with its deviation as a band."""
     drawing = figure()
     axes = drawing.subplots()
-    for dataset in dict.fromkeys(name for name, _ in means):
+    for dataset, title in titles.items():
         there = [(value, mean) for (name, value), mean in means.items() if name == dataset and mean]
         chosen = [(value, mean) for value, mean in there if value is not None]
         usual = float(np.mean([mean.mean for _, mean in there])) if sweep.normalised and there else 1.0
         heights = [mean.mean / usual for _, mean in chosen]
         errors = [(mean.deviation or 0) / usual for _, mean in chosen]
-        line = axes.errorbar([v for v, _ in chosen], heights, errors, fmt="o-", capsize=3, label=ENTRIES[dataset].title)
+        line = axes.errorbar([v for v, _ in chosen], heights, errors, fmt="o-", capsize=3, label=title)
         automatic = dict(there).get(None)
         if automatic:
-            axes.axhline(
-                automatic.mean, linestyle="--", color=line.lines[0].get_color(), label=f"{ENTRIES[dataset].title}, auto"
-            )
-    axes.set(xlabel=sweep.symbol, ylabel="AUC over its mean" if sweep.normalised else "AUC, %", title=sweep.title)
+            color, deviation = line.lines[0].get_color(), automatic.deviation or 0
+            axes.axhline(automatic.mean, linestyle="--", color=color, label=f"{title},\n{AUTOMATIC}")
+            axes.axhspan(automatic.mean - deviation, automatic.mean + deviation, color=color, alpha=0.12, linewidth=0)
+    axes.set(
+        xlabel=sweep.symbol, ylabel="AUC / mean over all values" if sweep.normalised else "AUC, %", title=sweep.title
+    )
     if sweep.logarithmic:
         axes.set_xscale("log")
     values = [value for value in sweep.values if value is not None]
@@ -178,7 +182,7 @@ def _roc_curves(context: Context, path: Path, points: list[tuple[str, float | No
     from matplotlib import colormaps
     from sklearn.metrics import roc_curve
 
-    palette = colormaps["autumn"]
+    palette = colormaps["YlOrBr"]
     sweep_values = list(dict.fromkeys(value for _, value, _ in points))
     datasets = list(dict.fromkeys(dataset for dataset, _, _ in points))
     drawing = figure(width=5.5 * len(datasets), height=5)
@@ -191,7 +195,8 @@ def _roc_curves(context: Context, path: Path, points: list[tuple[str, float | No
             assert result is not None
             false_rate, true_rate, _ = roc_curve(arrays["label"], arrays["score"])
             label = f"auto ({result.gamma:.3g})" if value is None else f"{value:g}"
-            shade = palette(sweep_values.index(value) / max(1, len(sweep_values) - 1))
+            # Light yellow would not be seen on white.
+            shade = palette(1 - 0.6 * sweep_values.index(value) / max(1, len(sweep_values) - 1))
             style: dict[str, Any] = (
                 {"linewidth": 3, "color": OURS} if value is None else {"linewidth": 1.2, "color": shade}
             )

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import paper
 from ..cells import Cell
+from ..datasets.split import ALL
 from ..methods import METHODS, PAPER_ONLY
 from ..plots import OURS, PAPER, figure, here_and_paper, write_png
 from ..results import Result
@@ -137,10 +138,9 @@ def _competitors(dataset: str, classes: list[str], by_split: Splits) -> str:
         else:
             source = METHODS[name].origin if ours else "not run here"
         rows.append((title, shown_or_none(ours), shown(theirs), difference(ours, theirs), source))
-    which = f"Class {classes[0]}" if len(classes) == 1 else f"Mean over classes {', '.join(classes)}"
-    return f"{which}, by every method of the paper:\n\n" + markdown_table(
-        ("method", "here", "paper", "difference", "code"), rows
-    )
+    which = f"class {classes[0]}" if len(classes) == 1 else f"mean over classes {', '.join(classes)}"
+    title = "Every method of the paper" + ("" if classes == [ALL] else f", {which}")
+    return f"{title}:\n\n" + markdown_table(("method", "here", "paper", "difference", "code"), rows)
 
 
 def _csv_rows(dataset: str, classes: list[str], by_split: Splits) -> list[Row]:
@@ -194,7 +194,8 @@ def _plot(path: Path, by_split: Splits) -> Path:
                 if each != dataset or ours is None:
                     continue
                 at = len(labels)
-                labels.append(f"{class_name} {method.title}" if several else class_name)
+                shown_class = "" if class_name == ALL and several else class_name
+                labels.append(f"{shown_class} {method.title}".strip() if several else shown_class)
                 axes.errorbar(at - 0.1, ours.mean, ours.deviation or 0, fmt="o", color=OURS, capsize=3)
                 theirs = paper.TABLE_2.get((dataset, class_name), {}).get(method.title)
                 if theirs:
