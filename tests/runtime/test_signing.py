@@ -143,6 +143,16 @@ def test_an_unknown_field_is_refused_though_it_is_signed_by_nobody(signed: Path)
         load(signed)
 
 
+def test_the_wrong_one_of_two_files_is_told_by_its_name(signed: Path) -> None:
+    """The public key in the place of the private one, whose mode is no matter, and what is no model: exit code 65."""
+    public = program("sign", signed / "model.onnx", "--key", signed / "release.pub.pem")
+    assert public.exit_code == 65 and f"{signed / 'release.pub.pem'} is a public key" in public.output
+    (signed / "model.pt").write_bytes(bytes(1000))
+    no_model = program("sign", signed / "model.pt", "--key", signed / "release.pem")
+    assert no_model.exit_code == 65 and f"{signed / 'model.pt'} (1000 bytes) cannot be opened" in no_model.output
+    assert "/proc" not in no_model.output
+
+
 def test_an_unsigned_model_and_an_unknown_key_are_refused(signed: Path) -> None:
     """Without a signature, and with one of a key that is not trusted: both are said."""
     must("keygen", signed / "other.pem")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ MAX_BYTES = 64 * 2**20
 MAX_TEST_WINDOWS = 256
 MAX_TEST_BYTES = 16 * 2**20
 """Of each class."""
+MOST_BYTES = 2**30
+"""Of a file's arrays; several times what a training keeps."""
+ARRAYS = {
+    "windows": ("f", 3),
+    "window_scores": ("f", 1),
+    "scores": ("f", 1),
+    "stream_lengths": ("i", 1),
+    "test_normal": ("f", 3),
+    "test_anomalous": ("f", 3),
+}
+"""Kind of number and dimensions of each array of a file."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +85,41 @@ def save_holdout(path: Path, holdout: Holdout) -> None:
 def load_holdout(path: Path) -> Holdout:
     """Read what `save_holdout` wrote. Raises ModelError for a damaged file."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            lengths = content["stream_lengths"]
-            if lengths.sum() != len(content["scores"]):
-                raise ValueError(f"{len(content['scores'])} scores for streams of {lengths.sum()}")
-            streams = np.split(content["scores"], np.cumsum(lengths)[:-1]) if len(lengths) else []
-            if len(content["window_scores"]) != len(content["windows"]):
-                raise ValueError(f"{len(content['window_scores'])} scores for {len(content['windows'])} windows")
-            labelled = "test_normal" in content and LabelledWindows(content["test_normal"], content["test_anomalous"])
-            return Holdout(content["windows"], content["window_scores"], streams, labelled or None)
+        arrays = _read_arrays(path)
+        lengths, scores, windows = arrays["stream_lengths"], arrays["scores"], arrays["windows"]
+        if (lengths < 0).any() or lengths.sum() != len(scores):
+            raise ValueError(f"{len(scores)} scores for streams of {lengths.sum()}")
+        streams = np.split(scores, np.cumsum(lengths)[:-1]) if len(lengths) else []
+        if len(arrays["window_scores"]) != len(windows):
+            raise ValueError(f"{len(arrays['window_scores'])} scores for {len(windows)} windows")
+        labelled = None
+        if "test_normal" in arrays:
+            labelled = LabelledWindows(arrays["test_normal"], arrays["test_anomalous"])
+            if not windows.shape[1:] == labelled.normal.shape[1:] == labelled.anomalous.shape[1:]:
+                raise ValueError("the labelled windows have another shape than the others")
+        return Holdout(windows, arrays["window_scores"], streams, labelled)
     except DAMAGE as error:
         raise ModelError(
             f"{path}: not readable ({error}). Train again, or remove it and export with --calibration DATA."
         ) from error
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file by name.
+
+    Raises what numpy does for a damaged one, and ValueError for one that is no array of finite numbers of its kind.
+    """
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > MOST_BYTES:
+        raise ValueError(f"it unpacks to {unpacked} bytes, and at most {MOST_BYTES} are read")
+    arrays = dict[str, NDArray[Any]]()
+    with np.load(path, allow_pickle=False) as content:
+        for name in ARRAYS.keys() & set(content.files):
+            values = content[name]  # bytes where the file in the archive is no array
+            if not isinstance(values, np.ndarray) or (values.dtype.kind, values.ndim) != ARRAYS[name]:
+                raise ValueError(f"{name} is no array of {ARRAYS[name][1]} dimension(s) as training writes it")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} holds numbers that are not finite")
+            arrays[name] = values
+    return arrays

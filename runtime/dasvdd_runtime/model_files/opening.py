@@ -46,7 +46,10 @@ def open_session(path: Path, *, provider: str, threads: int, content: bytes | No
         raise ModelError(f"{path} is a folder, not a model file. Name the .onnx file that dasvdd-export wrote.")
     if content is not None:
         with as_file(content) as copy:
-            return open_session(copy, provider=provider, threads=threads)
+            try:
+                return open_session(copy, provider=provider, threads=threads)
+            except (ModelError, Unavailable) as error:  # the copy's name says nothing to anybody
+                raise type(error)(str(error).replace(str(copy), str(path))) from error
     onnxruntime = import_onnxruntime()
     conflict = conflicting_packages()
     if conflict:

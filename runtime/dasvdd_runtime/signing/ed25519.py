@@ -48,6 +48,8 @@ def load_private_key(path: Path, passphrase: str | None) -> Ed25519PrivateKey:
         raise InputMissing(f"there is no key at {path}. Make one: dasvdd-sign keygen {path}") from None
     except OSError as error:
         raise DataError(f"{path}: the key cannot be read ({error.strerror})") from error
+    if b"PUBLIC KEY" in content:
+        raise DataError(f"{path} is a public key, which monitors check with. Signing takes the private key beside it.")
     if mode & 0o077:
         raise DataError(
             f"{path} has mode {mode:04o}: others on this machine may read the private key. First: chmod 600 {path}; "
