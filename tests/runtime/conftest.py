@@ -20,6 +20,7 @@ from mqtt_monitor import write_config, write_recording
 from numpy.typing import NDArray
 from reloading import HEAD
 from reloading import write as write_paced
+from sparkplug_host import Host
 from tiny_model import TinyModel
 from wall_clock import WallClock
 
@@ -114,6 +115,14 @@ def alarmed_monitor(
         return run_monitor(tmp_path / "monitor.toml")
 
     return start
+
+
+@pytest.fixture
+def host(broker: Broker) -> Iterator[Host]:
+    """A host of Sparkplug at the broker, which reads payloads with a decoder that is not ours."""
+    made = Host(broker.port)
+    yield made
+    made.close()
 
 
 @pytest.fixture

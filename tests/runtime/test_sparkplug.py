@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,13 +19,6 @@ from mosquitto_broker import Broker
 from mqtt_monitor import write_config
 from scraping import wait_until
 from sparkplug_host import REBIRTH, Host, edge_node, in_order, read, source
-
-
-@pytest.fixture
-def host(broker: Broker) -> Iterator[Host]:
-    made = Host(broker.port)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,19 +15,11 @@ from dasvdd_runtime.integrations.link import Arrived
 from dasvdd_runtime.integrations.sparkplug import Sparkplug
 from dasvdd_runtime.sinks.outbox_store import Row
 from monitor_child import MonitorChild
-from mosquitto_broker import Broker
 from scraping import wait_until
 from sparkplug_host import REBIRTH, Host, Seen, edge_node, in_order, read, source, state
 
 BORN = 1_800_000_000_000
 """Milliseconds since 1970."""
-
-
-@pytest.fixture
-def host(broker: Broker) -> Iterator[Host]:
-    made = Host(broker.port)
-    yield made
-    made.close()
 
 
 @pytest.fixture

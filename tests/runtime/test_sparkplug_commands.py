@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,13 +23,6 @@ SPARKPLUG = 'sparkplug = {group = "Plant 1", node = "box"}'
 WAITING = 'sparkplug = {group = "Plant 1", node = "box", primary_host = "scada"}'
 STATE_DIRECTORY = '[state]\ndirectory = "state"\n[alarm]\nlatch = true\n'
 ACKNOWLEDGE, MUTE, RESULT = "Device Control/Acknowledge", "Device Control/Mute Minutes", "Device Control/Result"
-
-
-@pytest.fixture
-def host(broker: Broker) -> Iterator[Host]:
-    made = Host(broker.port)
-    yield made
-    made.close()
 
 
 @pytest.fixture
