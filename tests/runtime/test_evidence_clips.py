@@ -113,6 +113,18 @@ def test_clips_are_slices_of_the_stream_however_it_arrives(line: Callable[..., L
         np.testing.assert_array_equal(heard, samples[start : last + round(post * RATE_HZ)])
 
 
+def test_a_clip_ends_no_earlier_than_the_window_that_raised_the_alarm(line: Callable[..., Line]) -> None:
+    """Windows of slow sensors are as long as max_seconds, and with its pre-roll one would not fit."""
+    pipeline, shelf, _ = line(pre_seconds=1, post_seconds=1, max_seconds=2, window_samples=2 * RATE_HZ)
+    events = play(pipeline, sound((6, 0.1), (10, 0.5)))
+    (raised,) = (event for event in events if event["event"] == "alarm_raised")
+    (clip,) = shelf.clips
+    described = clip.notes[-1][0]
+    (piece,) = described["pieces"]
+    assert piece["stream_seconds"] == raised["start_seconds"] - 1
+    assert piece["stream_seconds"] + piece["seconds"] == raised["stream_seconds"] == described["rise_seconds"]
+
+
 def test_a_long_alarm_is_listed_when_its_clip_is_cut_and_told_to_its_end(line: Callable[..., Line]) -> None:
     """After max_seconds there is a sidecar without an end; at the clear another that tells the tail."""
     samples = sound((3, 0.1), (20, 0.5), (3, 0.1))

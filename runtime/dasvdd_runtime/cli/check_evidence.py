@@ -44,7 +44,8 @@ def check_evidence(config: MonitorConfig, models: Mapping[str, ModelMetadata], r
         name: clip_bytes(table, modes[name], metadata) for name, metadata in models.items() if modes[name] != "none"
     }
     if sizes:
-        check_room(table, table.directory, sizes, report)
+        seconds = {name: table.longest_seconds(models[name].window_seconds) for name in sizes}
+        check_room(table, table.directory, sizes, seconds, report)
 
 
 def clip_bytes(table: EvidenceTable, mode: Mode, metadata: ModelMetadata) -> int:
@@ -57,18 +58,21 @@ def clip_bytes(table: EvidenceTable, mode: Mode, metadata: ModelMetadata) -> int
     else:
         row_bytes = metadata.channels * (2 if isinstance(rows, PcmRows) else 4)
     row_seconds = rows.row_samples / metadata.sample_rate_hz
-    return round(table.max_seconds * (row_bytes / row_seconds + WINDOW_BYTES / metadata.window_hop_seconds))
+    longest_seconds = table.longest_seconds(metadata.window_seconds)
+    return round(longest_seconds * (row_bytes / row_seconds + WINDOW_BYTES / metadata.window_hop_seconds))
 
 
-def check_room(table: EvidenceTable, directory: Path, sizes: Mapping[str, int], report: Report) -> None:
-    """Report on how many clips there is room for. `sizes`: by source, of its longest clip in bytes."""
+def check_room(
+    table: EvidenceTable, directory: Path, sizes: Mapping[str, int], seconds: Mapping[str, float], report: Report
+) -> None:
+    """Report on how many clips there is room for. By source, of its longest clip: `sizes` in bytes, and `seconds`."""
     from ..evidence.folder import EvidenceFolder
 
     nearest = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
     free = shutil.disk_usage(nearest).free
     own = EvidenceFolder(directory, table, now=lambda: datetime.now(UTC)).used_bytes()
     name, largest = max(sizes.items(), key=lambda item: item[1])
-    clip = f"a clip of {table.max_seconds:g} s of {name} takes up to {megabytes(largest)}"
+    clip = f"a clip of {seconds[name]:g} s of {name} takes up to {megabytes(largest)}"
     left = f"{megabytes(free)} are free, of which min_free_bytes leaves {megabytes(table.min_free_bytes)} alone"
     room = min(table.max_bytes, own + max(0, free - table.min_free_bytes))
     subject = "evidence, room"

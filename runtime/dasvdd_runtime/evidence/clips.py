@@ -90,9 +90,8 @@ class SourceClips(Clips):
             clip.open_clip.note(clip.described(), final=True)
 
     def _measure(self, table: EvidenceTable) -> None:
-        self._pre, self._post, self._most = (
-            round(seconds * self._rate) for seconds in (table.pre_seconds, table.post_seconds, table.max_seconds)
-        )
+        self._table = table
+        self._pre, self._post = (round(seconds * self._rate) for seconds in (table.pre_seconds, table.post_seconds))
 
     def _begin_rows(self) -> None:
         """Remember the stream, as the mode has it, from the next sample on."""
@@ -143,6 +142,7 @@ class SourceClips(Clips):
         raised_at, alarm = self._now(), str(uuid.uuid4())
         stem = stem_of(self._source.name, alarm, raised_at)
         start = max(0, window.first_sample - self._pre)
+        longest_seconds = self._table.longest_seconds(self._metadata.window_seconds)
         clip = Clip(
             open_clip=self._writer.begin(stem, self._format, source=self._source.name, alarm=alarm),
             facts=self._facts(alarm, raised_at, window),
@@ -150,7 +150,7 @@ class SourceClips(Clips):
             residual_usual=self._metadata.residual_baseline,
             sample_rate_hz=self._rate,
             start=start,
-            longest_end=start + self._most,
+            longest_end=start + round(longest_seconds * self._rate),
             alarm_start=window.first_sample,
             episode=episode,
             cursor=start,

@@ -22,7 +22,7 @@ class EvidenceTable(StrictModel):
     post_seconds: float = Field(default=10.0, ge=0, le=600)
     """What is kept after the alarm has cleared."""
     max_seconds: float = Field(default=60.0, gt=0, le=3600)
-    """A clip is cut to this length; its sidecar tells how much longer the alarm lasted."""
+    """A clip is cut to this length, see `longest_seconds`; its sidecar tells how much longer the alarm lasted."""
     directory: Path | None = None
     """Relative to the TOML file. Default: `evidence` in the state directory."""
     max_bytes: int = Field(default=200_000_000, ge=1_000_000)
@@ -31,6 +31,10 @@ class EvidenceTable(StrictModel):
     """Older clips are removed."""
     min_free_bytes: int = Field(default=100_000_000, ge=0)
     """With less room on the disk, the oldest clips are removed, and if that is not enough, none is written."""
+
+    def longest_seconds(self, window_seconds: float) -> float:
+        """Length of the longest clip: the window that raised the alarm is in it whole, however long it is."""
+        return max(self.max_seconds, self.pre_seconds + window_seconds)
 
     @model_validator(mode="after")
     def _the_alarm_fits(self) -> EvidenceTable:
