@@ -74,6 +74,23 @@ def test_real_time_takes_as_long_as_the_recording(tmp_path: Path) -> None:
     assert 0.5 <= time.monotonic() - begin < 2.0
 
 
+def test_a_replay_in_real_time_waits_in_short_turns(tmp_path: Path) -> None:
+    """Through a gap of rows it says again and again that nothing came, so that a stop need not wait for its end."""
+    times = [0.0, 0.1, 0.2, 0.3, 1.4, 1.5, 1.6]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(f"{at},{at}\n" for at in times))
+    source = FileSource(tmp_path / "a.csv", sample_rate_hz=10.0, channel_names=["x"], real_time=True)
+    source.open()
+    begin = turn = time.monotonic()
+    longest_seconds, rows, lost = 0.0, 0, 0
+    while (block := source.read()) is not None:
+        turn, before = time.monotonic(), turn
+        longest_seconds = max(longest_seconds, turn - before)
+        rows, lost = rows + len(block.samples), lost + (block.lost or 0)
+    assert (rows, lost) == (7, 10)
+    assert time.monotonic() - begin >= 1.7
+    assert longest_seconds < 0.8
+
+
 def test_a_file_with_other_channels_is_refused(tmp_path: Path) -> None:
     """Stereo for a mono model is an error with both numbers, not a guess."""
     soundfile.write(tmp_path / "a.wav", noise(8000, 2), 16000)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..recordings import SignalBlocks, TableFormat, is_table, probe, read_pieces
-from .base import Block
+from .base import WAIT_SECONDS, Block
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class FileSource:
         self._blocks: Iterator[NDArray[np.float32]] = iter(())
         self._at_seconds = 0.0
         self._due_seconds = 0.0
+        self._not_due: Block | None = None
+        """What was read before its last sample was due."""
 
     def open(self) -> None:
         """Begin at the first sample."""
@@ -69,6 +71,7 @@ class FileSource:
         self._blocks = iter(())
         self._at_seconds = 0.0
         self._due_seconds = time.monotonic()
+        self._not_due = None
 
     def _tell_resampling(self) -> None:
         own_rate_hz, _, _ = probe(self._path)
@@ -82,7 +85,27 @@ class FileSource:
             )
 
     def read(self) -> Block | None:
-        """The next block; in real time, once its last sample is due."""
+        """The next block; in real time, once its last sample is due, and an empty one until then."""
+        block = self._not_due or self._next_block()
+        if block is None or not self._real_time:
+            return block
+        if self._not_due is None:
+            self._due_seconds += ((block.lost or 0) + len(block.samples)) / self.sample_rate_hz
+        wait_seconds = self._due_seconds - time.monotonic()
+        time.sleep(min(max(0.0, wait_seconds), WAIT_SECONDS))
+        if wait_seconds > WAIT_SECONDS:
+            self._not_due = block
+            return Block(block.samples[:0])
+        self._not_due = None
+        return block
+
+    def close(self) -> None:
+        """Forget the file."""
+        self._pieces = iter(())
+        self._blocks = iter(())
+        self._not_due = None
+
+    def _next_block(self) -> Block | None:
         lost = 0
         while (samples := next(self._blocks, None)) is None:
             piece = next(self._pieces, None)
@@ -99,12 +122,4 @@ class FileSource:
                 f"{self._path}: {samples.shape[1]} channels, but the model takes {len(self._channel_names)}. "
                 "Replay a recording made like those that the model was trained on."
             )
-        if self._real_time:
-            self._due_seconds += (lost + len(samples)) / self.sample_rate_hz
-            time.sleep(max(0.0, self._due_seconds - time.monotonic()))
         return Block(samples, lost=lost)
-
-    def close(self) -> None:
-        """Forget the file."""
-        self._pieces = iter(())
-        self._blocks = iter(())
