@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from dasvdd_runtime.errors import ConfigError, DataError, Unavailable
@@ -9,6 +12,7 @@ from dasvdd_train.config import TrainingSettings
 from dasvdd_train.diagnosis import latent_figures
 from dasvdd_train.features import FeatureVectors, FrameTable, feature_vectors, fit_standardisation
 from dasvdd_train.front_ends import Rows
+from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.trainer import choose_device, train
@@ -115,6 +119,17 @@ def test_collapsed_latent_space_is_measured() -> None:
     for parameter in model.encoder.parameters():
         parameter.zero_()
     assert latent_figures(model, vectors).relative_variance == 0
+
+
+def test_of_more_vectors_than_float32_counts_some_are_looked_at() -> None:
+    """A training of months has more than 2**24 vectors; no index lies beyond the last."""
+    model, vectors = model_and_vectors()
+    many = FeatureVectors(vectors.frames, torch.zeros(1, dtype=torch.int64).expand(2**24 + 4), 1)
+    assert math.isfinite(latent_figures(model, many).explained)
+    for count in (1, 4095, 4096, 4097, 2**24 + 4, 2**40 + 1):
+        chosen = evenly_spaced(count, 4096)
+        assert (chosen[0], chosen[-1], len(chosen)) == (0, count - 1, min(count, 4096))
+        assert (np.diff(chosen) > 0).all()
 
 
 def test_early_stopping_keeps_the_lowest_held_out_point() -> None:

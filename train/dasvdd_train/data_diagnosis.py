@@ -13,6 +13,7 @@ from dasvdd_runtime.words import count, duration, long_duration, rate
 from numpy.typing import NDArray
 
 from .diagnosis import Doubt
+from .holdout import evenly_spaced
 
 SHORT_SECONDS, FAR_TOO_SHORT_SECONDS = 60.0, 20.0
 """Training data below the first is little, below the second too little to use."""
@@ -119,7 +120,7 @@ def mixture_doubts(features: NDArray[np.float32], recordings: Sequence[str]) -> 
     """
     if len(features) < 40:
         return []
-    chosen = np.linspace(0, len(features) - 1, min(len(features), MIXTURE_WINDOWS)).round().astype(np.int64)
+    chosen = evenly_spaced(len(features), MIXTURE_WINDOWS)
     labels, silhouette = _clusters(features[chosen])
     if silhouette < MIXTURE_SILHOUETTE:
         return []

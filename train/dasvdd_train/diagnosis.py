@@ -10,6 +10,7 @@ from dasvdd_runtime.errors import DataError
 
 from .evaluation import Evaluation
 from .features import FeatureVectors
+from .holdout import evenly_spaced
 from .metrics import EpochMetrics
 from .model import DasvddModel
 
@@ -63,8 +64,7 @@ class LatentFigures:
 @torch.no_grad()
 def latent_figures(model: DasvddModel, vectors: FeatureVectors) -> LatentFigures:
     """`LatentFigures` of `model` over at most 4096 evenly spaced `vectors`."""
-    indices = torch.linspace(0, len(vectors) - 1, min(len(vectors), 4096)).long()
-    x = vectors.rows(indices)
+    x = vectors.rows(torch.from_numpy(evenly_spaced(len(vectors), 4096)))
     z = model.encoder(x)
     error = (model.decoder(z) - x).square().sum(dim=1).mean()
     distance = float(model.gamma) * (z - model.center).square().sum(dim=1).mean()

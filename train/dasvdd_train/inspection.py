@@ -19,6 +19,7 @@ from torch import Tensor
 from .corpus import Stretch
 from .evaluation import Separation, separation
 from .features import Geometry, as_input
+from .holdout import evenly_spaced
 from .model import DasvddModel
 from .rivals import MOST_FEATURES, fit_rivals
 
@@ -159,8 +160,7 @@ def _view(model: DasvddModel, stretch: Stretch, sizes: Geometry, stride: int) ->
 
 
 def _thinned(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    count = min(len(rows), CODES_PER_ROLE)
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+    return rows[evenly_spaced(len(rows), CODES_PER_ROLE)]
 
 
 def _clips(views: Sequence[WindowView], most: int, sizes: Geometry, length: int, sample_rate_hz: float) -> list[Clip]:

@@ -17,6 +17,7 @@ from .checkpoint import Checkpoint
 from .config import TrainingSettings
 from .dasvdd import Part, center_distance, reconstruction_error, step
 from .features import FeatureVectors
+from .holdout import evenly_spaced
 from .metrics import EpochMetrics
 from .model import DasvddModel
 from .stacking import plain_parameters
@@ -169,7 +170,7 @@ def _train(
     state = initial_state(members, recipe, device, saved=goes_on)
     if checkpoint is not None and goes_on:
         checkpoint.restore(state)
-    holdouts = [_evenly_spaced(member.holdout, device) for member in members]
+    holdouts = [_some_rows(member.holdout, device) for member in members]
     started = time.monotonic() - (state.members[0].history[-1].seconds if state.members[0].history else 0.0)
     while True:
         for position, run in enumerate(state.members):
@@ -289,12 +290,12 @@ def _trained(state: TrainingState, position: int) -> Trained:
     return Trained(named("encoder."), named("decoder."), plain["center"], run.gamma, run.history)
 
 
-def _evenly_spaced(vectors: FeatureVectors | None, device: torch.device) -> Tensor | None:
+def _some_rows(vectors: FeatureVectors | None, device: torch.device) -> Tensor | None:
     """Some held-out vectors, [rows, features]."""
     if vectors is None or not len(vectors):
         return None
-    indices = torch.linspace(0, len(vectors) - 1, min(len(vectors), HOLDOUT_ROWS), device=vectors.frames.device)
-    return vectors.rows(indices.long()).to(device)
+    indices = torch.from_numpy(evenly_spaced(len(vectors), HOLDOUT_ROWS)).to(vectors.frames.device)
+    return vectors.rows(indices).to(device)
 
 
 @torch.no_grad()
