@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.errors import DasvddError
+from dasvdd_runtime.recorders import wav
 from dasvdd_runtime.recorders.base import Gap
 from dasvdd_runtime.recorders.wav import WavRecorder
 from numpy.typing import NDArray
@@ -54,6 +56,18 @@ def test_recordings_are_bit_exact_and_split(tmp_path: Path) -> None:
     assert [soundfile.info(path).frames for path in tape.files] == [RATE_HZ, RATE_HZ, RATE_HZ, 17]
     assert soundfile.info(tape.files[0]).subtype == "PCM_16"
     assert soundfile.info(tape.files[0]).samplerate == RATE_HZ
+    np.testing.assert_array_equal(read(tape.files), pcm)
+
+
+def test_a_file_ends_before_it_is_too_long_for_wav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The header's length has 32 bits; the recording goes on in another file, and nothing is lost between them."""
+    assert struct.pack("<L", 36 + wav.MOST_DATA_BYTES) == b"\xff" * 4
+    monkeypatch.setattr(wav, "MOST_DATA_BYTES", 4001)
+    pcm = pcm_noise(2500, channels=2)
+    tape = recorder(tmp_path, channels=2)
+    tape.write(pcm.astype(np.float32) / 32768)
+    tape.close()
+    assert [soundfile.info(path).frames for path in tape.files] == [1000, 1000, 500]
     np.testing.assert_array_equal(read(tape.files), pcm)
 
 

@@ -14,9 +14,15 @@ from ..reading.pcm import to_int16
 from .base import Recorder
 from .growing_file import GrowingFile
 
+SAMPLE_BYTES = 2
+HEADER_BYTES = 36
+"""Of a WAV file that count in its length."""
+MOST_DATA_BYTES = 2**32 - 1 - HEADER_BYTES
+"""That length has 32 bits."""
+
 
 class WavRecorder(Recorder):
-    """Full scale is 1.0; beyond it samples are clipped, and NaN becomes 0."""
+    """Full scale is 1.0; beyond it samples are clipped, and NaN becomes 0. No file is longer than WAV can be."""
 
     suffix = ".wav"
 
@@ -32,6 +38,7 @@ class WavRecorder(Recorder):
     ) -> None:
         """Raises DasvddError if `folder` cannot be made."""
         super().__init__(folder, name=name, sample_rate_hz=sample_rate_hz, file_seconds=file_seconds, now=now)
+        self.file_samples = min(self.file_samples, MOST_DATA_BYTES // (SAMPLE_BYTES * channels))
         self._channels = channels
         self._frame_rate_hz = sample_rate_hz
         self._wave: wave.Wave_write
@@ -39,7 +46,7 @@ class WavRecorder(Recorder):
     def _begin(self, file: GrowingFile) -> None:
         self._wave = wave.open(file, "wb")  # type: ignore[call-overload]  # noqa: SIM115 - it stays open between calls
         self._wave.setnchannels(self._channels)
-        self._wave.setsampwidth(2)
+        self._wave.setsampwidth(SAMPLE_BYTES)
         self._wave.setframerate(self._frame_rate_hz)
 
     def _append(self, samples: NDArray[np.float32]) -> None:
