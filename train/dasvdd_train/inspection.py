@@ -36,6 +36,8 @@ SENSOR_CLIP_WINDOWS = 5
 TRAINING_CLIPS, HELD_OUT_CLIPS = 3, 2
 RAW_ROWS = 200_000
 """Samples per channel that are compared to find a channel twice."""
+RAW_PIECE_ROWS = 1000
+"""Of them, these follow each other."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,12 @@ def _training_rows(model: DasvddModel, training: Sequence[Stretch], sizes: Geome
 
 
 def _raw_rows(training: Sequence[Stretch]) -> NDArray[np.float32]:
+    """RAW_ROWS samples at most, in pieces at even distances over all of `training`."""
     total = sum(len(s.samples) for s in training)
-    share = min(1.0, RAW_ROWS / max(1, total))
-    return np.concatenate([np.asarray(s.samples[: max(1, round(len(s.samples) * share))]) for s in training])
+    stride = max(RAW_PIECE_ROWS, -(-total * RAW_PIECE_ROWS // RAW_ROWS))
+    pieces, first = [], 0
+    for stretch in training:
+        starts = range(-first % stride, len(stretch.samples), stride)
+        pieces += [np.asarray(stretch.samples[start : start + RAW_PIECE_ROWS]) for start in starts]
+        first += len(stretch.samples)
+    return np.concatenate(pieces)
