@@ -207,6 +207,7 @@ def test_a_monitor_that_is_gone_is_said_and_found_again(browser: Chromium, tmp_p
     assert port is not None
     with scenes.served(scenes.all_well, None, seconds=5, port=port):
         browser.wait_for(f"{TITLE} === 'All 3 sources are well'")
+        assert "Level 4 dB of a sine of one unit" in browser.evaluate("document.body.innerText"), "of the accelerometer"
         assert not browser.evaluate("document.body.classList.contains('stale')")
 
 

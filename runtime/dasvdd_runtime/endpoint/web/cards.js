@@ -157,11 +157,13 @@ export class Card {
 
   level(source, judged) {
     const level = source.level_dbfs, usual = source.usual_level_dbfs;
-    show(this.find(".level"), usual !== null && level !== null && (judged || source.state === "IDLE"));
-    if (usual === null || level === null) return;
+    show(this.find(".level"), level !== null && (judged || source.state === "IDLE"));
+    show(this.find(".level-bar"), usual !== null);
+    if (level === null) return;
+    const whole = (dbfs) => String(Math.round(dbfs)).replace("-", "−");
+    if (usual === null) return put(this.find(".level-words"), `Level ${whole(level)} dB of a sine of one unit`);
     const [low, , high] = usual;
     const side = Math.round(level) < Math.round(low) ? ": quieter than usual" : Math.round(level) > Math.round(high) ? ": louder than usual" : "";
-    const whole = (dbfs) => String(Math.round(dbfs)).replace("-", "−");
     put(this.find(".level-words"), `Level ${whole(level)} dBFS, usual ${whole(low)} to ${whole(high)}${side}`);
     const at = (dbfs) => Math.min(100, Math.max(0, 100 * (1 - dbfs / LOWEST_DBFS)));
     const range = this.find(".level-usual"), now = this.find(".level-now");
