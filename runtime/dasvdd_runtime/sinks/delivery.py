@@ -72,7 +72,7 @@ class Delivery:
         self._successors: queue.SimpleQueue[Publisher] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._interrupted = threading.Event()  # by a stop or a successor: a retry is not waited for
+        self._interrupted = threading.Event()  # by a stop or a successor: the wait for a retry ends
         self._stop_at_seconds = float("inf")
         self._fault = ""
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -112,7 +112,7 @@ class Delivery:
                 self._deliver_all()
             except Exception as failure:  # what a library raises, too: nothing may end this thread
                 self._tell(str(failure) if isinstance(failure, DeliveryFailed) else repr(failure))
-                self._interrupted.wait(self._next_wait_seconds())
+                self._wait_to_retry()
                 if self._stopping.is_set():
                     break
                 continue
@@ -125,15 +125,19 @@ class Delivery:
     def _hand_over(self) -> None:
         """Go on with the successor, if there is one."""
         while not self._successors.empty():
-            self._interrupted.clear()
             successor = self._successors.get_nowait()
             try:
                 self._publisher.hand_over(successor)
             finally:
                 self._publisher = successor
             self._retry_seconds = FIRST_RETRY_SECONDS
-        if self._stopping.is_set():
-            self._interrupted.set()
+
+    def _wait_to_retry(self) -> None:
+        """Longer from failure to failure, but not while there is a successor or a stop, whenever that comes."""
+        self._interrupted.clear()  # before the look at what sets it: what comes after that ends the wait
+        wait_seconds = self._next_wait_seconds()
+        if self._successors.empty() and not self._stopping.is_set():
+            self._interrupted.wait(wait_seconds)
 
     def _deliver_all(self) -> None:
         while time.monotonic() < self._stop_at_seconds and self._successors.empty():
