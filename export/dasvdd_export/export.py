@@ -189,11 +189,7 @@ def _gate(
     calibration: Calibration,
 ) -> None:
     """Raise ParityError unless every comparison holds."""
-    faults = [
-        f"{finding.name}: relative difference {finding.difference:.2g}, allowed {finding.limit:.0e}"
-        for finding in findings
-        if not finding.agrees
-    ]
+    faults = [finding.fault for finding in findings if not finding.agrees]
     held_out = findings[0]
     flips = parity.decision_flips(trained, run, windows, calibration.threshold, held_out.limit)
     if flips:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,8 +52,18 @@ class Finding:
 
     @property
     def agrees(self) -> bool:
-        """False also for a difference that is not a number."""
-        return self.difference <= self.limit
+        """False also for a difference that is not a number, and where float32 itself has no finite score to compare."""
+        return math.isfinite(self.limit) and self.difference <= self.limit
+
+    @property
+    def fault(self) -> str:
+        """Why it does not agree, in words."""
+        if not math.isfinite(self.limit):
+            return (
+                f"{self.name}: torch's own scores do not fit into float32, so nothing can be compared with them. "
+                "Is a channel of the training almost constant?"
+            )
+        return f"{self.name}: relative difference {self.difference:.2g}, allowed {self.limit:.0e}"
 
 
 def compare(trained: TrainedModel, run: Run, held_out: NDArray[np.float32]) -> list[Finding]:

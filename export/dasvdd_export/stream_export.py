@@ -74,11 +74,7 @@ def make_stream_file(checked: Checked, plain: ModelMetadata) -> StreamFile:
     scorer.verify_golden()
     cases = parity.cases(trained, checked.holdout.windows)
     findings = [_compared(checked, scorer, *case) for case in cases]
-    faults = [
-        f"{finding.name}: relative difference {finding.difference:.2g}, allowed {finding.limit:.0e}"
-        for finding in findings
-        if not finding.agrees
-    ]
+    faults = [finding.fault for finding in findings if not finding.agrees]
     faults += list(_nan_faults(checked, scorer))
     if faults:
         raise ParityError(

@@ -279,6 +279,22 @@ def test_noise_that_float32_drowns_is_allowed_what_float32_loses(tmp_path: Path)
         assert (held_out.limit == parity.STRICT) == strict
 
 
+def test_a_graph_agrees_with_nothing_where_float32_overflows() -> None:
+    """A model whose scores torch itself cannot hold proves nothing of a graph, not even of one that returns zeros."""
+    trained = untrained(*FRONT_ENDS["rows"])
+    trained.model.std.fill_(1e-22)
+    windows = 1e-1 * np.random.default_rng(0).standard_normal((4, trained.window_samples, trained.channels))
+
+    def zeros(batch: np.ndarray) -> dict[str, np.ndarray]:
+        found = dict.fromkeys(parity.OUTPUT_NAMES, np.zeros(len(batch)))
+        return found | {"residual": np.zeros((len(batch), trained.model.bands))}
+
+    findings = parity.compare(trained, zeros, windows.astype(np.float32))
+    assert np.isinf(findings[0].limit)
+    assert [finding.name for finding in findings if finding.agrees] == []
+    assert "do not fit into float32" in findings[0].fault
+
+
 def test_a_wrong_graph_of_a_steady_tone_is_still_found(tmp_path: Path) -> None:
     """A thousandth is a fault there, too."""
     trained, run = steady(tmp_path, 1e-4)
