@@ -11,7 +11,7 @@ from .condition.loss_meter import LossMeter
 from .errors import DasvddError
 from .logs import about
 from .message_queue import QUEUE_SECONDS, Ended, Message, MessageQueue, Missing, Samples
-from .sources.base import Block, Source, SourceLost
+from .sources.base import Block, Source, SourceLost, why_missing
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Capture:
                 return
             if self._heard_seconds >= STEADY_SECONDS:
                 retry_seconds = FIRST_RETRY_SECONDS
-            self._queue.put(Missing(str(fault) if fault else "the device gives no samples; opening it again"))
+            self._queue.put(Missing(why_missing(fault) if fault else "the device gives no samples; opening it again"))
             self._stop.wait(retry_seconds)
             retry_seconds = min(2 * retry_seconds, LAST_RETRY_SECONDS)
             self._loss.reopened()

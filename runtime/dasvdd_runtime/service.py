@@ -22,6 +22,7 @@ from .reload import ReloadPlan
 from .scoring import score_waiting
 from .sinks.jsonl import Sink
 from .snapshot import SourceSnapshot
+from .sources.base import why_missing
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class Service:
         pipeline = channel.pipeline
         channel.ended, channel.error = True, message.error or pipeline.nothing_judged()
         if message.error is not None:
-            pipeline.missing(str(message.error))
+            pipeline.missing(why_missing(message.error))
         self._emit([*pipeline.events_due(), *pipeline.finish(drift_ppm=channel.capture.drift_ppm)])
 
     def _look_at_waiting(self) -> None:

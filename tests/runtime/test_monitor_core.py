@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dasvdd_runtime.capture import Capture
 from dasvdd_runtime.channels import Channel
 from dasvdd_runtime.clock_watch import ClockWatch
 from dasvdd_runtime.condition.health import State
+from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.message_queue import Missing, Samples
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
@@ -23,6 +25,7 @@ from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.scoring import score_waiting
 from dasvdd_runtime.service import Service
 from dasvdd_runtime.sources.base import Block, SourceLost
+from dasvdd_runtime.sources.file import FileSource
 from dasvdd_runtime.windows import Waiting
 from monitor_child import Events
 from white_noise import RATE_HZ, noise
@@ -176,6 +179,24 @@ def test_a_device_that_was_never_there_is_tried_for_ever(
     changes = of_kind(sink.events, "source_state")
     assert [change["state"] for change in changes] == ["MISSING", "OK"]
     assert "not plugged in" in changes[0]["reason"]
+
+
+def test_data_that_cannot_be_used_are_told_from_a_device_that_is_away(
+    counting: Callable[..., CountingScorer], tmp_path: Path
+) -> None:
+    """A table without the model's column is MISSING for a reason of its own; one that is not there says just that."""
+    (tmp_path / "a.csv").write_text("y\n" + "1\n2\n" * 9)
+    reasons = {}
+    for name in ("a.csv", "b.csv"):
+        source = FileSource(tmp_path / name, sample_rate_hz=10.0, channel_names=["x"])
+        wake, sink = threading.Event(), ListSink()
+        channel = Channel(Capture(source, name="s", stall_seconds=5, wake=wake), make_pipeline("s", counting()))
+        with pytest.raises(DasvddError) as raised:
+            Service([channel], [sink], wake=wake).run({"event": "started"})
+        (change,) = of_kind(sink.events, "source_state")
+        assert change["state"] == "MISSING"
+        reasons[name] = change["reason"].removesuffix(str(raised.value))
+    assert reasons == {"a.csv": "it is there, but what it gives cannot be used: ", "b.csv": ""}
 
 
 def test_the_last_samples_before_a_stall_are_no_recovery(counting: Callable[..., CountingScorer]) -> None:

@@ -48,7 +48,7 @@ PROGRESS_EVERY_SECONDS = 0.5
     help="Column of a table with the times of its rows, by name or position; 'none': rows are evenly spaced.",
 )
 @click.option(
-    "--channels", help="Columns of a CSV, by header name or 1-based position: x,y,z. Default: as in training."
+    "--channels", help="Columns of a table, by header name or 1-based position: x,y,z. Default: as in training."
 )
 @model_options
 @reports_errors
@@ -105,7 +105,7 @@ def find_recordings(given: tuple[Path, ...], *, kind: Kind) -> list[Path]:
             suits = is_audio if kind == "audio" else is_table
             inside = sorted(p for p in path.rglob("*") if p.is_file() and suits(p))
             if not inside:
-                wanted = "WAV, FLAC or OGG" if kind == "audio" else "CSV"
+                wanted = "WAV, FLAC or OGG" if kind == "audio" else "CSV, NPY, NPZ or Parquet"
                 raise DataError(f"the folder {path} holds no {wanted} file at any depth, and the model is for {kind}.")
             found += inside
         elif path.exists():

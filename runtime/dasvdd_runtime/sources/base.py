@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Unavailable
+from ..errors import DasvddError, DataError, Unavailable
 
 WAIT_SECONDS = 0.2
 """Longest time that `Source.read` waits for samples, so that a stop is noticed."""
@@ -16,6 +16,11 @@ WAIT_SECONDS = 0.2
 
 class SourceLost(Unavailable):
     """A live source that is not there, or went away; it is opened again later."""
+
+
+def why_missing(fault: DasvddError) -> str:
+    """Why a source gives nothing, for its state: it is not there, or it is there and gives what cannot be used."""
+    return f"it is there, but what it gives cannot be used: {fault}" if isinstance(fault, DataError) else str(fault)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class FileTable(BaseSourceTable):
 
     kind: Literal["file"]
     path: Path
-    """WAV, FLAC, OGG or CSV (at the model's sample rate); relative to the TOML file."""
+    """WAV, FLAC, OGG, or a CSV, NPY, NPZ or Parquet table at the model's sample rate; relative to the TOML file."""
     pace: Literal["fast", "real-time"] = "fast"
     time_column: str = "auto"
     """Column of a table with the times of its rows, by name or position from 1; 'auto': a leading one that its name
