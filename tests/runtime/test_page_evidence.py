@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import page_scenes as scenes
 import pytest
 import soundfile
 from chromium import Chromium, press
+from dasvdd_runtime.alarms.book import AlarmState
+from dasvdd_runtime.snapshot import SourceSnapshot
 from evidence_scenes import keep_clip
 from monitor_child import MonitorChild
 
@@ -171,3 +174,26 @@ def test_opened_a_hundred_times_it_holds_one_clip(browser: Chromium, tmp_path: P
         assert browser.evaluate("document.querySelectorAll('.alarm *').length") == elements
         browser.evaluate("document.querySelector('.evidence summary').click()")
         browser.wait_for("held.size === 0")
+
+
+def test_an_alarm_whose_evidence_is_missing_says_so(browser: Chromium, tmp_path: Path) -> None:
+    """Once its clip should be there; not while it lasts, and not of a source of which nothing is kept."""
+    over = {"state": AlarmState.CLEARED, "end_seconds": 1010.0}
+    alarms = [
+        scenes.alarm("pump7", ago_seconds=3000, **over),
+        scenes.alarm("pump7", ago_seconds=60, **over),
+        scenes.alarm("fan north", ago_seconds=3000),
+        scenes.alarm("gearbox 2", ago_seconds=3000, **over),
+    ]
+
+    def sources(seconds: float) -> list[SourceSnapshot]:
+        return [replace(s, keeps="nothing") if s.name == "gearbox 2" else s for s in scenes.all_well(seconds)]
+
+    with scenes.served(sources, tmp_path, alarms=alarms, seconds=5, evidence=tmp_path / "clips") as scene:
+        browser.show(scene.url)
+        browser.wait_for("document.querySelectorAll('.alarm').length === 4")
+        told = browser.evaluate(
+            "[...document.querySelectorAll('.alarm')].filter((one) => one.innerText.includes('No evidence of it'))"
+            ".map((one) => one.innerText.split('\\n')[0])"
+        )
+    assert told == ["pump7"]

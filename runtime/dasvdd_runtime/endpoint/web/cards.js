@@ -10,6 +10,7 @@ const ANSWERED_ADVICE = "The alarm is answered. It ends once the scores are norm
 const DRIFT_ADVICE = "If the machine is healthy, calibrate on site: dasvdd-monitor calibrate.";
 const LOWEST_DBFS = -100;
 const NOTABLE = 3; // times its usual residual; below, a band is not worth a word
+const CLIP_SECONDS = 120; // after its end an alarm has its evidence, or none
 const WORDS_EVERY = 5; // pictures: words that change with each could not be read
 const VERDICTS = { real: "a real fault", false: "a false alarm", unknown: "not known" };
 
@@ -251,9 +252,12 @@ export class AlarmEntry {
     this.element.remove();
   }
 
-  update(alarm, time) {
+  // `keeps`: what is kept of the source's alarms.
+  update(alarm, time, keeps) {
     this.evidence.offer(alarm.has_evidence);
     const active = alarm.state === "active";
+    const late = time > alarm.raised_at + (alarm.lasted_seconds ?? 0) + CLIP_SECONDS;
+    show(this.find(".no-evidence"), !alarm.has_evidence && !active && late && keeps !== undefined && keeps !== "nothing");
     const state = { active: "Ongoing", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
     const pills = [[active ? "alarm" : alarm.state === "latched" ? "warning" : "quiet", state[alarm.state]]];
     if (alarm.muted) pills.push(["muted", "Raised while muted"]);

@@ -238,7 +238,8 @@ function renderAlarms(status) {
     show(at(section), chosen.length > 0);
     placeInOrder(at(list), chosen.map((alarm) => entries.get(alarm.id).element));
   }
-  for (const alarm of status.alarms) entries.get(alarm.id).update(alarm, status.time);
+  const keeps = new Map(status.sources.map((source) => [source.name, source.keeps]));
+  for (const alarm of status.alarms) entries.get(alarm.id).update(alarm, status.time, keeps.get(alarm.source));
 }
 
 document.querySelector("#login form").addEventListener("submit", (event) => {
