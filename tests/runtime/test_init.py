@@ -272,14 +272,15 @@ def test_a_wrong_answer_is_asked_for_again(tmp_path: Path) -> None:
     ]
     done = init("--device", "raspberry-pi-5", "--out", tmp_path, typed="\n".join([*answers, "", "maybe", "n"]) + "\n")
     assert done.exit_code == EXIT_OK, done.output
-    for wrong in (
+    for said in (
         "'microphne' is not one of",
         "'left' is no USB port",
         "'model.pt' is no name",
+        "audio holds what people say",
         "'everybody' is not one of",
         "'mqtt://b' is no host",
     ):
-        assert wrong in done.output
+        assert said in done.output
     config = load_config(tmp_path / "monitor.toml")
     assert (config.sources[0].name, config.models[0].path.name) == ("press", "press.ort")
     assert config.mqtt is not None

@@ -136,9 +136,10 @@ def _answers(profile: DeviceProfile, given: dict[str, Any], *, ask: bool) -> Ans
         if given["port"] is not None or not usb_port:
             port = answer("port", "Serial port", _first_serial_port(), check=_device_file)
     model = answer("model", "Model file", "model.onnx", check=_model_name)
-    evidence = answer("evidence", "Kept of an alarm", "spectrogram", choices=EVIDENCE_MODES)
+    question = "Kept of an alarm (audio holds what people say nearby, a spectrogram does not)"
+    evidence = answer("evidence", question, "spectrogram", choices=EVIDENCE_MODES)
     pages = PAGES if profile.service == "systemd" else ("local", "network")
-    page = answer("page", "Page for: this device, its network (phones; with a token), nobody", "local", choices=pages)
+    page = answer("page", "Page open to this device or, with a token, its network", "local", choices=pages)
     broker = answer(
         "broker", "MQTT broker for events (host; empty: none)", check=lambda host: host and require_host(host)
     )
