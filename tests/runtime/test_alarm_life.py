@@ -120,6 +120,19 @@ def test_a_latched_alarm_lasts_until_it_cleared_and_was_acknowledged(latch: bool
     assert book.in_progress("pump7") == ([alarm.id] if waits else [])
 
 
+@pytest.mark.parametrize("latch", [False, True])
+def test_alarms_that_are_over_leave_nothing_in_memory(latch: bool) -> None:
+    """However many are acknowledged after their end: a monitor runs for years."""
+    book = AlarmBook(latch=latch)
+    for _ in range(3):
+        _, alarm = book.mark(raised(), now=NOW, muted=lambda source: False)
+        book.mark(cleared(), now=NOW, muted=lambda source: False)
+        assert alarm is not None
+        book.acknowledge(judged(alarm))
+    assert not book._acknowledged
+    assert book.all_in_progress() == []
+
+
 def test_what_a_monitor_left_is_latched_or_ended() -> None:
     """After a kill, an active alarm waits for its acknowledgement with latch, and has ended without."""
     book = AlarmBook(latch=False)

@@ -75,6 +75,7 @@ class AlarmBook:
         self._active: dict[str, Alarm] = {}
         self._latched: dict[str, dict[str, Alarm]] = {}
         self._acknowledged: set[str] = set()
+        """Ids of active alarms."""
 
     def latched(self, source: str) -> int:
         """How many alarms of `source` wait for an acknowledgement after their scores cleared."""
@@ -137,7 +138,9 @@ class AlarmBook:
 
     def acknowledge(self, alarm: Alarm) -> Alarm | None:
         """Somebody has acknowledged `alarm`; the alarm as it now is, if that ended it."""
-        self._acknowledged.add(alarm.id)
+        active = self._active.get(alarm.source)
+        if active is not None and active.id == alarm.id:
+            self._acknowledged.add(alarm.id)
         latched = self._latched.get(alarm.source, {}).pop(alarm.id, None)
         return None if latched is None else replace(latched, state=AlarmState.CLEARED, verdict=alarm.verdict)
 
