@@ -134,6 +134,34 @@ def test_a_later_source_that_needs_more_channels_opens_the_device_anew(plugged: 
     assert (first.shape[1], second.shape[1], Counter.open_now) == (1, 2, 1)
 
 
+def test_a_device_that_does_not_answer_is_told_to_both(
+    plugged: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One source wants more channels while the device holds the other in a read: each is told why it hears nothing."""
+    monkeypatch.setattr("dasvdd_runtime.sources.shared.READ_SECONDS", 0.05)
+    held, reading = threading.Event(), threading.Event()
+
+    class Slow(Counter):
+        def read(self) -> Block:
+            reading.set()
+            held.wait(5)
+            return super().read()
+
+    device = SharedDevice(lambda count: Slow(count, plugged))
+    narrow = SharedSource(device, sample_rate_hz=RATE_HZ, channels=1)
+    narrow.open()
+    reader = threading.Thread(target=narrow.read)
+    reader.start()
+    reading.wait(5)
+    wide = SharedSource(device, sample_rate_hz=RATE_HZ, channels=2)
+    with pytest.raises(SourceLost, match="has not answered"):
+        wide.open()
+    held.set()
+    reader.join(5)
+    with pytest.raises(SourceLost, match="2 channels for another source"):
+        narrow.read()
+
+
 def test_a_device_outlives_the_source_that_opened_it(plugged: threading.Event) -> None:
     """The first of two goes, as in a reload; the second hears on without a gap."""
     first, second = sources(plugged, 1, 1)

@@ -84,10 +84,12 @@ class SharedDevice:
 
     def _open_anew(self) -> None:
         """Open the device with as many channels as any source needs. The lock is held."""
+        if self._source is not None:
+            self._ended_by = f"it is opened again with {self._wanted_channels} channels for another source"
         self._waiting.clear()  # so that nobody reads again
         if not self._changed.wait_for(lambda: not self._reading, timeout=READ_SECONDS):
             raise SourceLost(f"the device has not answered for {READ_SECONDS:g} s")
-        self._end(f"it is opened again with {self._wanted_channels} channels for another source")
+        self._end(self._ended_by)
         device = self._make(self._wanted_channels)
         try:
             device.open()
