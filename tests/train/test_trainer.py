@@ -15,7 +15,8 @@ from dasvdd_train.front_ends import Rows
 from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.model import DasvddModel
-from dasvdd_train.trainer import choose_device, train
+from dasvdd_train.trainer import choose_device, train, train_members
+from dasvdd_train.training_state import Member, Recipe
 
 
 def plane_rows(count: int = 600, *, noise: float = 0.05, seed: int = 0) -> torch.Tensor:
@@ -71,6 +72,21 @@ def test_other_computation_keeps_its_denormals() -> None:
     with pytest.raises(DataError):
         train(model, vectors, None, SETTINGS.model_copy(update={"batch_rows": 10_000}))
     assert float("1e-310") * half > 0
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_between_the_results_of_a_stack_the_processor_is_the_callers(flushed: bool) -> None:
+    """What the caller does with one result, and all after the last, treats denormals as before the training."""
+    _, vectors = model_and_vectors()
+    members = [Member(vectors, seed, epochs=1 + seed, gamma=1.0, gamma_initialisations=1) for seed in range(2)]
+    recipe = Recipe(features=6, widths=(8,), latent=2, batch_rows=50, kappa=0.9, learning_rate=1e-3, weight_decay=0.0)
+    torch.set_flush_denormal(flushed)
+    try:
+        for _ in train_members(members, recipe, torch.device("cpu")):
+            assert bool(torch.tensor(1e-40) == 0) == flushed
+        assert bool(torch.tensor(1e-40) == 0) == flushed
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_gamma_given_is_gamma_used() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,8 @@ from .stacking import plain_parameters
 from .training_state import Best, Member, Recipe, Run, TrainingState, initial_state
 
 HOLDOUT_ROWS = 4096
+DENORMAL = 1e-40
+"""A float32 that is next to nothing; 0 where such numbers are flushed."""
 """At most this many held-out vectors, evenly spaced, are scored after each epoch for the held-out curve."""
 
 StepObserver = Callable[[TrainingState, Tensor, Tensor], None]
@@ -130,11 +132,12 @@ def require_a_batch(vectors: int, batch_rows: int) -> None:
 @contextmanager
 def _denormals_flushed() -> Iterator[None]:
     """Numbers next to nothing count as zero meanwhile: a weight that dies away would slow every product."""
+    before = bool(torch.tensor(DENORMAL) == 0)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(before)
 
 
 def train_members(
@@ -155,8 +158,13 @@ def train_members(
     """
     for member in members:
         require_a_batch(len(member.vectors), recipe.batch_rows)
-    with _denormals_flushed():
-        yield from _train(members, recipe, device, checkpoint, on_step)
+    with closing(_train(members, recipe, device, checkpoint, on_step)) as training:
+        while True:
+            with _denormals_flushed():  # and not in what the caller does with a result
+                result = next(training, None)
+            if result is None:
+                return
+            yield result
 
 
 def _train(
@@ -165,7 +173,7 @@ def _train(
     device: torch.device,
     checkpoint: Checkpoint | None,
     on_step: StepObserver | None,
-) -> Iterator[tuple[int, Trained | DataError]]:
+) -> Generator[tuple[int, Trained | DataError]]:
     goes_on = checkpoint is not None and checkpoint.exists()
     state = initial_state(members, recipe, device, saved=goes_on)
     if checkpoint is not None and goes_on:
