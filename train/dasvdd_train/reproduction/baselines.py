@@ -57,11 +57,11 @@ def _log_densities(rows: Rows, known: Rows, bandwidths: NDArray[np.float64]) -> 
     Up to a constant of the number of features. Summed in full: scikit-learn's KernelDensity subtracts bounds from each
     other and loses every density below 1e-16 of the greatest, which in hundreds of dimensions is nearly all of them.
     """
-    from sklearn.metrics import pairwise_distances
+    from sklearn.metrics.pairwise import euclidean_distances
 
     parts = []
     for some in np.array_split(rows.astype(np.float64), -(-len(rows) // KDE_ROWS_AT_ONCE)):
-        squared: NDArray[np.float64] = pairwise_distances(some, known.astype(np.float64), metric="sqeuclidean")
+        squared: NDArray[np.float64] = euclidean_distances(some, known.astype(np.float64), squared=True)
         nearest = squared.min(axis=1, keepdims=True)
         further = squared - nearest
         twice = 2 * np.square(bandwidths)

@@ -194,14 +194,15 @@ def _plot(path: Path, by_split: Splits) -> Path:
                 if each != dataset or ours is None:
                     continue
                 at = len(labels)
-                shown_class = "" if class_name == ALL and several else class_name
-                labels.append(f"{shown_class} {method.title}".strip() if several else shown_class)
+                shown_class = f"{class_name} " if class_name != ALL else ""
+                labels.append(f"{shown_class}{method.title}" if several else class_name)
                 axes.errorbar(at - 0.1, ours.mean, ours.deviation or 0, fmt="o", color=OURS, capsize=3)
                 theirs = paper.TABLE_2.get((dataset, class_name), {}).get(method.title)
                 if theirs:
                     axes.errorbar(at + 0.1, theirs.mean, theirs.deviation or 0, fmt="s", color=PAPER, capsize=3)
         axes.set(title=ENTRIES[dataset].title, ylabel="AUC, %", xlim=(-0.6, len(labels) - 0.4))
-        axes.set_xlabel("normal class and method" if several else "normal class")
+        whole = {name for each, name in by_split if each == dataset} == {ALL}
+        axes.set_xlabel("normal class" if not several else "method" if whole else "normal class and method")
         many = len(labels) > MANY_LABELS
         axes.set_xticks(range(len(labels)), labels, rotation=90 if many else 0, fontsize=6 if many else 9)
         here_and_paper(axes)
