@@ -234,6 +234,22 @@ def test_streams_too_short_for_k_windows_still_give_a_threshold() -> None:
     assert calibration.extrapolates
 
 
+@pytest.mark.parametrize("windows", [3, 4])
+def test_streams_of_k_windows_and_fewer_than_n_give_a_threshold(windows: int) -> None:
+    """Tails of 10 s clips hold 3 windows: enough for an alarm by 3 of 5, never for it to clear, and still a threshold.
+
+    Where an alarm must be able to clear lies among the scores, though no stretch holds the five that clearing takes.
+    """
+    streams = [machine_scores(1, seed=seed)[:windows] for seed in range(12)]
+    calibration = calibrated(streams)
+    smoothed = smoothed_of(streams)
+    assert calibration.threshold > smoothed.max()
+    assert smoothed.min() < calibration.usual_score < smoothed.max()
+    assert calibration.hours * 3600 == pytest.approx(12 * (windows - 2) * HOP_SECONDS)
+    assert episodes_in(streams, calibration) == 0
+    assert episodes_in([stream * 100 for stream in streams], calibration) == 12
+
+
 @pytest.mark.parametrize("value", [0.0, 1e-12, 0.1, 7.0, 1e12])
 def test_constant_scores_give_a_threshold_strictly_above(value: float) -> None:
     """Scores that are all equal carry no spread, and the threshold still lies above them."""

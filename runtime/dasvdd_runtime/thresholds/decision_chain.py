@@ -38,7 +38,9 @@ class Chain:
     """Index of the stream that a window belongs to."""
     clear_ratio: float
     usual: float
-    """Median of the clear statistic."""
+    """Median of the clear statistic where it is finite. Where streams are too short for that to be anywhere but here
+    and there, as short recordings are, that of the largest of those of the last n scores that are there, wherever an
+    alarm can rise."""
     days: float
     """Running time in which an alarm could have risen."""
 
@@ -56,14 +58,19 @@ class Chain:
         clear = np.concatenate([_rolling(series, settings.n, np.max, padding=np.inf) for series in smoothed])
         joined = np.concatenate(smoothed)
         if np.isfinite(rise).sum() < MINIMUM_WINDOWS:
-            rise, clear = joined, joined
+            rise = clear = usable = joined
+        elif np.isfinite(clear).sum() < MINIMUM_WINDOWS:
+            there = np.concatenate([_rolling(series, settings.n, np.max, padding=-np.inf) for series in smoothed])
+            usable = there[np.isfinite(rise)]
+        else:
+            usable = clear[np.isfinite(clear)]
         return cls(
             smoothed=joined,
             rise=rise,
             clear=clear,
             stream=np.repeat(np.arange(len(streams)), [len(series) for series in smoothed]),
             clear_ratio=settings.clear_ratio,
-            usual=float(np.median(clear[np.isfinite(clear)])),
+            usual=float(np.median(usable)),
             days=float(np.isfinite(rise).sum()) * window_hop_seconds / 86400,
         )
 
