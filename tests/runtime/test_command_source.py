@@ -83,7 +83,9 @@ def test_a_program_is_started_again_with_its_header() -> None:
 
 def test_a_program_that_is_not_there_is_a_lost_source() -> None:
     """It may be installed later, so it is tried again like a device."""
-    source = CommandSource(["/no/such"], name="c", sample_rate_hz=1.0, new_decoder=partial(make_decoder, "csv", ["x"]))
+    source = CommandSource(
+        ["/no/such"], name="c", sample_rate_hz=1.0, new_decoder=partial(make_decoder, "csv", ["x"], label="c")
+    )
     with pytest.raises(SourceLost, match="/no/such' cannot be started"):
         source.open()
     source.close()

@@ -143,6 +143,16 @@ def test_a_bad_row_is_a_fault_and_not_the_end() -> None:
     np.testing.assert_array_equal(rows, [[1, 2], [3, nan], [4, nan], [nan, nan], [nan, nan], [9, 10]])
 
 
+def test_what_cannot_be_read_is_named_with_line_and_column(caplog: pytest.LogCaptureFixture) -> None:
+    """And with what mends it; a missing value is no fault of the writing, and is not told."""
+    CsvDecoder(["x", "y"], label="source 'a'").decode(b"t;x;y\n0;1;2\n1;3,5;4\n2;oops;4\n3;;nan\n4;5\n")
+    assert [message.removesuffix("; it counts as not finite") for message in caplog.messages] == [
+        "source 'a': line 3 of those read, column 2 (x): '3,5' is no number. Write numbers with a decimal point.",
+        "source 'a': line 4 of those read, column 2 (x): 'oops' is no number.",
+        "source 'a': line 6 of those read has 2 columns, the first has 3: '4;5'",
+    ]
+
+
 def test_bytes_without_a_line_feed_do_not_fill_the_memory() -> None:
     """A binary stream sent by mistake as CSV is cut into faulty rows."""
     decoder = CsvDecoder(["x"])
@@ -156,6 +166,8 @@ def test_bytes_without_a_line_feed_do_not_fill_the_memory() -> None:
 def test_a_table_without_the_models_channels_is_refused() -> None:
     """The error shows what came and what is needed."""
     with pytest.raises(DataError, match=r"3 columns \(time, a, b\).*2 \(x, y\)"):
+        CsvDecoder(["x", "y"]).decode(b"time,a,b\n")
+    with pytest.raises(DataError, match="csv_tail leaves out a column of times that is named: time_column = 'time'"):
         CsvDecoder(["x", "y"]).decode(b"time,a,b\n")
 
 

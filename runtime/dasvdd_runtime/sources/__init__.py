@@ -67,7 +67,10 @@ def _command(table: CommandTable, rate_hz: float, names: list[str]) -> Source:
     from .decoders import make_decoder
 
     return CommandSource(
-        table.argv, name=table.name, sample_rate_hz=rate_hz, new_decoder=lambda: make_decoder(table.format, names)
+        table.argv,
+        name=table.name,
+        sample_rate_hz=rate_hz,
+        new_decoder=lambda: make_decoder(table.format, names, label=f"source '{table.name}'"),
     )
 
 

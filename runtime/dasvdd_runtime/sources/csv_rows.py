@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..errors import DataError
+from ..reading.time_stamps import is_time_label
 
 MAX_LINE_BYTES = 1_000_000
 
@@ -18,6 +19,8 @@ class CsvRow:
     """Of the model's channels, in its order."""
     time: str = ""
     """What stands in the time column; empty without one, and in a row that cannot be read."""
+    fault: str = ""
+    """Which line and column could not be read, and why; empty where all could, or a value is missing."""
 
 
 class CsvReader:
@@ -37,6 +40,7 @@ class CsvReader:
         self._width = 0
         self._columns: list[int] = []
         self._time_at: int | None = None
+        self._lines = 0
 
     def rows(self, data: bytes) -> list[CsvRow]:
         """The rows that `data` completes. Raises DataError if the first line cannot hold what is wanted."""
@@ -47,6 +51,7 @@ class CsvReader:
 
     def _row(self, line: bytes) -> CsvRow | None:
         """One line; None for an empty one and for the header."""
+        self._lines += 1
         text = line.decode("utf-8", errors="replace").strip("\r \ufeff")
         if not text:
             return None
@@ -60,9 +65,23 @@ class CsvReader:
                 return None
         cells = self._cells(text)
         if len(cells) != self._width:
-            return CsvRow([math.nan] * len(self._columns))
+            fault = f"{self._place} has {len(cells)} columns, the first has {self._width}: '{text[:60]}'"
+            return CsvRow([math.nan] * len(self._columns), fault=fault)
         time = "" if self._time_at is None else cells[self._time_at]
-        return CsvRow([number(cells[column]) for column in self._columns], time)
+        return CsvRow([number(cells[column]) for column in self._columns], time, self._fault_of(cells))
+
+    @property
+    def _place(self) -> str:
+        return f"line {self._lines} of those read"
+
+    def _fault_of(self, cells: list[str]) -> str:
+        """Where the first of the model's cells that holds no number stands."""
+        for column, name in zip(self._columns, self._channel_names, strict=True):
+            cell = cells[column]
+            if not is_number(cell):
+                hint = " Write numbers with a decimal point." if is_number(cell.replace(",", ".", 1)) else ""
+                return f"{self._place}, column {column + 1} ({name}): '{cell[:40]}' is no number.{hint}"
+        return ""
 
     @property
     def _names(self) -> list[str]:
@@ -90,10 +109,12 @@ class CsvReader:
         if len(others) == len(self._channel_names):
             return others
         beside = "" if self._time_at is None else " beside the time"
+        times = [cell for cell in cells if is_time_label(cell)] if self._time_at is None else []
+        hint = f" csv_tail leaves out a column of times that is named: time_column = '{times[0]}'." if times else ""
         raise DataError(
             f"the first line of the CSV has {len(cells)} columns ({', '.join(cells[:8])}), but the model takes "
             f"{len(self._channel_names)}{beside} ({', '.join(self._channel_names)}). "
-            "Send a header line with these names, or these columns alone."
+            f"Send a header line with these names, or these columns alone.{hint}"
         )
 
 

@@ -56,6 +56,9 @@ class CsvTailSource:
             self._reader = self._new_reader()
             self._reader.rows(growth.head)
         rows = self._reader.rows(growth.data)
+        for row in rows:
+            if row.fault and (row.time or self._time_column == "none"):  # without its time it is refused below
+                self._feed.tell(f"{row.fault}; it counts as not finite")
         block = self._evenly(rows) if self._time_column == "none" else self._by_their_times(rows)
         if growth == Growth() and not len(block.samples):
             time.sleep(WAIT_SECONDS)
@@ -94,7 +97,7 @@ class CsvTailSource:
             try:
                 seconds = stamp_seconds(row.time, self._time_unit)
             except ValueError:
-                self._feed.refuse(f"a row whose time, '{row.time[:40]}', cannot be read")
+                self._feed.refuse(row.fault or f"a row whose time, '{row.time[:40]}', cannot be read")
             else:
                 self._feed.add(seconds, row.values)
         return self._feed.next()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..logs import about
 from .csv_rows import CsvReader
+
+log = logging.getLogger(__name__)
 
 PipeFormat = Literal["s16le", "f32le", "csv"]
 HEADER_BYTES = 4
@@ -30,10 +34,10 @@ class Decoder(Protocol):
         """What is left at the end."""
 
 
-def make_decoder(format: PipeFormat, channel_names: list[str]) -> Decoder:
-    """The decoder of a stream that begins."""
+def make_decoder(format: PipeFormat, channel_names: list[str], *, label: str) -> Decoder:
+    """The decoder of a stream that begins. `label`: what the log calls the stream."""
     if format == "csv":
-        return CsvDecoder(channel_names)
+        return CsvDecoder(channel_names, label=label)
     return PcmDecoder(format=format, channels=len(channel_names))
 
 
@@ -81,14 +85,18 @@ class PcmDecoder:
 class CsvDecoder:
     """Lines of comma, semicolon or tab separated numbers, cut anywhere -> rows [n, channels]; see CsvReader."""
 
-    def __init__(self, channel_names: list[str]) -> None:
+    def __init__(self, channel_names: list[str], *, label: str = "CSV") -> None:
+        self._label = label
         self._channels = len(channel_names)
         self._reader = CsvReader(channel_names)
 
     def decode(self, data: bytes) -> NDArray[np.float32]:
         """The rows that `data` completes. Raises DataError if the first line cannot hold the model's channels."""
-        rows = [row.values for row in self._reader.rows(data)]
-        return np.array(rows, np.float32).reshape(-1, self._channels)
+        rows = self._reader.rows(data)
+        for row in rows:
+            if row.fault:
+                log.warning("%s: %s; it counts as not finite", self._label, row.fault, extra=about(self._label))
+        return np.array([row.values for row in rows], np.float32).reshape(-1, self._channels)
 
     def finish(self) -> NDArray[np.float32]:
         """The last row, if no line feed ended it."""

@@ -30,7 +30,7 @@ def rtsp_source(table: RtspTable, *, sample_rate_hz: float, channel_names: list[
         ffmpeg_arguments(table, sample_rate_hz=sample_rate_hz, channels=len(channel_names)),
         name=table.name,
         sample_rate_hz=sample_rate_hz,
-        new_decoder=lambda: make_decoder("s16le", channel_names),
+        new_decoder=lambda: make_decoder("s16le", channel_names, label=table.name),
         feed=feed if table.username else None,
         conceal=conceal if table.username else nothing,
     )

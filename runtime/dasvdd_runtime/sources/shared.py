@@ -57,7 +57,7 @@ class SharedDevice:
                 return Block(np.empty((0, self._channels), np.float32))
             device, self._reading = self._source, True
         block: Block | None = None
-        fault = "the device has ended"
+        fault = "the device gives no more samples; opening it again"
         try:
             block = device.read()
         except Exception as error:

@@ -35,7 +35,7 @@ class StdinSource:
     ) -> None:
         """`file_descriptor` is read in place of standard input."""
         self.sample_rate_hz = sample_rate_hz
-        self._decoder = make_decoder(format, channel_names)
+        self._decoder = make_decoder(format, channel_names, label="standard input")
         self._rate_watch = RateWatch(sample_rate_hz, most_times=REPLAY_TIMES)
         self._file_descriptor = file_descriptor
         self._ended = False
