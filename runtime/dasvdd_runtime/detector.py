@@ -209,7 +209,6 @@ def find_episodes(
     settings: DecisionSettings,
     window_hop_seconds: float,
     usual_score: float = 0.0,
-    cooldown_seconds: float = 0.0,
 ) -> list[Episode]:
     """All episodes of `scores` [windows] at `times` [windows] (seconds), by a fresh Detector.
 
@@ -217,11 +216,7 @@ def find_episodes(
     lengths that differ.
     """
     detector = Detector(
-        threshold=threshold,
-        settings=settings,
-        window_hop_seconds=window_hop_seconds,
-        usual_score=usual_score,
-        cooldown_seconds=cooldown_seconds,
+        threshold=threshold, settings=settings, window_hop_seconds=window_hop_seconds, usual_score=usual_score
     )
     times_seconds, values = np.asarray(times, np.float64).tolist(), np.asarray(scores, np.float64).tolist()
     decisions = (detector.update(time, score) for time, score in zip(times_seconds, values, strict=True))

@@ -117,14 +117,6 @@ class Pipeline:
         """Samples that complete the next window."""
         return self._cutter.needed_samples
 
-    def samples(self, samples: NDArray[np.float32]) -> list[Event]:
-        """Cut `samples` [samples, channels], score them alone and decide: the events that they caused."""
-        self.cut(samples)
-        caused = self.events_due()
-        if windows := self.windows():
-            caused += self.decide(self.scorer.score(windows))
-        return caused
-
     def cut(self, samples: NDArray[np.float32]) -> None:
         """`samples` [samples, channels], which follow those before: judge the source and cut windows."""
         self.clips.add(self._cutter.next_sample, samples)

@@ -11,7 +11,6 @@ import soxr
 from numpy.typing import NDArray
 
 from .reading.audio_files import audio_blocks, read_audio_header
-from .reading.quality import Quality
 from .reading.recording_types import (
     RATE_TOLERANCE,
     Kind,
@@ -36,10 +35,8 @@ __all__ = [
     "is_table",
     "open_pieces",
     "probe",
-    "quality_fault",
     "read_pieces",
     "read_signal",
-    "resample",
     "resampled",
 ]
 
@@ -154,21 +151,6 @@ def probe(
     return sample_rate_hz, len(opened.names), rows / sample_rate_hz
 
 
-def quality_fault(signal: Signal, *, kind: Kind) -> str | None:
-    """Why the samples are no good although they can be read, see quality.Quality; None for good ones."""
-    quality = Quality(kind, signal.channel_names)
-    quality.add(signal.samples)
-    return quality.fault()
-
-
-def resample(signal: Signal, *, sample_rate_hz: float) -> Signal:
-    """`signal` at `sample_rate_hz`, by soxr at high quality; the same object if the rate is equal already."""
-    if sample_rate_hz == signal.sample_rate_hz:
-        return signal
-    samples = soxr.resample(signal.samples, signal.sample_rate_hz, sample_rate_hz, quality=RESAMPLER_QUALITY)
-    return Signal(np.asarray(samples, np.float32), sample_rate_hz, signal.channel_names)
-
-
 def read_pieces(
     path: str | Path,
     *,
@@ -188,7 +170,7 @@ def read_pieces(
 def resampled(
     blocks: Iterable[NDArray[np.float32]], from_hz: float, to_hz: float, channels: int
 ) -> Iterator[NDArray[np.float32]]:
-    """`blocks` [samples, channels] at `from_hz` -> the same sound at `to_hz`, equal to `resample` of all of it."""
+    """`blocks` [samples, channels] at `from_hz` -> the same sound at `to_hz`, as soxr makes it of all of it at once."""
     stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32", quality=RESAMPLER_QUALITY)
     for block in blocks:
         resampled = stream.resample_chunk(block)

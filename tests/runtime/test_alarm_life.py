@@ -13,7 +13,7 @@ import soundfile
 from dasvdd_runtime.alarms.book import Alarm, AlarmBook, AlarmState
 from dasvdd_runtime.alarms.labels import find_recorded, labels_of
 from dasvdd_runtime.alarms.mutes import ALL, Mute, Mutes
-from dasvdd_runtime.detector import DecisionSettings, Episode, find_episodes
+from dasvdd_runtime.detector import DecisionSettings, Detector, Episode
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -27,14 +27,11 @@ scores_strategy = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 6)), min_si
 
 
 def episodes_of(scores: list[float], cooldown_seconds: float) -> list[Episode]:
-    return find_episodes(
-        np.arange(len(scores)) * HOP_SECONDS,
-        scores,
-        threshold=1.0,
-        settings=PLAIN,
-        window_hop_seconds=HOP_SECONDS,
-        cooldown_seconds=cooldown_seconds,
+    detector = Detector(
+        threshold=1.0, settings=PLAIN, window_hop_seconds=HOP_SECONDS, cooldown_seconds=cooldown_seconds
     )
+    decisions = [detector.update(i * HOP_SECONDS, score) for i, score in enumerate(scores)]
+    return [episode for episode in (*(d.cleared for d in decisions), detector.finish()) if episode is not None]
 
 
 @hypothesis_settings(deadline=None)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime.recordings import RecordingError, quality_fault, read_signal
+from dasvdd_runtime.reading.quality import Quality
+from dasvdd_runtime.recordings import RecordingError, read_signal
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
@@ -61,7 +62,9 @@ def test_floats_beyond_full_scale_are_kept_and_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", loud, RATE_HZ, subtype="FLOAT")
     signal = read_signal(tmp_path / "x.wav")
     np.testing.assert_array_equal(signal.samples, loud)
-    assert (quality_fault(signal, kind="audio") or "").startswith("clipped")
+    quality = Quality("audio", signal.channel_names)
+    quality.add(signal.samples)
+    assert (quality.fault() or "").startswith("clipped")
 
 
 @pytest.mark.parametrize("called", [".wav", ".flac", ".ogg"])

@@ -16,6 +16,7 @@ from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_runtime.thresholds.choice import choose_threshold
 from dasvdd_runtime.thresholds.site_threshold import SiteThreshold
+from judging import judge
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
@@ -199,7 +200,7 @@ def feed(pipeline: Pipeline, days: float, *, power: float) -> Iterator[dict[str,
     random = np.random.default_rng(8)
     spread = np.sqrt(power * np.array([0.1, 0.9]))
     for _ in range(round(days * 86.4)):
-        yield from pipeline.samples((random.standard_normal((1000, 2)) * spread).astype(np.float32))
+        yield from judge(pipeline, (random.standard_normal((1000, 2)) * spread).astype(np.float32))
 
 
 def test_the_pipeline_tells_a_drift_with_its_bands_and_moves_no_threshold(pipeline_of: Any) -> None:

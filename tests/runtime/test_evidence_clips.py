@@ -16,6 +16,7 @@ from dasvdd_runtime.evidence.clips import SourceClips, SourceOfClips
 from dasvdd_runtime.evidence.tables import EvidenceTable
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from judging import judge
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
@@ -92,7 +93,7 @@ def sound(*parts: tuple[float, float], seed: int = 0) -> NDArray[np.int16]:
 
 def play(pipeline: Pipeline, samples: NDArray[np.int16], cuts: Any = 7) -> list[dict[str, Any]]:
     blocks = np.array_split(samples.astype(np.float32) / 32768, cuts)
-    return [event for block in blocks for event in pipeline.samples(block)]
+    return [event for block in blocks for event in judge(pipeline, block)]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -291,7 +292,7 @@ def test_sensor_rows_are_kept_where_no_voice_can_be_in_them(
     )
     rows = np.random.default_rng(0).uniform(-1, 1, (2000, 2)).astype(np.float32)
     rows[:1500] *= 0.05
-    pipeline.samples(rows)
+    judge(pipeline, rows)
     pipeline.finish()
     (clip,) = shelf.clips
     assert clip.format.suffix == suffix

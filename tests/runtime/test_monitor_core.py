@@ -27,6 +27,7 @@ from dasvdd_runtime.service import Service
 from dasvdd_runtime.sources.base import Block, SourceLost
 from dasvdd_runtime.sources.file import FileSource
 from dasvdd_runtime.windows import Waiting
+from judging import judge
 from monitor_child import Events
 from white_noise import RATE_HZ, noise
 
@@ -121,7 +122,7 @@ def test_sources_that_share_a_model_are_scored_in_one_batch(counting: Callable[.
     score_waiting(lines, emitted.extend)
     assert shared.batches == [20]
     for i in range(4):
-        expected = of_kind(make_pipeline(f"s{i}", alone).samples(noise(0.3, seed=i)), "score")
+        expected = of_kind(judge(make_pipeline(f"s{i}", alone), noise(0.3, seed=i)), "score")
         found = [event for event in of_kind(emitted, "score") if event["source"] == f"s{i}"]
         assert [event["stream_seconds"] for event in found] == [event["stream_seconds"] for event in expected]
         np.testing.assert_allclose([e["score"] for e in found], [e["score"] for e in expected], rtol=1e-6)
@@ -140,9 +141,9 @@ def test_a_batch_is_bounded_whatever_waits(counting: Callable[..., CountingScore
 def test_events_keep_their_order_around_a_gap_that_waits(counting: Callable[..., CountingScorer]) -> None:
     """What was cut before a gap is decided before it: smoothing restarts exactly where the stream broke."""
     one, other = make_pipeline("a", counting()), make_pipeline("b", counting())
-    expected = one.samples(noise(1))
+    expected = judge(one, noise(1))
     one.gap(lost=800)
-    expected += one.samples(noise(1, seed=3))
+    expected += judge(one, noise(1, seed=3))
     other.cut(noise(1))
     other.gap(lost=800)
     other.cut(noise(1, seed=3))

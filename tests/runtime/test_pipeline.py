@@ -14,6 +14,7 @@ from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.events import carrying_bands, to_json
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from judging import judge
 from white_noise import RATE_HZ, noise
 
 THRESHOLD = 0.02
@@ -48,7 +49,7 @@ def test_silence_is_withheld_and_no_anomaly(pipeline: Callable[..., Pipeline]) -
     """A microphone that goes silent and comes back is SILENT, its windows are counted, and no alarm rises."""
     line = pipeline(decision=DecisionSettings(smoothing_seconds=0))
     samples = np.concatenate([noise(3), np.zeros((4 * RATE_HZ, 1), np.float32), noise(3)])
-    events = [event for block in np.array_split(samples, 37) for event in line.samples(block)]
+    events = [event for block in np.array_split(samples, 37) for event in judge(line, block)]
     changes = [event["state"] for event in of_kind(events, "source_state")]
     assert changes == ["OK", "SILENT", "OK"]
     silent = [event for event in of_kind(events, "score") if 3.3 < event["stream_seconds"] <= 7.0]
@@ -66,7 +67,7 @@ def test_a_sensor_stuck_for_an_hour_is_withheld_whatever_the_blocks(
     line = pipeline(kind="sensor", sample_rate_hz=1.0, window_samples=60, window_hop_samples=30, silent_seconds=10.0)
     rows = noise(7200 / RATE_HZ)
     rows[1800:5400] = rows[1800]
-    events = [event for start in range(0, 7200, block_rows) for event in line.samples(rows[start : start + block_rows])]
+    events = [event for start in range(0, 7200, block_rows) for event in judge(line, rows[start : start + block_rows])]
     assert [event["state"] for event in of_kind(events, "source_state")] == ["OK", "SILENT", "OK"]
     ends = {event["stream_seconds"] for event in of_kind(events, "score")}
     assert ends == {end for end in range(60, 7201, 30) if end < 1810 or end > 5400}
@@ -79,7 +80,7 @@ def test_a_clipped_second_is_told_whatever_the_blocks(pipeline: Callable[..., Pi
     samples = noise(10)
     samples[:RATE_HZ:500] = 1.0
     line = pipeline()
-    events = [event for block in np.array_split(samples, blocks) for event in line.samples(block)]
+    events = [event for block in np.array_split(samples, blocks) for event in judge(line, block)]
     assert [event["state"] for event in of_kind(events, "source_state")][-2:] == ["CLIPPED", "OK"]
 
 
@@ -90,7 +91,7 @@ def test_a_dead_channel_is_silence_where_the_model_uses_it(
     """Beside a live channel a dead one never raises an alarm: it is withheld if used, and no news if not."""
     line = pipeline(channels=2, front_end={"channel": used}, residual_names=["a", "b"], units=["full scale"] * 2)
     dead = np.concatenate([np.zeros((5 * RATE_HZ, 1), np.float32), noise(5)], axis=1)
-    line.samples(dead)
+    judge(line, dead)
     assert line.state == state
     assert line.counts.windows_scored == (0 if state == "SILENT" else 99)
     assert not line.in_alarm
@@ -100,22 +101,22 @@ def test_a_dead_channel_is_silence_where_the_model_uses_it(
 def test_values_that_are_not_finite_are_a_fault_and_never_normal(pipeline: Callable[..., Pipeline], bad: float) -> None:
     """One NaN makes FAULT and withholds exactly the windows that hold it; an alarm that lasts is not cleared by it."""
     line = pipeline(decision=DecisionSettings(smoothing_seconds=0))
-    line.samples(noise(1, amplitude=0.9))
+    judge(line, noise(1, amplitude=0.9))
     assert line.in_alarm
     broken = noise(1, amplitude=0.9)
     broken[8000] = bad
-    events = line.samples(broken)
+    events = judge(line, broken)
     assert [event["state"] for event in of_kind(events, "source_state")] == ["FAULT"]
     assert line.counts.windows_withheld == 2
     assert line.in_alarm
-    line.samples(np.full((RATE_HZ, 1), bad, np.float32))
+    judge(line, np.full((RATE_HZ, 1), bad, np.float32))
     assert line.in_alarm
 
 
 def test_a_score_that_overflows_is_a_fault(pipeline: Callable[..., Pipeline]) -> None:
     """Finite samples whose score is not finite make FAULT as well."""
     line = pipeline()
-    events = line.samples(np.full((RATE_HZ, 1), 3e38, np.float32) * noise(1, amplitude=1))
+    events = judge(line, np.full((RATE_HZ, 1), 3e38, np.float32) * noise(1, amplitude=1))
     assert "FAULT" in [event["state"] for event in of_kind(events, "source_state")]
     assert line.counts.windows_scored == 0
 
@@ -123,9 +124,9 @@ def test_a_score_that_overflows_is_a_fault(pipeline: Callable[..., Pipeline]) ->
 def test_windows_never_span_a_gap(pipeline: Callable[..., Pipeline]) -> None:
     """After a gap windows start anew at the first sample that followed, and time counts what is missing."""
     line = pipeline()
-    line.samples(noise(0.12))
+    judge(line, noise(0.12))
     line.gap(lost=RATE_HZ, dropped=RATE_HZ // 2)
-    events = line.samples(noise(0.1, seed=5))
+    events = judge(line, noise(0.1, seed=5))
     (score,) = of_kind(events, "score")
     assert score["start_seconds"] == pytest.approx(1.62)
     expected = np.mean(noise(0.1, seed=5).astype(np.float64) ** 2)

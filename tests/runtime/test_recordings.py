@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from dasvdd_runtime.condition import levels
 from dasvdd_runtime.errors import InputMissing
+from dasvdd_runtime.reading.quality import Quality
+from dasvdd_runtime.reading.recording_types import Kind
 from dasvdd_runtime.recordings import (
     RecordingError,
-    Signal,
     is_audio,
     is_table,
+    open_pieces,
     probe,
-    quality_fault,
     read_pieces,
     read_signal,
-    resample,
+    resampled,
 )
 from numpy.typing import NDArray
 
@@ -284,26 +286,26 @@ class TestDamagedAudio:
 
 
 class TestResampling:
-    def test_equal_rates_return_the_same_object(self) -> None:
+    def test_equal_rates_return_the_same_object(self, tmp_path: Path) -> None:
         """Nothing is copied where nothing changes."""
-        signal = Signal(noise(), RATE_HZ, ("channel 0",))
-        assert resample(signal, sample_rate_hz=RATE_HZ) is signal
+        soundfile.write(tmp_path / "x.wav", noise(), RATE_HZ)
+        (piece,) = open_pieces(tmp_path / "x.wav")
+        assert piece.at_rate(RATE_HZ) is piece
 
     @pytest.mark.parametrize("from_hz", [44_100, 48_000, 8_000, 25_600])
     def test_a_tone_keeps_its_frequency_and_amplitude(self, from_hz: int) -> None:
         """A 1 kHz sine resampled to 16 kHz equals the sine computed at 16 kHz, away from the ends."""
         tone = np.sin(2 * np.pi * 1000 * np.arange(from_hz) / from_hz)[:, None].astype(np.float32)
-        signal = resample(Signal(tone, from_hz, ("channel 0",)), sample_rate_hz=16_000)
+        found = np.concatenate(list(resampled([tone], from_hz, 16_000, 1)))
         expected = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)
-        assert signal.sample_rate_hz == 16_000
-        assert len(signal.samples) == 16_000
-        assert np.abs(signal.samples[1000:-1000, 0] - expected[1000:-1000]).max() < 1e-4
+        assert len(found) == 16_000
+        assert np.abs(found[1000:-1000, 0] - expected[1000:-1000]).max() < 1e-4
 
     def test_a_tone_above_half_the_new_rate_vanishes(self) -> None:
         """12 kHz does not fold down to 4 kHz at 16 kHz: at least 90 dB are taken off."""
         tone = np.sin(2 * np.pi * 12_000 * np.arange(48_000) / 48_000)[:, None].astype(np.float32)
-        signal = resample(Signal(tone, 48_000, ("channel 0",)), sample_rate_hz=16_000)
-        assert levels.level_dbfs(signal.samples[1000:-1000]) < -90
+        found = np.concatenate(list(resampled([tone], 48_000, 16_000, 1)))
+        assert levels.level_dbfs(found[1000:-1000]) < -90
 
     @pytest.mark.parametrize("file_rate_hz", [16_000, 44_100, 8_000])
     @pytest.mark.parametrize("block_seconds", [0.003, 0.1, 0.37, 60.0])
@@ -312,7 +314,7 @@ class TestResampling:
         path = tmp_path / "x.wav"
         soundfile.write(path, noise(seconds=0.613, channels=2, sample_rate_hz=file_rate_hz), file_rate_hz)
         blocks = list(read_pieces(path, block_seconds=block_seconds, sample_rate_hz=16_000)[0].blocks)
-        expected = resample(read_signal(path), sample_rate_hz=16_000).samples
+        expected = soxr.resample(read_signal(path).samples, file_rate_hz, 16_000, quality="HQ")
         assert all(len(block) for block in blocks)
         np.testing.assert_allclose(np.concatenate(blocks), expected, atol=1e-6)
 
@@ -332,21 +334,23 @@ class TestResampling:
 
 
 class TestQuality:
-    def signal(self, samples: NDArray[np.float32]) -> Signal:
-        return Signal(samples, RATE_HZ, tuple(f"channel {i}" for i in range(samples.shape[1])))
+    def fault(self, samples: NDArray[np.float32], kind: Kind = "audio") -> str | None:
+        quality = Quality(kind, tuple(f"channel {i}" for i in range(samples.shape[1])))
+        quality.add(samples)
+        return quality.fault()
 
     def test_a_good_recording_has_no_fault(self) -> None:
         """Quiet noise at -60 dBFS and a full-scale peak or two are no fault."""
         quiet = noise() * np.float32(0.003)
         peaks = noise()
         peaks[:3] = 1.0
-        assert quality_fault(self.signal(quiet), kind="audio") is None
-        assert quality_fault(self.signal(peaks), kind="audio") is None
+        assert self.fault(quiet) is None
+        assert self.fault(peaks) is None
 
     @pytest.mark.parametrize("offset", [0.0, 0.25])
     def test_zeros_are_silent(self, offset: float) -> None:
         """Digital silence is a fault, with or without a constant offset."""
-        reason = quality_fault(self.signal(np.full((1000, 2), offset, np.float32)), kind="audio")
+        reason = self.fault(np.full((1000, 2), offset, np.float32))
         assert reason is not None
         assert reason.startswith("silent: level of channel 0 -inf dBFS")
 
@@ -354,20 +358,20 @@ class TestQuality:
         """Clipping in one channel is found, measured and named."""
         samples = noise(channels=2)
         samples[:248, 1] = 1.0
-        reason = quality_fault(self.signal(samples), kind="audio")
+        reason = self.fault(samples)
         assert reason is not None
         assert reason.startswith("clipped: 3.1 % of the samples of channel 1")
 
     def test_a_square_wave_of_an_overdriven_microphone_is_clipped(self) -> None:
         """A sine 20 dB above full scale, as a 16-bit converter stores it, is clipped."""
         overdriven = np.clip(10 * np.sin(np.arange(16_000) * 0.1), -1, 32767 / 32768)[:, None].astype(np.float32)
-        assert str(quality_fault(self.signal(overdriven), kind="audio")).startswith("clipped")
+        assert str(self.fault(overdriven)).startswith("clipped")
 
     def test_sensors_have_no_full_scale(self) -> None:
         """A sensor may read above 1.0; it is faulty only where no channel changes."""
         samples = 300 * noise(channels=3)
-        assert quality_fault(self.signal(samples), kind="sensor") is None
+        assert self.fault(samples, "sensor") is None
         samples[:, 0] = 5.0
-        assert quality_fault(self.signal(samples), kind="sensor") is None
+        assert self.fault(samples, "sensor") is None
         samples[:] = samples[0]
-        assert str(quality_fault(self.signal(samples), kind="sensor")).startswith("silent: no channel ever changes")
+        assert str(self.fault(samples, "sensor")).startswith("silent: no channel ever changes")

@@ -14,6 +14,7 @@ from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.sources.tables import StdinTable
+from judging import judge
 from white_noise import RATE_HZ, noise
 
 SETTINGS = GateSettings(stop_level=-40, start_level=-35, hold_seconds=2, settle_seconds=3)
@@ -104,7 +105,7 @@ def test_a_machine_that_stands_still_is_idle_and_not_judged(line: Any) -> None:
     """Between two runs nothing is scored once the level has fallen; hours are counted apart, to the last window."""
     pipeline = line(Intake(gate=SETTINGS))
     samples = np.concatenate([noise(5), noise(10, amplitude=0.001, seed=1), noise(10, seed=2)])
-    events = [event for block in np.array_split(samples, 41) for event in pipeline.samples(block)]
+    events = [event for block in np.array_split(samples, 41) for event in judge(pipeline, block)]
     assert states(events) == ["OK", "IDLE", "OK"]
     idle = next(event for event in events if event.get("state") == "IDLE")
     assert "level" in idle["reason"]
@@ -123,7 +124,7 @@ def test_a_loud_start_is_no_alarm_before_it_has_settled(line: Any) -> None:
     """The inrush of a starting machine is far above the threshold, and stays unjudged for the settling time."""
     pipeline = line(Intake(gate=SETTINGS))
     start = np.concatenate([noise(5, amplitude=0.001), noise(2, amplitude=0.9, seed=1), noise(10, seed=2)])
-    events = [event for block in np.array_split(start, 23) for event in pipeline.samples(block)]
+    events = [event for block in np.array_split(start, 23) for event in judge(pipeline, block)]
     assert "alarm_raised" not in {event["event"] for event in events}
     assert pipeline.counts.windows_scored > 0
 
@@ -132,7 +133,7 @@ def test_a_loud_start_without_a_gate_does_alarm(line: Any) -> None:
     """The test above can fail."""
     pipeline = line(Intake())
     start = np.concatenate([noise(5, amplitude=0.001), noise(2, amplitude=0.9, seed=1)])
-    assert "alarm_raised" in {event["event"] for event in pipeline.samples(start)}
+    assert "alarm_raised" in {event["event"] for event in judge(pipeline, start)}
 
 
 def test_an_external_signal_gates_whatever_the_level(line: Any) -> None:
@@ -143,7 +144,7 @@ def test_an_external_signal_gates_whatever_the_level(line: Any) -> None:
     events = [
         event
         for block in np.array_split(np.concatenate([noise(15), relay], axis=1), 29)
-        for event in pipeline.samples(block)
+        for event in judge(pipeline, block)
     ]
     assert states(events) == ["OK", "IDLE", "OK"]
     times = [event["stream_seconds"] for event in events if event["event"] == "score"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -171,10 +172,11 @@ def test_a_table_without_the_models_channels_is_refused() -> None:
         CsvDecoder(["x", "y"]).decode(b"time,a,b\n")
 
 
-def test_standard_input_waits_ends_and_loses_nothing() -> None:
+def test_standard_input_waits_ends_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty pipe gives empty blocks at once, and the end comes after the last row."""
     reading, writing = os.pipe()
-    source = StdinSource(format="csv", sample_rate_hz=10.0, channel_names=["x"], file_descriptor=reading)
+    monkeypatch.setattr(sys, "stdin", os.fdopen(reading))
+    source = StdinSource(format="csv", sample_rate_hz=10.0, channel_names=["x"])
     source.open()
     begin = time.monotonic()
     block = source.read()
@@ -184,7 +186,7 @@ def test_standard_input_waits_ends_and_loses_nothing() -> None:
     os.write(writing, b"1\n2\n3")
     os.close(writing)
     rows = read_all(source)
-    os.close(reading)
+    sys.stdin.close()
     np.testing.assert_array_equal(rows, [[1], [2], [3]])
 
 

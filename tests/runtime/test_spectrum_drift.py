@@ -18,6 +18,7 @@ from dasvdd_runtime.condition.spectrum import SpectrumMeter, UsualSpectrum, base
 from dasvdd_runtime.condition.spectrum_drift import SpectrumWatch
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
 from dasvdd_runtime.scorer import Scorer
+from judging import judge
 from numpy.typing import NDArray
 from scipy.signal import firwin2, lfilter
 
@@ -265,7 +266,7 @@ def listening(tiny_model: Any, training: Samples, monkeypatch: pytest.MonkeyPatc
 
 def drifts(pipeline: Pipeline, samples: Samples) -> list[dict[str, Any]]:
     """The drift events that `samples` [samples, 1] cause."""
-    events = [event for second in seconds_of(samples, RATE_HZ) for event in pipeline.samples(second)]
+    events = [event for second in seconds_of(samples, RATE_HZ) for event in judge(pipeline, second)]
     return [event for event in events if event["event"] == "drift"]
 
 

@@ -38,13 +38,11 @@ class RunningGate:
     def __init__(self, settings: GateSettings) -> None:
         self.settings = settings
         self.idle = False
-        self.value = float("nan")
         self._still_seconds = 0.0
         self._running_seconds = 0.0
 
     def update(self, value: float, seconds: float) -> bool:
         """`value` held for the next `seconds`; True if they may be judged."""
-        self.value = value
         if not value >= self.settings.stop_level:
             self._running_seconds = 0.0
             self._still_seconds += seconds

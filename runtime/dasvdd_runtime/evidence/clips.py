@@ -22,7 +22,7 @@ from .clip import Clip, stamp
 from .clip_file import ClipFormat
 from .folder import stem_of
 from .ring import Ring
-from .rows import LevelRows, make_rows
+from .rows import LevelRows, RowMaker, make_rows
 from .tables import EvidenceTable, Mode
 from .writer import OpenClip
 
@@ -242,7 +242,7 @@ class SourceClips(Clips):
         }
 
 
-def _format(rows: Any, metadata: ModelMetadata) -> ClipFormat:
+def _format(rows: RowMaker, metadata: ModelMetadata) -> ClipFormat:
     if isinstance(rows, LevelRows):
         names = tuple(metadata.channel_names[i] for i in metadata.used_channels)
         return ClipFormat("", metadata.sample_rate_hz, names, rows.bands)

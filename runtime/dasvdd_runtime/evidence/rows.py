@@ -95,7 +95,7 @@ class LevelRows:
         self._pending = self._pending[:0]
 
 
-def make_rows(mode: Mode, metadata: ModelMetadata) -> PcmRows | ValueRows | LevelRows:
+def make_rows(mode: Mode, metadata: ModelMetadata) -> RowMaker:
     """What is kept of a stream in `mode`, "audio" or "spectrogram"."""
     if metadata.kind == "sensor" and (mode == "audio" or metadata.sample_rate_hz <= SPEECHLESS_RATE_HZ):
         return ValueRows(metadata.sample_rate_hz)

@@ -34,8 +34,6 @@ class SerialSource:
         """Raises Unavailable without pyserial."""
         require('kind = "serial"', "serial", ("serial",))
         self.sample_rate_hz = sample_rate_hz
-        self.cut_lines = 0
-        """Lines left out since the port was opened in their middle."""
         self._table = table
         self._channels = len(channel_names)
         self._port: Serial | None = None
@@ -81,7 +79,6 @@ class SerialSource:
         if len(self._pending) > MAX_LINE_BYTES:  # no line, but something at another baud rate perhaps
             lines, self._pending = [*lines, self._pending], b""
         if lines and self._in_cut_line:
-            self.cut_lines += bool(lines[0].strip())
             self._in_cut_line = False
             lines = lines[1:]
         return [line for line in lines if line.strip()]

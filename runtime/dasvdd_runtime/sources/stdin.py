@@ -25,27 +25,18 @@ class StdinSource:
 
     live = False
 
-    def __init__(
-        self,
-        *,
-        format: PipeFormat,
-        sample_rate_hz: float,
-        channel_names: list[str],
-        file_descriptor: int | None = None,
-    ) -> None:
-        """`file_descriptor` is read in place of standard input."""
+    def __init__(self, *, format: PipeFormat, sample_rate_hz: float, channel_names: list[str]) -> None:
         self.sample_rate_hz = sample_rate_hz
         self._decoder = make_decoder(format, channel_names, label="standard input")
         self._rate_watch = RateWatch(sample_rate_hz, most_times=REPLAY_TIMES)
-        self._file_descriptor = file_descriptor
+        self._file_descriptor: int | None = None
         self._ended = False
 
     def open(self) -> None:
         """Look that there is a standard input. Raises DataError where the process has none."""
-        if self._file_descriptor is None:
-            if sys.stdin is None:
-                raise DataError("standard input is closed: pipe samples into this program")
-            self._file_descriptor = sys.stdin.fileno()
+        if sys.stdin is None:
+            raise DataError("standard input is closed: pipe samples into this program")
+        self._file_descriptor = sys.stdin.fileno()
 
     def read(self) -> Block | None:
         """What has arrived, at most READ_BYTES. Raises DataError as its decoder does."""
