@@ -115,7 +115,7 @@ class StateTable(StrictModel):
 
 
 def _as_list(tables: Any) -> Any:
-    """A lone `[model]` as a list of one."""
+    """A lone `[model]`, say, as a list of one."""
     return [tables] if isinstance(tables, dict) else tables
 
 
@@ -124,8 +124,8 @@ class MonitorConfig(StrictModel):
 
     model: Annotated[list[ModelTable], BeforeValidator(_as_list)] = Field(min_length=1)
     """In the TOML file `[model]`, or several `[[model]]`."""
-    source: list[SourceTable] = Field(min_length=1)
-    """In the TOML file, each is a table `[[source]]`."""
+    source: Annotated[list[SourceTable], BeforeValidator(_as_list)] = Field(min_length=1)
+    """In the TOML file `[source]`, or several `[[source]]`."""
     decision: DecisionTable = DecisionTable()
     events: EventsTable = EventsTable()
     alarm: AlarmTable = AlarmTable()

@@ -105,10 +105,14 @@ class StateStore:
         return [_alarm_of(row) for row in rows]
 
     def judge(self, ids: Iterable[str], verdict: Verdict, note: str) -> None:
-        """A person's word on alarms; the monitor tells of it when it next looks, or at its next start."""
+        """A person's word on alarms; the monitor tells of it when it next looks, or at its next start.
+
+        An empty `note` leaves the one that is there.
+        """
         with self._db:
             self._db.executemany(
-                "UPDATE alarms SET verdict = ?, note = ?, told = 0 WHERE id = ?", [(verdict, note, id) for id in ids]
+                "UPDATE alarms SET verdict = ?, note = coalesce(nullif(?, ''), note), told = 0 WHERE id = ?",
+                [(verdict, note, id) for id in ids],
             )
 
     def untold(self) -> list[Alarm]:

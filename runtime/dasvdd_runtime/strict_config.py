@@ -55,7 +55,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: not a readable TOML file: its values lie too deep in each other") from None
     except (OSError, ValueError) as error:  # the latter for TOML, UTF-8 and numbers alike
-        raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
+        hint = '. A text stands in quotes: path = "model.onnx"' if str(error).startswith("Invalid value") else ""
+        raise ConfigError(f"{path}: not a readable TOML file: {error}{hint}") from error
     return tables
 
 

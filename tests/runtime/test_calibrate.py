@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,31 @@ def test_restore_without_a_calibration_is_refused(site: Path) -> None:
     done = command(site, "--restore")
     assert done.exit_code == 65
     assert "never calibrated" in done.stderr
+
+
+def test_a_threshold_far_above_training_waits_for_a_word(site: Path, tiny_model: Any) -> None:
+    """What scores four times as in training may be broken: it is kept and not in force, until --restore says it is."""
+    usual = learn(site).calibration.usual_score
+    command(site, "--reset")
+    calibration = replace(tiny_model.metadata().calibration, threshold=0.001, usual_score=usual / 4)
+    tiny_model(calibration=calibration)
+    done = command(site, "--alarms-per-day", OFTEN)
+    assert done.exit_code == 1
+    assert "NOT in force" in done.stdout and "Was the machine healthy" in done.stdout and "4 times" in done.stderr
+    assert run(site)[0][0]["thresholds"]["pump7"]["origin"] == "model"
+    assert command(site, "--restore").exit_code == 0
+    assert run(site)[0][0]["thresholds"]["pump7"]["origin"] == "site"
+
+
+def test_reset_goes_back_to_the_models_own_threshold(site: Path) -> None:
+    """Also after two calibrations, where --restore only swaps them; the newer one can be brought back."""
+    learn(site, "--minutes", "0.1")
+    second = learn(site, "--minutes", "0.05")
+    assert "in force again: the model's own threshold" in command(site, "--reset").stdout
+    assert run(site)[0][0]["thresholds"]["pump7"]["origin"] == "model"
+    command(site, "--restore")
+    noted = read_site_file(site / "state", "pump7")
+    assert noted is not None and noted.current == second
 
 
 def test_a_file_damaged_anywhere_is_never_used(site: Path) -> None:

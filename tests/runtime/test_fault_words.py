@@ -25,7 +25,7 @@ FAULTS = [
     ('model = "m.onnx"\n' + SOURCE, "model: must be a table, [model] with its keys below it (given: 'm.onnx')"),
     (
         HEAD + 'provider = "gpu"\n' + SOURCE,
-        "model.provider: provider 'gpu' is not known. Did you mean 'cpu'? Known: cpu, cuda,",
+        "model.provider: provider 'gpu' is not known. Did you mean 'cuda'? Known: cpu, cuda,",
     ),
     ("[model]\npath = 7\n" + SOURCE, "model.path: must be a path, a text in quotes (given: 7)"),
     (HEAD + SOURCE.replace('"p"', "7"), "source.0.name: must be a text in quotes (given: 7)"),
@@ -71,3 +71,18 @@ def test_every_fault_is_told(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             load_config(path)
         assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_lone_source_is_a_list_of_one(tmp_path: Path) -> None:
+    """`[source]` is what a person writes who has one machine; it means the same as `[[source]]`."""
+    path = tmp_path / "monitor.toml"
+    path.write_text(HEAD + SOURCE.replace("[[source]]", "[source]"))
+    assert [table.name for table in load_config(path).sources] == ["p"]
+
+
+def test_a_text_without_quotes_is_told_by_its_line(tmp_path: Path) -> None:
+    """What TOML itself refuses is named with its place, and with what was most likely forgotten."""
+    path = tmp_path / "monitor.toml"
+    path.write_text("[model]\npath = m.onnx\n" + SOURCE)
+    with pytest.raises(ConfigError, match=r"line 2, column 8.*A text stands in quotes"):
+        load_config(path)

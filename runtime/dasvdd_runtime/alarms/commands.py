@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def judge(store: StateStore, alarms: list[Alarm], verdict: Verdict, note: str) -> None:
-    """Acknowledge `alarms`: say what they were. A second verdict replaces the first, and a latched alarm is over."""
+    """Acknowledge `alarms`: say what they were, and a latched one is over.
+
+    A second verdict replaces the first, and so does a second note, unless it is empty.
+    """
     store.judge([alarm.id for alarm in alarms], verdict, note)
 
 

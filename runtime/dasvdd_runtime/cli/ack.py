@@ -34,7 +34,8 @@ def ack(
     """Acknowledge alarms and say whether they were real: also later, and while no monitor runs.
 
     ALARM-ID is an id, or a beginning of it that no other alarm has; without it and without --source, the only alarm
-    that nobody has judged. A latched alarm is over with it. A second verdict replaces the first.
+    that nobody has judged. A latched alarm is over with it. A second verdict
+    replaces the first; its note stays where no other is given.
     """
     if alarm_id and source:
         raise click.UsageError("give an ALARM-ID or --source, not both")
@@ -43,7 +44,14 @@ def ack(
         judge(store, chosen, verdict, note)
     for alarm in chosen:
         over = "; it is over as soon as a monitor looks" if alarm.state is AlarmState.LATCHED else ""
-        click.echo(f"{_named(alarm)}: {verdict}{over}")
+        click.echo(f"{_named(alarm)}: {verdict}{_before(alarm, verdict)}{over}")
+
+
+def _before(alarm: Alarm, verdict: Verdict) -> str:
+    """What somebody had said of the alarm before, where that was something else."""
+    if alarm.verdict in (None, verdict):
+        return ""
+    return f" (before: {alarm.verdict}{f', {alarm.note}' if alarm.note else ''})"
 
 
 def _by_id(store: StateStore, prefix: str) -> list[Alarm]:

@@ -17,7 +17,7 @@ import click
 
 from ..alarms.book import Alarm
 from ..config import load_config
-from ..errors import EXIT_OK, ConfigError, DataError, nearest
+from ..errors import EXIT_FAILURE, EXIT_OK, ConfigError, DataError, nearest
 from ..files import require_writable
 from ..logs import log_to_stderr
 from ..site_session import Session, Subject, prepare
@@ -25,8 +25,8 @@ from ..sources.tables import SourceTable
 from ..state_file import FILE_NAME
 from ..state_store import StateStore
 from ..thresholds.choice import rests_on
-from ..thresholds.site_calibration import doubts
-from ..thresholds.site_threshold import SiteThreshold, file_of, restore, write_site_threshold
+from ..thresholds.site_calibration import doubts, lies_above_training
+from ..thresholds.site_threshold import SiteFile, SiteThreshold, file_of, restore, use_own, write_site_threshold
 from ..words import duration
 from .alarms import ID_LETTERS
 from .common import examples, reports_errors
@@ -41,6 +41,7 @@ TERMINAL_SECONDS, PLAIN_SECONDS = 0.5, 60.0
         "dasvdd-monitor calibrate monitor.toml --source pump7 --minutes 60 --alarms-per-day 8",
         "dasvdd-monitor calibrate monitor.toml --source pump7 --from recordings/healthy",
         "dasvdd-monitor calibrate monitor.toml --source pump7 --restore",
+        "dasvdd-monitor calibrate monitor.toml --source pump7 --reset",
     )
 )
 @click.argument("config_path", metavar="MONITOR.TOML", type=click.Path(path_type=Path))
@@ -63,6 +64,7 @@ TERMINAL_SECONDS, PLAIN_SECONDS = 0.5, 60.0
     help="Learn from recordings of one source (a file, a folder or a manifest) instead of listening.",
 )
 @click.option("--restore", "bring_back", is_flag=True, help="Swap the threshold with the former one; learn nothing.")
+@click.option("--reset", is_flag=True, help="Go back to the model's own threshold; learn nothing.")
 @click.option(
     "--state",
     "directory",
@@ -77,6 +79,7 @@ def calibrate(
     alarms_per_day: float | None,
     data: Path | None,
     bring_back: bool,
+    reset: bool,
     directory: Path | None,
 ) -> None:
     """Learn the thresholds of MONITOR.TOML's sources on site, while their machines run and are healthy.
@@ -84,8 +87,10 @@ def calibrate(
     Listens to the sources as run does. Only time that run would judge counts, and nothing that is clipped. The
     threshold is kept in the state directory, for this source with this model; a running monitor takes it with SIGHUP.
     Where the time is too short for the rate or an alarm is open (exit code 65), and after Ctrl-C (130), nothing is
-    changed.
+    changed. A threshold whose scores lie far above those of training is kept, but not put in force (exit code 1).
     """
+    if bring_back and reset:
+        raise click.UsageError("--restore brings the former threshold back, --reset the model's own: give one of them")
     if data is not None and minutes is not None:
         raise click.UsageError("--minutes is for listening; --from takes all that the recordings hold")
     config = load_config(config_path)
@@ -96,11 +101,11 @@ def calibrate(
             '  [state]\n  directory = "/var/lib/dasvdd"\nand restart the monitor, or give --state DIRECTORY.'
         )
     tables = _chosen(config.sources, name)
-    if (bring_back or data is not None) and len(tables) > 1:
+    if (bring_back or reset or data is not None) and len(tables) > 1:
         names = ", ".join(table.name for table in tables)
-        raise click.UsageError(f"--restore and --from are for one source: add --source and one of {names}")
-    if bring_back:
-        _restore(directory, tables[0].name)
+        raise click.UsageError(f"--restore, --reset and --from are for one source: add --source and one of {names}")
+    if bring_back or reset:
+        _tell_swapped(tables[0].name, (restore if bring_back else use_own)(directory, tables[0].name))
         return
     log_to_stderr()
     _refuse_open_alarms(directory, tables)
@@ -113,12 +118,14 @@ def calibrate(
     session = _collect(subjects, data)
     _refuse_open_alarms(directory, tables)
     learned = [subject.calibrated(datetime.now(UTC)) for subject in subjects]
-    for subject, site in zip(subjects, learned, strict=True):
-        _keep(directory, subject, site)
-    click.echo("A running monitor takes it with SIGHUP: systemctl reload dasvdd-monitor.")
+    in_force = [_keep(directory, subject, site) for subject, site in zip(subjects, learned, strict=True)]
+    if any(in_force):
+        click.echo("A running monitor takes it with SIGHUP: systemctl reload dasvdd-monitor.")
+    exit_code = EXIT_OK if all(in_force) else EXIT_FAILURE
     if not session.all_joined:  # a driver holds a thread; ending the interpreter would wait for it for ever
         sys.stdout.flush()
-        os._exit(EXIT_OK)
+        os._exit(exit_code)
+    sys.exit(exit_code)
 
 
 def _chosen(tables: Sequence[SourceTable], name: str | None) -> list[SourceTable]:
@@ -183,21 +190,28 @@ def _collect(subjects: Sequence[Subject], data: Path | None) -> Session:
     return session
 
 
-def _keep(directory: Path, subject: Subject, site: SiteThreshold) -> None:
-    """Write what was learned and say what it replaces."""
-    name = subject.table.name
-    write_site_threshold(directory, site)
-    for doubt in doubts(site, subject.model.scorer.metadata, alarms=subject.collector.alarms):
+def _keep(directory: Path, subject: Subject, site: SiteThreshold) -> bool:
+    """Write what was learned and say what it replaces; whether it is in force."""
+    name, metadata = subject.table.name, subject.model.scorer.metadata
+    in_force = not lies_above_training(site, metadata)
+    write_site_threshold(directory, site, in_force=in_force)
+    for doubt in doubts(site, metadata, alarms=subject.collector.alarms):
         click.echo(f"warning: source '{name}': {doubt}", err=True)
-    click.echo(
-        f"{name}: threshold {site.calibration.threshold:.5g}, {rests_on(site.calibration)}; before "
-        f"{subject.before.value:.5g} ({subject.before.why})"
-    )
-    click.echo(f"kept in {file_of(directory, name)}; `--source {name} --restore` takes it back")
+    learned = f"threshold {site.calibration.threshold:.5g}, {rests_on(site.calibration)}"
+    before = f"{subject.before.value:.5g} ({subject.before.why})"
+    if in_force:
+        click.echo(f"{name}: {learned}; before {before}")
+        click.echo(f"kept in {file_of(directory, name)}; `--source {name} --restore` takes it back")
+    else:
+        click.echo(f"{name}: NOT in force: {learned}; what judges is still {before}")
+        click.echo(
+            f"kept in {file_of(directory, name)}. Was the machine healthy all the time? Then `--source {name} "
+            "--restore` puts it in force; else repair it and calibrate again."
+        )
+    return in_force
 
 
-def _restore(directory: Path, name: str) -> None:
-    swapped = restore(directory, name)
+def _tell_swapped(name: str, swapped: SiteFile) -> None:
     click.echo(f"{name}: in force again: {_described(swapped.current)}; put back: {_described(swapped.former)}")
     click.echo("A running monitor takes it with SIGHUP; the same command swaps them again.")
 

@@ -61,7 +61,8 @@ def unknown_provider(name: str) -> str | None:
     if name in PROVIDERS or entry_points(group=ENTRY_POINTS, name=name):
         return None
     known = [*PROVIDERS, *sorted(entry_points(group=ENTRY_POINTS).names)]
-    return f"provider '{name}' is not known.{nearest(name, known)} Known: {', '.join(known)}"
+    meant = " Did you mean 'cuda'?" if name == "gpu" else nearest(name, known)
+    return f"provider '{name}' is not known.{meant} Known: {', '.join(known)}"
 
 
 def provider_named(name: str) -> ExecutionProvider:

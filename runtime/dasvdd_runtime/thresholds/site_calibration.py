@@ -79,6 +79,12 @@ def calibrate_site(
     )
 
 
+def lies_above_training(site: SiteThreshold, metadata: ModelMetadata) -> bool:
+    """The scores are so far above those of training that only a person can say whether that machine was healthy."""
+    trained = metadata.calibration.usual_score
+    return trained > 0 and site.calibration.usual_score > FAR_RATIO * trained
+
+
 def doubts(site: SiteThreshold, metadata: ModelMetadata, *, alarms: int) -> list[str]:
     """What a person should look at before the new threshold is trusted.
 

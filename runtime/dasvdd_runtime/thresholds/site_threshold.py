@@ -102,10 +102,11 @@ def read_site_file(directory: Path, source: str) -> SiteFile | None:
     return noted
 
 
-def write_site_threshold(directory: Path, new: SiteThreshold) -> SiteThreshold | None:
+def write_site_threshold(directory: Path, new: SiteThreshold, *, in_force: bool = True) -> SiteThreshold | None:
     """Put `new` in force and keep what it replaces, which is returned. A damaged file is renamed, `.damaged` added.
 
-    Raises DasvddError where nothing can be written.
+    With `in_force` false it is kept in the place of the former one, and `restore` puts it in force. Raises DasvddError
+    where nothing can be written.
     """
     path = file_of(directory, new.source)
     try:
@@ -114,7 +115,7 @@ def write_site_threshold(directory: Path, new: SiteThreshold) -> SiteThreshold |
         before = None
         _put_aside(path)
     replaced = None if before is None else before.current
-    _write(path, SiteFile(current=new, former=replaced))
+    _write(path, SiteFile(current=new, former=replaced) if in_force else SiteFile(current=replaced, former=new))
     return replaced
 
 
@@ -123,16 +124,31 @@ def restore(directory: Path, source: str) -> SiteFile:
 
     Raises DataError where there is nothing to swap, as read_site_file, and DasvddError where it cannot be written.
     """
-    path = file_of(directory, source)
+    noted = _calibrated(directory, source)
+    swapped = SiteFile(current=noted.former, former=noted.current)
+    _write(file_of(directory, source), swapped)
+    return swapped
+
+
+def use_own(directory: Path, source: str) -> SiteFile:
+    """Put the model's own threshold in force for `source`, and keep what was; the file as it is then.
+
+    Raises as `restore` does.
+    """
+    noted = _calibrated(directory, source)
+    own = SiteFile(current=None, former=noted.current or noted.former)
+    _write(file_of(directory, source), own)
+    return own
+
+
+def _calibrated(directory: Path, source: str) -> SiteFile:
     noted = read_site_file(directory, source)
     if noted is None:
         raise DataError(
-            f"{path}: there is no such file, so source '{source}' was never calibrated here and nothing can be "
-            "brought back. `dasvdd-monitor calibrate` does that."
+            f"{file_of(directory, source)}: there is no such file, so source '{source}' was never calibrated here and "
+            "nothing can be brought back. `dasvdd-monitor calibrate` does that."
         )
-    swapped = SiteFile(current=noted.former, former=noted.current)
-    _write(path, swapped)
-    return swapped
+    return noted
 
 
 def _write(path: Path, content: SiteFile) -> None:
