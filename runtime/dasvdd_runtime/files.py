@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import tempfile
@@ -23,6 +24,22 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"{path}: cannot be written ({error.strerror}); what was there before is unchanged. "
             "Make room, or choose another place, and run it again."
         ) from error
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """The disk has no room, or none for this user: that passes."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def has_no_room(folder: Path) -> bool:
+    """Not even an empty file can be made in `folder`, for want of room."""
+    try:
+        handle, path = tempfile.mkstemp(dir=folder)
+    except OSError as error:
+        return is_full_disk(error)
+    os.close(handle)
+    Path(path).unlink()
+    return False
 
 
 def is_in_place(path: Path, opened: os.stat_result) -> bool:

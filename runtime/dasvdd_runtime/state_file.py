@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import ConfigError, DataError, InputMissing
+from .files import has_no_room
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def open_or_renew(path: Path, read_all: ReadAll) -> tuple[sqlite3.Connection, Pa
     try:
         return _connect_whole(path, read_all), None
     except (sqlite3.Error, ValueError, TypeError) as error:
-        if _code(error) in _PASSING:
+        if _code(error) in _PASSING or (_code(error) == sqlite3.SQLITE_CANTOPEN and has_no_room(path.parent)):
             raise
         if not is_damage(error):
             raise ConfigError(f"[state] directory: {path} cannot be written: {error}") from error

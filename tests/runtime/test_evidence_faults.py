@@ -86,7 +86,7 @@ def test_a_full_disk_costs_a_clip_and_nothing_else(tiny_model: Any, tmp_path: Pa
 
 
 ROOM_LATER = """
-import json, sys
+import json, sqlite3, sys
 from pathlib import Path
 from evidence_parts import FAULT
 from monitor_child import MonitorChild
@@ -106,20 +106,35 @@ for number, kind in ((1, "evidence_lost"), (2, "evidence_kept")):
 assert child.stop() == 0
 told = [[event["event"], event["alarm"]] for event in child.events if event["event"] in
         ("alarm_raised", "evidence_lost", "evidence_kept")]
-print(json.dumps({"told": told, "clips": len(list(full.glob("clips/*.json"))), "log": str(child.errors)}))
+def rows(name, query):
+    database = sqlite3.connect(full / name)
+    return [value for (value,) in database.execute(query)]
+kept = {"in_state": rows("state/state.db", "SELECT id FROM alarms"),
+        "in_outbox": [json.loads(line)["id"] for line in rows("outbox/outbox.db", "SELECT line FROM event")],
+        "in_file": [json.loads(line)["id"] for line in (full / "log/events.jsonl").read_text().splitlines()]}
+print(json.dumps({**kept, "told": told, "clips": len(list(full.glob("clips/*.json"))), "log": str(child.errors)}))
 """
 
 
 def test_a_disk_that_is_full_at_the_start_costs_evidence_for_a_time(tiny_model: Any, tmp_path: Path) -> None:
-    """No room for the directory itself: an event says so, an alarm has no clip, and one has when there is room."""
+    """No room for any directory: an event says so, an alarm has no clip, and one has when there is room.
+
+    State and outbox then have both alarms.
+    """
     tiny_model(threshold=0.02)
-    (tmp_path / "monitor.toml").write_text(STDIN + AUDIO.replace('"clips"', '"full/clips"') + "min_free_bytes = 0\n")
+    (tmp_path / "monitor.toml").write_text(
+        STDIN + AUDIO.replace('"clips"', '"full/clips"') + "min_free_bytes = 0\n"
+        '[events]\npath = "full/log/events.jsonl"\n[state]\ndirectory = "full/state"\n'
+        '[outbox]\nfolder = "full/outbox"\n[webhook]\nurl = "http://127.0.0.1:1/"\n'
+    )
     full = tmp_path / "full"
-    found = json.loads(run_on_small_disk(full, "nr_inodes=9", "-c", ROOM_LATER, full, tmp_path / "monitor.toml"))
+    found = json.loads(run_on_small_disk(full, "nr_inodes=30", "-c", ROOM_LATER, full, tmp_path / "monitor.toml"))
     (at_start, none), (raised, first), (lost, again), (raised_again, second), (kept, whole_one) = found["told"]
     assert (at_start, none) == ("evidence_lost", None)
     assert (raised, lost, raised_again, kept) == ("alarm_raised", "evidence_lost", "alarm_raised", "evidence_kept")
     assert first == again and second == whole_one and found["clips"] == 1
+    assert sorted(found["in_state"]) == sorted([first, second])
+    assert {first, second} <= set(found["in_outbox"]) and second in found["in_file"]
     assert "alarms leave no evidence before there is room again" in found["log"]
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..directory_lock import DirectoryLock
-from ..errors import DasvddError
+from ..errors import ConfigError, DasvddError
 from ..events import Event
+from ..files import is_full_disk
 from ..snapshot import SourceSnapshot
 from . import later_events as events
 from .book import Alarm, AlarmBook
@@ -260,10 +261,14 @@ class AlarmDesk:
         from ..state_store import StateStore
 
         self._store = None
-        self._lock = self._lock or DirectoryLock(directory, table="[state]")
         try:
+            self._lock = self._lock or DirectoryLock(directory, table="[state]")
             self._store, self._aside = StateStore.open_or_renew(directory)
         except (sqlite3.Error, OSError) as error:
+            self._tell(error)
+        except ConfigError as error:
+            if not is_full_disk(error.__cause__):
+                raise
             self._tell(error)
 
     def _tell(self, error: Exception) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from ..directory_lock import DirectoryLock
@@ -43,8 +42,3 @@ class Claim:
             if self._lock is not None:
                 self._lock.release()
             self._lock = None
-
-
-def is_full_disk(error: ConfigError) -> bool:
-    """The directory could not be taken for want of room, which passes."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (ENOSPC, EDQUOT)

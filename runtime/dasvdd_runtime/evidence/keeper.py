@@ -13,8 +13,9 @@ from ..config import MonitorConfig
 from ..contract import ModelMetadata
 from ..errors import ConfigError
 from ..events import Event
+from ..files import is_full_disk
 from .base import Clips
-from .claim import Claim, is_full_disk
+from .claim import Claim
 from .clips import SourceClips, SourceOfClips
 from .folder import EvidenceFolder
 from .tables import EvidenceTable
@@ -87,7 +88,7 @@ class EvidenceKeeper:
         try:
             claim.take()
         except ConfigError as error:
-            if not is_full_disk(error):
+            if not is_full_disk(error.__cause__):
                 raise
             log.error("%s. Monitoring goes on; alarms leave no evidence before there is room again", error)
             self._told.append(evidence_lost(None, None, reason=str(error)))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
 from pathlib import Path
 from typing import Protocol
 
-from ..files import is_in_place
+from ..files import is_full_disk, is_in_place
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ class RotatingFile:
         try:
             self._open()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full_disk(error):
                 raise
             self._lose(error)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..events import Event, events_dropped, outbox_reset, to_json, with_id
+from ..files import is_full_disk
 from ..snapshot import Standing
 from .outbox_faults import is_damage, put_aside, refuse_for_good
 from .outbox_store import OutboxStore, Receiver, Row, without_excess
@@ -77,7 +78,9 @@ class Outbox:
         try:
             self._open()
         except OSError as error:
-            raise ConfigError(f"[outbox] folder: {folder} cannot be written: {error.strerror}") from error
+            if not is_full_disk(error):
+                raise ConfigError(f"[outbox] folder: {folder} cannot be written: {error.strerror}") from error
+            self._fail(error)
         except sqlite3.Error as error:
             refuse_for_good(self._path, error)
             self._fail(error)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..files import has_no_room
 
 
 def is_damage(error: Exception) -> bool:
@@ -34,5 +35,7 @@ def refuse_for_good(path: Path, error: sqlite3.Error) -> None:
         raise ConfigError(
             f"[outbox] folder: another process uses {path}. Give each monitor a folder of its own."
         ) from error
+    if code == sqlite3.SQLITE_CANTOPEN and has_no_room(path.parent):
+        return
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         raise ConfigError(f"[outbox] folder: {path} cannot be written: {error}") from error
