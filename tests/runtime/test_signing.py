@@ -93,6 +93,17 @@ def test_every_field_is_covered_by_the_signature(signed: Path, field: str, value
         load(signed)
 
 
+@pytest.mark.parametrize("field", ["schema_version", "algorithm", "expires"])
+def test_a_field_that_was_left_out_is_not_filled_in(signed: Path, field: str) -> None:
+    """What was signed is what stands in the file, also where the value that is usual would verify."""
+    path = signed / "model.onnx.sig"
+    fields = json.loads(path.read_text())
+    del fields[field]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(SignatureError, match=field):
+        load(signed)
+
+
 def test_another_layout_of_the_same_statement_verifies(signed: Path) -> None:
     """The signature is over what the JSON says, and not over its spaces and order."""
     path = signed / "model.onnx.sig"

@@ -84,7 +84,7 @@ def test_the_products_are_small() -> None:
 
 
 def test_a_length_without_factors_is_refused_before_it_fills_the_memory() -> None:
-    """A prime length of 4093 samples still fits; of 16381 it is refused with both numbers and a way out."""
-    assert rows_of(4093) == 4093
-    with pytest.raises(ConfigError, match=r"16381 samples, .* tables of 268\d+ numbers .* 16777216 fit.*power of two"):
+    """A prime length of 2887 samples still fits; of 16381 it is refused with both numbers and a way out."""
+    assert rows_of(2887) == 2887
+    with pytest.raises(ConfigError, match=r"16381 samples, .* tables of 268\d+ numbers .* 8388608 fit.*power of two"):
         rows_of(16381)

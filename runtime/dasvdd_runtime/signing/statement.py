@@ -74,8 +74,11 @@ class Statement(BaseModel):
 
 
 class SignedStatement(Statement):
-    """A statement with its signature."""
+    """A statement with its signature. No field may be left out: what is not there was not what was signed."""
 
+    schema_version: Literal["1.0"]
+    algorithm: Literal["ed25519"]
+    expires: Time | None
     signature: str = Field(pattern="^[0-9a-f]{128}$")
     """Ed25519, hex."""
 

@@ -18,7 +18,7 @@ from dasvdd_runtime.errors import ConfigError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-MOST_NUMBERS = 2**24
+MOST_NUMBERS = 2**23
 """Of a model's tables; a length of many small factors takes few, a prime length its square."""
 
 
