@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+from .database_faults import PASSING, code_of, is_damage, put_aside
 from .errors import ConfigError, DataError, InputMissing
 from .files import has_no_room
 
@@ -23,8 +24,6 @@ SCHEMA_VERSION = 1
 BUSY_SECONDS = 1.0
 """How long to wait for another program that writes; less than a source's queue holds."""
 
-_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_FORBIDDEN = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE alarms (
@@ -75,13 +74,13 @@ def open_or_renew(path: Path, read_all: ReadAll) -> tuple[sqlite3.Connection, Pa
     try:
         return _connect_whole(path, read_all), None
     except (sqlite3.Error, ValueError, TypeError) as error:
-        if _code(error) in _PASSING or (_code(error) == sqlite3.SQLITE_CANTOPEN and has_no_room(path.parent)):
+        if code_of(error) in PASSING or (code_of(error) == sqlite3.SQLITE_CANTOPEN and has_no_room(path.parent)):
             raise
         if not is_damage(error):
             raise ConfigError(f"[state] directory: {path} cannot be written: {error}") from error
         fault = error
     try:
-        aside = _put_aside(path)
+        aside = put_aside(path, datetime.now(UTC))
     except OSError as error:
         raise ConfigError(f"[state] directory: {path} cannot be replaced: {error}") from error
     log.error(
@@ -92,11 +91,6 @@ def open_or_renew(path: Path, read_all: ReadAll) -> tuple[sqlite3.Connection, Pa
         aside,
     )
     return _connect_whole(path, read_all), aside
-
-
-def is_damage(error: Exception) -> bool:
-    """The file's content is broken, and neither the disk nor the right to use it."""
-    return _code(error) not in (*_PASSING, *_FORBIDDEN)
 
 
 def _connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
@@ -128,20 +122,3 @@ def _require_schema(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
         raise sqlite3.DatabaseError(f"its schema is version {version}, this program knows {SCHEMA_VERSION}")
-
-
-def _code(error: Exception) -> int:
-    """SQLite's own code; 0 where the fault is in what was read."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _put_aside(path: Path) -> Path:
-    """Rename the file with its log, so that nothing of it is lost."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    path.replace(aside)
-    for suffix in ("-wal", "-shm"):
-        companion = path.with_name(path.name + suffix)
-        if companion.exists():
-            companion.replace(aside.with_name(aside.name + suffix))
-    return aside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from dasvdd_train.batches import BatchOrder, split_batch
 from dasvdd_train.dasvdd import Optimisers, Part, automatic_gamma, step
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.model import DasvddModel
-from dasvdd_train.stacking import NetworkStack, StackedLinear, stack_networks
+from dasvdd_train.stacking import NetworkStack, StackedLinear, empty_stack
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
@@ -24,9 +25,17 @@ def linear(weight: float, bias: float) -> nn.Linear:
     return layer
 
 
+def stack_networks(networks: Sequence[nn.Sequential]) -> NetworkStack:
+    """`networks` of one shape as one."""
+    stack = empty_stack(len(networks), networks[0], CPU)
+    for member, network in enumerate(networks):
+        stack.put(member, network)
+    return stack
+
+
 def one(layer: nn.Linear) -> NetworkStack:
     """A network of one layer as a stack of one member."""
-    return stack_networks([nn.Sequential(layer)], CPU)
+    return stack_networks([nn.Sequential(layer)])
 
 
 def parameters(*networks: NetworkStack) -> list[Tensor]:
@@ -50,8 +59,8 @@ def test_gamma_of_a_hand_worked_example() -> None:
     """Eq. 6: the mean over initialisations of the mean over rows of ||x_hat - x||^2 / ||z||^2."""
     # First network: z = 2 x, x_hat = z: errors 1, 4; codes squared 4, 16: ratios 1/4, 1/4.
     # Second: z = x, x_hat = 3 z: errors 4, 16; codes squared 1, 4: ratios 4, 4.
-    encoders = stack_networks([nn.Sequential(linear(2, 0)), nn.Sequential(linear(1, 0))], CPU)
-    decoders = stack_networks([nn.Sequential(linear(1, 0)), nn.Sequential(linear(3, 0))], CPU)
+    encoders = stack_networks([nn.Sequential(linear(2, 0)), nn.Sequential(linear(1, 0))])
+    decoders = stack_networks([nn.Sequential(linear(1, 0)), nn.Sequential(linear(3, 0))])
     x = torch.tensor([[1.0], [2.0]])
     gamma = automatic_gamma(iter([x[:1], x[1:]]), encoders, decoders)
     assert float(gamma) == pytest.approx((0.25 + 4) / 2)

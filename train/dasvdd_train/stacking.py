@@ -6,8 +6,6 @@ the time of `baddbmm` where networks are small and no less where they are large.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -54,14 +52,6 @@ def empty_stack(members: int, like: nn.Sequential, device: torch.device) -> Netw
         for layer in like
     ]
     return NetworkStack(*layers)
-
-
-def stack_networks(networks: Sequence[nn.Sequential], device: torch.device) -> NetworkStack:
-    """`networks` of one shape as one on `device`."""
-    stack = empty_stack(len(networks), networks[0], device)
-    for member, network in enumerate(networks):
-        stack.put(member, network)
-    return stack
 
 
 def plain_parameters(stacked: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -219,7 +219,7 @@ class AlarmDesk:
             return False
         import sqlite3
 
-        from ..state_file import is_damage
+        from ..database_faults import is_damage
 
         try:
             work(self._store)

@@ -13,7 +13,7 @@ from .dft import hann_dft_basis
 from .envelope import EnvelopeSpectrum
 from .log_mel import LogMel
 from .log_spectrum import LogSpectrum
-from .mel import hz_from_mel, mel_filters, mel_from_hz
+from .mel import mel_filters
 from .raw_window import RawWindow
 from .rows import Rows
 
@@ -29,9 +29,7 @@ __all__ = [
     "build_front_end",
     "channel_mix",
     "hann_dft_basis",
-    "hz_from_mel",
     "mel_filters",
-    "mel_from_hz",
     "selected_names",
 ]
 
