@@ -325,3 +325,11 @@ def test_the_image_runs_as_nobody_special() -> None:
     assert users[-1].split(":")[0] not in ("root", "0")
     assert any("--no-index" in line for line in lines)
     assert not any(word in line for line in lines for word in ("curl", "wget", "http://deb", "ADD "))
+
+
+@pytest.mark.parametrize(("device", "offered"), [("raspberry-pi-5", True), ("jetson-orin", False)])
+def test_a_device_with_a_network_needs_no_wheelhouse(tmp_path: Path, device: str, offered: bool) -> None:
+    """The project's wheel is installed by its file, never by a name of the index; not where PyPI lacks onnxruntime."""
+    written(tmp_path, "--device", device)
+    text = (tmp_path / "INSTALL.md").read_text()
+    assert ('pip install "$(ls wheels/dasvdd-*.whl)[' in text) is offered

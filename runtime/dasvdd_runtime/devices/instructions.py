@@ -39,6 +39,7 @@ def instructions(device: str, profile: DeviceProfile, answers: Answers) -> str:
         requirement=f"dasvdd[{','.join(needed)}]",
         wheelhouse=" ".join([*wheelhouse, "--out wheels"]),
         onnxruntime_from=f"{profile.onnxruntime_from}\n\n" if profile.onnxruntime_from else "",
+        with_network="" if profile.onnxruntime_from else _with_network_step(needed),
         model=answers.model,
         edit=_edit_step(profile, answers),
         secret="".join(_secret_step(profile, name) for name in secrets(answers)),
@@ -52,6 +53,15 @@ def instructions(device: str, profile: DeviceProfile, answers: Answers) -> str:
         publish=f"-p {PORT}:{PORT} " if answers.page == "network" else "",
     )
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _with_network_step(needed: list[str]) -> str:
+    """The same without a wheelhouse; the project's wheel by its file, since the package index has no release of it."""
+    return (
+        "Where the device has a network, the project's own wheel is enough in `wheels/`: in the checkout\n"
+        "`python -m pip wheel --no-deps --wheel-dir wheels .`, and on the device\n"
+        f'`sudo /opt/dasvdd/bin/python -m pip install "$(ls wheels/dasvdd-*.whl)[{",".join(needed)}]"`.\n\n'
+    )
 
 
 def _edit_step(profile: DeviceProfile, answers: Answers) -> str:
