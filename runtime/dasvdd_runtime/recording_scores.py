@@ -14,7 +14,7 @@ from .detector import Detector, Episode
 from .errors import DataError
 from .reading.quality import Quality
 from .recordings import TableFormat, probe, read_pieces
-from .scorer import BATCH_BYTES, BATCH_WINDOWS, Scorer
+from .scorer import Scorer
 from .windows import Windower
 
 
@@ -100,10 +100,9 @@ def score_recording(
     windower = Windower(
         window_samples=metadata.window_samples, hop_samples=metadata.window_hop_samples, channels=metadata.channels
     )
-    windows_a_block = max(1, min(BATCH_WINDOWS, BATCH_BYTES // (4 * metadata.window_samples * metadata.channels)))
     pieces = read_pieces(
         path,
-        block_seconds=windows_a_block * metadata.window_hop_seconds,
+        block_seconds=scorer.batch_windows * metadata.window_hop_seconds,
         sample_rate_hz=metadata.sample_rate_hz,
         table=table,
     )

@@ -11,6 +11,9 @@ from .levels import SILENT_DBFS, level_dbfs
 SILENT_EDGE_SECONDS = 0.25
 """An audio window that begins or ends with this much silence is cut out of a source that comes or goes."""
 
+FIRST_LOOK = 64
+"""Samples in which nearly every live channel moves, so that no more need be looked at."""
+
 
 class SilentRun:
     """Length of the silence at the end of a stream, the same whatever blocks it arrives in.
@@ -40,9 +43,11 @@ class SilentRun:
     def add(self, samples: NDArray[np.float32]) -> None:
         """The next `samples` [samples >= 1, channels] of the stream."""
         runs = _edge_runs(samples[::-1], self._tolerance)
-        if self._still is None:
-            self._runs, self._still = np.zeros_like(runs), samples[-1].copy()
-        continues = (runs == len(samples)) & ~_moved(samples[-1], self._still, self._tolerance)
+        whole = runs == len(samples)
+        if self._still is None or not whole.any():
+            self._runs, self._still = runs, samples[-1].copy()
+            return
+        continues = whole & ~_moved(samples[-1], self._still, self._tolerance)
         self._runs = runs + np.where(continues, self._runs, 0)
         self._still = np.where(continues, self._still, samples[-1])
 
@@ -60,7 +65,9 @@ def has_silent_edge(samples: NDArray[np.float32], *, sample_rate_hz: float) -> b
 
 def _edge_runs(samples: NDArray[np.float32], tolerance: float) -> NDArray[np.int64]:
     """Number of leading samples [samples, channels] that stay within `tolerance` of the first, per channel."""
-    moved = _moved(samples, samples[0], tolerance)
+    moved = _moved(samples[:FIRST_LOOK], samples[0], tolerance)
+    if not moved.any(axis=0).all():
+        moved = _moved(samples, samples[0], tolerance)
     return np.where(moved.any(axis=0), np.argmax(moved, axis=0), len(samples))
 
 
