@@ -6,7 +6,7 @@ import base64
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import ModelError
 
@@ -16,7 +16,7 @@ class GoldenWindows(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    shape: list[int]
+    shape: list[int] = Field(min_length=3, max_length=3)
     """Shape of the graph's input that the windows make: [batch, channels, samples] or [batch, samples, channels]."""
     windows_base64: str
     """The windows, little-endian float32 in that order, base64."""
@@ -52,7 +52,7 @@ class GoldenSequences(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    shape: list[int]
+    shape: list[int] = Field(min_length=3, max_length=3)
     """[sequences, samples, channels]."""
     samples_base64: str
     """The samples, little-endian float32 in that order, base64."""

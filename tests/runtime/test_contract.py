@@ -11,6 +11,7 @@ import onnx
 import pytest
 from dasvdd_runtime import Scorer, contract
 from dasvdd_runtime.errors import ModelError
+from pydantic import BaseModel, ValidationError
 
 
 def raw_metadata(tiny_model: Any, **changes: Any) -> dict[str, str]:
@@ -136,3 +137,14 @@ def test_damaged_golden_windows_are_model_errors(change: dict[str, Any]) -> None
     golden = contract.GoldenWindows.encode(np.zeros((1, 1, 4), np.float32), np.zeros(1), relative_tolerance=1e-5)
     with pytest.raises(ModelError, match="golden windows"):
         golden.model_copy(update=change).windows()
+
+
+@pytest.mark.parametrize("form", [contract.GoldenWindows, contract.GoldenSequences])
+def test_golden_pieces_without_their_three_dimensions_are_no_metadata(form: type[BaseModel]) -> None:
+    """A stream form whose golden sequences had the shape [] ended its model card with a traceback."""
+    name = "windows_base64" if form is contract.GoldenWindows else "samples_base64"
+    fields = {name: "", "scores": [], "relative_tolerance": 1e-4}
+    assert form.model_validate(fields | {"shape": [0, 4, 1]})
+    for shape in ([], [4], [1, 1, 2, 2]):
+        with pytest.raises(ValidationError, match="shape"):
+            form.model_validate(fields | {"shape": shape})
