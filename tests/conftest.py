@@ -8,9 +8,14 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 # Before torch is imported: threads that wait for each other by spinning take the processor from all that runs beside.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A busy machine is no fault of the code; under continuous integration the same examples each time.
+settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("project")
 
 
 @pytest.fixture
