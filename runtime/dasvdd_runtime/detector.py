@@ -53,6 +53,10 @@ class DecisionSettings:
         # The tolerance keeps 0.3 s at a hop of 0.1 s from becoming four hops by rounding.
         return 1 + max(0, math.ceil(self.minimum_duration_seconds / window_hop_seconds - 1e-6))
 
+    def windows_to_alarm(self, window_hop_seconds: float) -> int:
+        """The fewest windows of one stretch in which an alarm can rise."""
+        return self.k + self.windows_to_hold(window_hop_seconds) - 1
+
 
 @dataclass(frozen=True)
 class Episode:

@@ -41,6 +41,8 @@ class RecordingSummary:
     windows_above_threshold: int = 0
     max_score: float = -math.inf
     max_smoothed_score: float = -math.inf
+    longest_stretch: int = 0
+    """Windows of the longest stretch without a gap."""
     episodes: list[Episode] = field(default_factory=list)
     """The alarms, timed by the ends of windows; one that lasts to the end of the recording has no clear_seconds."""
     gaps: int = 0
@@ -110,6 +112,7 @@ def score_recording(
     quality = Quality(metadata.kind, tuple(metadata.channel_names[channel] for channel in used))
     summary.gaps, summary.note = len(pieces) - 1, pieces[0].note
     for piece in pieces:
+        before = summary.windows
         windower.restart(round(piece.start_seconds * metadata.sample_rate_hz))
         detector.gap()
         for block in piece.blocks:
@@ -136,6 +139,7 @@ def score_recording(
                 if decision.cleared is not None:
                     summary.episodes.append(decision.cleared)
                 summary.add(scored)
+                summary.longest_stretch = max(summary.longest_stretch, summary.windows - before)
                 yield scored
     summary.fault = quality.fault()
     if (still_open := detector.finish()) is not None:

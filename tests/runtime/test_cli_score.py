@@ -100,6 +100,18 @@ def test_an_alarm_at_the_end_is_reported_open(tiny_model: Any, tmp_path: Path) -
     assert episode["clear_seconds"] is None
 
 
+def test_a_recording_too_short_for_an_alarm_says_so(tiny_model: Any, tmp_path: Path) -> None:
+    """Two windows never make 3 of 5: that is no 'no alarm', in the table and in JSON; three windows can alarm."""
+    two, three = (write_wav(tmp_path / f"{n}.wav", noise(n, amplitude=0.9)[: 800 * (n + 1)]) for n in (2, 3))
+    model = tiny_model(threshold=1e-6)
+    _, summaries = lines(score(model, two, three))
+    assert [(s["windows"], s["alarm_possible"], len(s["episodes"])) for s in summaries] == [(2, False, 0), (3, True, 1)]
+    table = score(model, two, "--format", "table", "--summary").stdout
+    assert (
+        "2 windows" in table and "100.0 % above the threshold, too short for an alarm, which takes 3 windows" in table
+    )
+
+
 def test_recordings_do_not_touch_each_other(tiny_model: Any, tmp_path: Path) -> None:
     """A file scores the same alone and after a loud one: smoothing starts afresh."""
     loud, quiet = write_wav(tmp_path / "a.wav", noise(3, amplitude=0.9)), write_wav(tmp_path / "b.wav", noise(3))

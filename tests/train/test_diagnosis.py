@@ -174,6 +174,7 @@ def test_separate_ways_of_running_are_suspected(kinds: int) -> None:
     names = [f"{i * kinds // 600}.wav" for i in range(600)]
     (found,) = mixture_doubts(clouds(25.0, kinds=kinds), names)
     assert f"{kinds} separate ways of running" in found.text
+    assert "or a part of them is faulty: listen to it first" in found.text
     assert all(f"{i}.wav" in found.text for i in range(kinds))
 
 

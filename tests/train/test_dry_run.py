@@ -63,10 +63,20 @@ def test_it_ends_as_the_training_would(tmp_path: Path) -> None:
     assert (done.returncode, "--dry-run" in done.stderr) == (2, True)
 
 
+def test_test_recordings_that_cannot_alarm_are_told_before_training(tmp_path: Path) -> None:
+    """A test recording of one window of 0.5 s cannot raise an alarm by 3 of 5, which takes a second."""
+    write_audio(tmp_path / "data")
+    write_audio(tmp_path / "faulty", files=2, seconds=0.5)
+    done = dasvdd_train(tmp_path, "data", "--dry-run", "--test-anomalous", "faulty", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 test recordings cannot show an alarm" in done.stderr
+    assert "it takes 3 windows in a row, and so 0.992 s at least" in done.stderr
+
+
 def test_a_dry_run_refuses_what_a_training_would_refuse(tmp_path: Path) -> None:
     """Fewer feature vectors than a batch takes end a dry run as they end a training, with both numbers."""
     path = tmp_path / "short.csv"
     path.write_text("time,x\n" + "".join(f"{i / 200},{i % 7}\n" for i in range(4000)))
-    done = dasvdd_train(tmp_path, "short.csv", "--dry-run")
+    done = dasvdd_train(tmp_path, "short.csv", "--dry-run", "--holdout", "none")
     assert done.returncode == 65
     assert "feature vectors, and one batch takes 200" in done.stderr

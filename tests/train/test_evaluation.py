@@ -10,6 +10,7 @@ import pytest
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.detector import DecisionSettings, Detector
 from dasvdd_runtime.errors import DataError
+from dasvdd_train.diagnosis import missed_doubts
 from dasvdd_train.evaluation import Evaluation, ScoredStream, Separation, evaluate, smoothed_scores
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,6 +196,30 @@ def test_missed_recordings_have_no_delay() -> None:
     )
     assert (result.overall.anomalous_recordings, result.overall.detected_recordings) == (3, 2)
     assert result.overall.median_delay_seconds == 4.0
+
+
+def test_a_model_that_misses_most_faults_is_not_ready() -> None:
+    """Half of the faulty recordings without an alarm is serious, with what to do; a fourth is not."""
+    found, missed = [9.0] * 6, [1.0] * 6
+    cases = [([found] * 3 + [missed], False), ([found, missed], True), ([missed] * 3, True)]
+    for recordings, serious in cases:
+        result = evaluated(*(stream("test_anomalous", scores) for scores in recordings))
+        doubts = missed_doubts(result, epochs=15)
+        assert [doubt.serious for doubt in doubts] == [True] * serious
+    assert "an alarm rose in 0 of 3 faulty test recordings" in doubts[0].text
+    assert "this took 15" in doubts[0].text and "--test-normal" in doubts[0].text
+    with_normal = evaluated(stream("test_normal", missed), stream("test_anomalous", missed))
+    assert "--test-normal" not in missed_doubts(with_normal, epochs=15)[0].text
+
+
+def test_recordings_too_short_for_an_alarm_are_judged_by_their_windows() -> None:
+    """Where 3 of 5 can never hold, a missing alarm says nothing, and windows above the threshold do."""
+    high, low = ([stream("test_anomalous", [score, score]) for _ in range(4)] for score in (9.0, 1.0))
+    chain = DecisionSettings(smoothing_seconds=0, k=3, n=5)
+    assert evaluated(*high, decision=chain).overall.too_short_recordings == 4
+    assert missed_doubts(evaluated(*high, decision=chain), epochs=15) == []
+    (found,) = missed_doubts(evaluated(*low, decision=chain), epochs=15)
+    assert "100% of the 8 windows of the faulty test recordings lie at or below the threshold" in found.text
 
 
 def test_groups_compare_a_fault_with_the_normal_running_most_like_it() -> None:

@@ -195,6 +195,34 @@ def test_without_labels_there_is_no_roc_and_no_claim_about_faults(tmp_path: Path
     assert "No comparison with cheap baselines: there are no labels." in html
 
 
+def test_suspected_mixtures_are_listened_to_first(tmp_path: Path) -> None:
+    """A faulty recording among healthy ones looks like another way of running: the first step is to listen."""
+    html = written(tmp_path, replace(report_data(), warnings=[Doubt("mixture", "separate ways of running")]))
+    steps = html.split("What to do next")[1].split("<li>")
+    assert steps[1].startswith("Listen to the most unusual pieces below")
+    assert html.count("Listen to the most unusual pieces") == 1
+
+
+def test_faults_alone_ask_for_healthy_recordings_too(tmp_path: Path) -> None:
+    """With --test-anomalous alone, one of two faults missed is said before the export, and --test-normal is named."""
+    data = report_data()
+    streams = [s for s in data.streams if s.role == "test_anomalous"]
+    streams[0] = replace(streams[0], scores=np.ones(120))
+    found = evaluate(streams, calibration=CALIBRATION, decision=DECISION, window_seconds=1.0, window_hop_seconds=HOP)
+    text = "".join(Page(written(tmp_path, replace(data, streams=streams, evaluation=found))).text)
+    assert text.index("1 test recording without the alarm") < text.index("--test-normal") < text.index("Export it with")
+
+
+def test_a_recording_too_short_for_an_alarm_is_not_called_missed(tmp_path: Path) -> None:
+    """One window never makes 3 of 5: the verdict counts such recordings apart."""
+    data = report_data()
+    streams = [replace(s, scores=s.scores[:1], times_seconds=s.times_seconds[:1]) for s in data.streams]
+    found = evaluate(streams, calibration=CALIBRATION, decision=DECISION, window_seconds=1.0, window_hop_seconds=HOP)
+    text = "".join(Page(written(tmp_path, replace(data, streams=streams, evaluation=found))).text)
+    assert "An alarm rose in 0 of 2 faulty test recordings (2 too short for one)" in text
+    assert "judged wrongly" not in text
+
+
 def test_without_holdout_the_page_says_that_there_is_no_threshold(tmp_path: Path) -> None:
     """The paper's protocol holds nothing out: the report is written and names what the export then needs."""
     bare = replace(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from dasvdd_runtime.errors import ConfigError, ModelError
-from dasvdd_train.checkpoint import CHECKPOINT_NAME, Checkpoint, checkpoint_of_run
+from dasvdd_train.checkpoint import CHECKPOINT_NAME, PROGRESS_NAME, Checkpoint, checkpoint_of_run
 from dasvdd_train.config import TrainConfig, TrainingSettings
 from dasvdd_train.features import FeatureVectors, FrameTable, feature_vectors
 from dasvdd_train.front_ends import Rows
@@ -166,6 +166,16 @@ def test_another_run_is_refused(tmp_path: Path, config: TrainConfig, data: str, 
         train(model, vectors, None, settings(3), checkpoint=other)
 
 
+def test_what_is_made_of_the_networks_may_change(tmp_path: Path) -> None:
+    """A training whose end failed is finished with another decision rule, target or report, and trains no epoch."""
+    model, vectors = model_and_vectors()
+    train(model, vectors, None, settings(2), checkpoint=checkpoint_of_run(tmp_path, TrainConfig(), "data"))
+    other = TrainConfig.model_validate(
+        {"decision": {"k": 1, "n": 1}, "alarm": {"false_alarms_per_day": 4}, "report": {"audio": False}}
+    )
+    assert len(checkpoint_of_run(tmp_path, other, "data").history()) == 2
+
+
 def test_a_checkpoint_cut_at_any_length_is_named(tmp_path: Path) -> None:
     """A damaged file is an error with its name, never a half-restored training."""
     model, vectors = model_and_vectors()
@@ -188,7 +198,7 @@ def start(data: Path, out: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def epochs_in(out: Path) -> int:
-    path = out / "metrics.jsonl"
+    path = out / PROGRESS_NAME
     return path.read_text().count("\n") if path.exists() else 0
 
 
@@ -215,7 +225,7 @@ def test_the_program_killed_again_and_again_ends_with_the_same_file(tmp_path: Pa
     assert process.returncode == 0, stderr
     assert f"going on after epoch {saved} of 30" in stderr
     assert (rough / "model.pt").read_bytes() == (quiet / "model.pt").read_bytes()
-    assert not (rough / CHECKPOINT_NAME).exists()
+    assert not (rough / CHECKPOINT_NAME).exists() and not (rough / PROGRESS_NAME).exists()
     lines = [json.loads(line) for line in (rough / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 31))
     assert "nothing to resume" in start(tmp_path / "data", rough, "--resume").communicate(timeout=60)[1]

@@ -19,8 +19,9 @@ from dasvdd_train.scoring import score_windows
 from make_tiny_models import TINY, write_audio, write_sensor
 
 
-def dasvdd_train(*arguments: object) -> subprocess.CompletedProcess[str]:
-    code = "from dasvdd_train.cli import main; main(prog_name='dasvdd-train')"
+def dasvdd_train(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the program, after the Python statements `before`."""
+    code = f"{before}from dasvdd_train.cli import main; main(prog_name='dasvdd-train')"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
 
@@ -154,10 +155,11 @@ def test_model_files_run_no_code(tmp_path: Path) -> None:
 
 def test_one_long_recording_and_holdout_none_work(tmp_path: Path) -> None:
     """One recording is enough; without held-out data there is no threshold, and that is said."""
-    write_audio(tmp_path / "one", files=1, seconds=30)
+    write_audio(tmp_path / "one", files=1, seconds=70)
     done = dasvdd_train(tmp_path / "one", "--out", tmp_path / "run", "--holdout", "none", *TINY)
     assert done.returncode == 0, done.stderr
     assert "there is no threshold" in done.stderr
+    assert f"dasvdd-export {tmp_path / 'run' / 'model.pt'} --calibration DATA" in done.stdout
     assert load_model(tmp_path / "run" / "model.pt").calibration is None
     assert not (tmp_path / "run" / "holdout.npz").exists()
 
@@ -181,6 +183,43 @@ def test_faults_alone_are_judged_by_their_alarms(tmp_path: Path) -> None:
     line = next(line for line in done.stdout.splitlines() if line.startswith("faulty:"))
     assert "alarm in 1, median" in line
     assert "AUC" not in done.stdout
+
+
+def test_an_end_that_fails_keeps_the_earlier_model_whole_and_every_epoch(tmp_path: Path) -> None:
+    """A report that cannot be drawn changes no file of the run before; --resume then finishes without an epoch."""
+    out = tmp_path / "run"
+    write_audio(tmp_path / "data", files=1, seconds=30)
+    assert dasvdd_train(tmp_path / "data", "--out", out, *TINY).returncode == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    again = [tmp_path / "data", "--out", out, *TINY, "--seed", "1"]
+    broken = "import dasvdd_train.outputs as o; o.write_report = lambda path, data: 1 / 0; "
+    done = dasvdd_train(*again, before=broken)
+    assert done.returncode == 1
+    assert "holds a finished model. It stays until" in done.stderr
+    assert "all 8 epochs are kept" in done.stderr and "--resume" in done.stderr
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert {path.name for path in out.iterdir()} - set(before) == {"checkpoint.pt", "checkpoint.jsonl"}
+    done = dasvdd_train(*again, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 8 of 8" in done.stderr and "epoch 8/8" not in done.stderr
+    assert {path.name for path in out.iterdir()} == set(before)
+    assert all((out / name).read_bytes() != content for name, content in before.items())
+
+
+def test_too_little_held_out_for_a_threshold_is_refused_before_training(tmp_path: Path) -> None:
+    """Tails of 9 windows in all carry no threshold: a dry run says so too, with the three ways out, which then work."""
+    write_audio(tmp_path / "data", seconds=5)  # tails of 1.0 s: three windows of 0.5 s in each of three
+    for options in (["--dry-run"], ["--out", tmp_path / "run"]):
+        done = dasvdd_train(tmp_path / "data", *options, *TINY)
+        assert done.returncode == 65
+        assert "the held-out part holds 9 windows of 0.496 s, and an alarm threshold needs at least 10" in done.stderr
+        assert "each of the 3 recordings for at least 6.25 s" in done.stderr
+        assert "--holdout recordings holds out 1 of the 3 whole instead, and is enough" in done.stderr
+        assert "--holdout none" in done.stderr and "epoch" not in done.stderr
+    done = dasvdd_train(tmp_path / "data", "--dry-run", *TINY, "--holdout", "recordings")
+    assert done.returncode == 0, done.stderr
+    write_audio(tmp_path / "data", seconds=6.25)
+    assert dasvdd_train(tmp_path / "data", "--dry-run", *TINY).returncode == 0
 
 
 def test_too_short_recordings_are_named(tmp_path: Path) -> None:

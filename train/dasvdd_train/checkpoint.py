@@ -19,11 +19,14 @@ from .metrics import EpochMetrics
 from .training_state import Best, Run, TrainingState
 
 CHECKPOINT_NAME = "checkpoint.pt"
+PROGRESS_NAME = "checkpoint.jsonl"
+"""The epochs so far beside it, a line each; metrics.jsonl of the finished training."""
 FORMAT = "dasvdd checkpoint 4"
 DATA = "data"
 """Where the fingerprint of the recordings stands among the settings, whose names all have a dot."""
 MAY_CHANGE = {"training.epochs", "training.early_stopping_epochs", "training.device"}
-"""Settings that may differ when a training goes on."""
+AFTER_TRAINING = ("alarm.", "decision.", "report.")
+"""Settings that may differ when a training goes on; the networks do not depend on those of whole sections."""
 
 
 def check_resumable(out: Path, *, resume: bool) -> None:
@@ -41,9 +44,13 @@ def check_resumable(out: Path, *, resume: bool) -> None:
 def checkpoint_of_run(out: Path, config: TrainConfig, data_fingerprint: str) -> Checkpoint:
     """That of dasvdd-train in the folder `out`: for recordings with `data_fingerprint` and the settings in `config`.
 
-    The length of the training may change.
+    The length of the training may change, and what is made of the trained networks.
     """
-    settings = {name: value for name, value in config.flat().items() if name not in MAY_CHANGE}
+    settings = {
+        name: value
+        for name, value in config.flat().items()
+        if name not in MAY_CHANGE and not name.startswith(AFTER_TRAINING)
+    }
     return Checkpoint(out / CHECKPOINT_NAME, settings | {DATA: data_fingerprint})
 
 

@@ -134,10 +134,11 @@ def main(
     model = out / "model.pt"
     former = f"; {out / 'model.onnx'} is of the model that was there before" if (out / "model.onnx").exists() else ""
     report = out / "report.html"
+    export = f"dasvdd-export {model}{'' if result.trained.calibration else ' --calibration DATA'}"
     if any(doubt.serious for doubt in result.warnings):
         click.echo(f"next: open {report}: it says why this model is not ready, and what to do{former}")
     else:
-        click.echo(f"next: open {report}, then dasvdd-export {model}{former}")
+        click.echo(f"next: open {report}, then {export}{former}")
 
 
 def _show_plan(segments: list[Segment], settings: TrainConfig) -> None:
@@ -152,7 +153,7 @@ def _show_plan(segments: list[Segment], settings: TrainConfig) -> None:
         found = plan(segments, settings, listener=listener)
     Console(highlight=False).print(role_table(found))
     for warning in found.warnings:
-        if warning.code != "left-out":  # those were printed as they were found
+        if warning.code not in ("left-out", "too-short-to-alarm"):  # those were printed as they were found
             click.echo(f"warning: {warning}")
     click.echo(
         f"would train on {found.vectors} feature vectors in {found.steps} steps: about "

@@ -135,9 +135,9 @@ def mixture_doubts(features: NDArray[np.float32], recordings: Sequence[str]) -> 
         Doubt(
             "mixture",
             f"the training data look like {len(sizes)} separate ways of running ({'; '.join(parts)}; silhouette "
-            f"{silhouette:.2f}). One model can learn them if each was recorded for long enough and is held out too; "
-            "going from one to another may still score high. If the machine's state is known, a model for each is "
-            "sharper.",
+            f"{silhouette:.2f}), or a part of them is faulty: listen to it first. If all is healthy, one model can "
+            "learn them if each was recorded for long enough and is held out too; going from one to another may still "
+            "score high. If the machine's state is known, a model for each is sharper.",
         )
     ]
 

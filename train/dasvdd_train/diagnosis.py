@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.words import count
 
 from .evaluation import Evaluation
 from .features import FeatureVectors
@@ -30,6 +31,8 @@ STILL_FALLING = 0.98
 """A loss below this share of what it was a fifth of the epochs ago is still falling."""
 USABLE_AUC = 0.8
 """AUC of the test recordings below which an alarm says little."""
+MISSED = 0.5
+"""Share of the faulty test recordings from which on a model misses too many to be used."""
 JUMP = 2.0
 """A loss this many times its lowest value so far has jumped: the learning rate is too high."""
 
@@ -149,6 +152,54 @@ def separation_doubts(evaluation: Evaluation | None) -> list[Doubt]:
             "report.html: are the labels right, and is the fault audible at all? Then try more training data, another "
             "front end (front_end.type), or another position of the microphone.",
             serious=True,
+        )
+    ]
+
+
+def missed_doubts(evaluation: Evaluation | None, *, epochs: int) -> list[Doubt]:
+    """Labelled faults of which most raised no alarm; where the recordings are too short for one, most of their windows.
+
+    `epochs` is how many the training took.
+    """
+    figures = evaluation.overall if evaluation else None
+    if figures is None or figures.missed_alarm_rate is None:
+        return []
+    judged = figures.anomalous_recordings - figures.too_short_recordings
+    if judged:
+        missed = 1 - figures.detected_recordings / judged
+        found = f"an alarm rose in {figures.detected_recordings} of {count(judged, 'faulty test recording')}"
+    else:
+        missed = figures.missed_alarm_rate
+        found = (
+            f"{missed:.0%} of the {count(figures.anomalous_windows, 'window')} of the faulty test recordings lie at or "
+            "below the threshold"
+        )
+    if missed < MISSED:
+        return []
+    ways = (
+        f"train for more epochs (this took {epochs}, the paper takes 300), or try another front end (front_end.type), "
+        "more training data or another place for the sensor."
+    )
+    if figures.separation is None:
+        ways += (
+            " Also give healthy recordings that were not trained on (--test-normal): AUC and the comparison with cheap "
+            "baselines then show whether the scores tell the faults at all, or only the threshold lies too high."
+        )
+    return [Doubt("faults-missed", f"the model misses faults: {found}. To mend it, {ways}", serious=True)]
+
+
+def short_doubts(windows: Sequence[int], *, windows_to_alarm: int, seconds_to_alarm: float) -> list[Doubt]:
+    """Test recordings in which no alarm can rise, whatever they hold; `windows` has the number of each."""
+    short = sum(0 < number < windows_to_alarm for number in windows)
+    if not short:
+        return []
+    return [
+        Doubt(
+            "too-short-to-alarm",
+            f"{short} of {count(len(windows), 'test recording')} cannot show an alarm, whatever they hold: it takes "
+            f"{windows_to_alarm} windows in a row, and so {seconds_to_alarm:.3g} s at least. A monitor that runs on "
+            "is not concerned. Test with longer recordings, or make windows shorter (window.window_seconds, "
+            "window.window_hop_seconds) or decision.k smaller.",
         )
     ]
 

@@ -52,6 +52,8 @@ class Figures:
     false_alarms: int
     """Alarms in them, after the whole decision chain."""
     anomalous_recordings: int
+    too_short_recordings: int
+    """Anomalous recordings with too few windows for an alarm, or without a threshold."""
     detected_recordings: int
     """Anomalous recordings in which an alarm rose."""
     delays_seconds: tuple[float, ...]
@@ -155,6 +157,7 @@ def _figures(normal: Sequence[Outcome], anomalous: Sequence[Outcome], *, has_thr
         normal_recordings=len(normal),
         false_alarms=sum(o.alarms for o in normal),
         anomalous_recordings=len(anomalous),
+        too_short_recordings=sum(not o.can_alarm for o in anomalous),
         detected_recordings=sum(o.alarms > 0 for o in anomalous),
         delays_seconds=tuple(sorted(o.delay_seconds for o in anomalous if o.delay_seconds is not None)),
     )

@@ -40,6 +40,8 @@ class Outcome:
     """Windows whose smoothed score lies above the threshold; 0 without a threshold."""
     peak_of_threshold: float
     """Largest smoothed score over the threshold; nan without a threshold or without a window."""
+    can_alarm: bool
+    """The stream has a threshold, and enough windows for an alarm to rise."""
     alarms: int
     """Episodes, after smoothing, k-of-n and hysteresis."""
     first_alarm_seconds: float | None
@@ -86,7 +88,7 @@ def _outcome(
     windows = len(stream.scores)
     seconds = (windows - 1) * window_hop_seconds + window_seconds if windows else 0.0
     if calibration is None or not windows:
-        return Outcome(stream, seconds, 0, math.nan, 0, None, None)
+        return Outcome(stream, seconds, 0, math.nan, False, 0, None, None)
     episodes = find_episodes(
         stream.times_seconds,
         stream.scores,
@@ -102,6 +104,7 @@ def _outcome(
         seconds=seconds,
         windows_above=int((smoothed > calibration.threshold).sum()),
         peak_of_threshold=float(smoothed.max()) / calibration.threshold,
+        can_alarm=windows >= decision.windows_to_alarm(window_hop_seconds),
         alarms=len(episodes),
         first_alarm_seconds=first,
         delay_seconds=None if first is None else first - (float(stream.times_seconds[0]) - window_seconds),

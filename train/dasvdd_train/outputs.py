@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import tempfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from .model_file import TrainedModel, save_model
 from .report import ReportData, write_report
 
 METRICS_NAME = "metrics.jsonl"
+OUTPUT_NAMES = ("model.pt", "holdout.npz", "report.html", METRICS_NAME, "config.toml")
 
 
 class MetricsLog:
@@ -60,46 +62,51 @@ def write_outputs(
     inspection: Inspection,
     held_out_seconds: float,
 ) -> list[Path]:
-    """Write every file into `out`, the model last, so that a model is never there without what belongs to it."""
-    MetricsLog(out / METRICS_NAME).start(history)
-    write_atomically(out / "config.toml", tomli_w.dumps(_plain(trained.config)).encode())
-    if holdout is None:
-        (out / "holdout.npz").unlink(missing_ok=True)  # one of an earlier run would calibrate the wrong model
-    else:
-        save_holdout(out / "holdout.npz", holdout)
-    write_report(
-        out / "report.html",
-        ReportData(
-            name=trained.name,
-            kind=trained.kind,
-            warnings=list(warnings),
-            notes=list(notes),
-            inspection=inspection,
-            held_out_seconds=held_out_seconds,
-            sample_rate_hz=trained.sample_rate_hz,
-            channel_names=trained.channel_names,
-            units=trained.units,
-            channel=str(trained.config.data.channel),
-            with_audio=trained.config.report.audio,
-            epochs=list(history),
-            streams=list(streams),
-            residual_names=trained.model.residual_names,
-            residual_noun=trained.model.residual_noun,
-            residual_by_role=residual_by_role,
-            calibration=trained.calibration,
-            decision=trained.decision,
-            window_seconds=trained.window_samples / trained.sample_rate_hz,
-            window_hop_seconds=trained.window_hop_seconds,
-            center=trained.model.center.numpy(),
-            evaluation=evaluation,
-            settings=trained.config.flat(),
-            training=trained.training,
-            versions=_versions(),
-        ),
+    """Write every file into `out`, in place of those of an earlier run, once all of them could be written.
+
+    Until then those of the earlier run stay as they are: a folder never holds some files of each.
+    """
+    report = ReportData(
+        name=trained.name,
+        kind=trained.kind,
+        warnings=list(warnings),
+        notes=list(notes),
+        inspection=inspection,
+        held_out_seconds=held_out_seconds,
+        sample_rate_hz=trained.sample_rate_hz,
+        channel_names=trained.channel_names,
+        units=trained.units,
+        channel=str(trained.config.data.channel),
+        with_audio=trained.config.report.audio,
+        epochs=list(history),
+        streams=list(streams),
+        residual_names=trained.model.residual_names,
+        residual_noun=trained.model.residual_noun,
+        residual_by_role=residual_by_role,
+        calibration=trained.calibration,
+        decision=trained.decision,
+        window_seconds=trained.window_samples / trained.sample_rate_hz,
+        window_hop_seconds=trained.window_hop_seconds,
+        center=trained.model.center.numpy(),
+        evaluation=evaluation,
+        settings=trained.config.flat(),
+        training=trained.training,
+        versions=_versions(),
     )
-    save_model(out / "model.pt", trained)
-    names = ["model.pt", *(["holdout.npz"] if holdout else []), "report.html", METRICS_NAME, "config.toml"]
-    return [out / name for name in names]
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
+        new = Path(folder)
+        MetricsLog(new / METRICS_NAME).start(history)
+        write_atomically(new / "config.toml", tomli_w.dumps(_plain(trained.config)).encode())
+        if holdout is not None:
+            save_holdout(new / "holdout.npz", holdout)
+        write_report(new / "report.html", report)
+        save_model(new / "model.pt", trained)
+        if holdout is None:
+            (out / "holdout.npz").unlink(missing_ok=True)  # one of an earlier run would calibrate the wrong model
+        written = [name for name in OUTPUT_NAMES if (new / name).exists()]
+        for name in written:
+            (new / name).replace(out / name)
+    return [out / name for name in written]
 
 
 def _versions() -> dict[str, str]:

@@ -9,11 +9,13 @@ from typing import Protocol
 
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.reading.manifest import Segment
+from dasvdd_runtime.thresholds.decision_chain import MINIMUM_WINDOWS
+from dasvdd_runtime.words import count, duration
 
 from .architecture import build_model, front_end_used
-from .config import TrainConfig
+from .config import DataSettings, TrainConfig
 from .corpus import Corpus, Stretch, hold_out, load_corpus
-from .diagnosis import Doubt
+from .diagnosis import Doubt, short_doubts
 from .features import Geometry, geometry
 from .front_ends import FrontEnd
 from .metrics import EpochMetrics
@@ -59,7 +61,8 @@ class Prepared:
 def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | None, listener: Listener) -> Prepared:
     """Read `segments` into a temporary file in `folder`, choose the model, split off the held-out part, and say so.
 
-    Raises DataError where nothing usable is left, ConfigError for settings that do not suit the data.
+    Raises DataError where nothing usable is left or too little is held out for a threshold, ConfigError for settings
+    that do not suit the data.
     """
     corpus = load_corpus(segments, config.data, folder=folder, on_segment=listener.reading)
     model = build_model(corpus, config)
@@ -72,11 +75,11 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
         window_hop_seconds=config.window.window_hop_seconds,
         sample_rate_hz=corpus.sample_rate_hz,
     )
-    corpus = hold_out(
-        corpus, config.data, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples
-    )
+    whole, corpus = corpus, _split(corpus, config.data, sizes)
+    _require_a_threshold(whole, corpus, config.data, sizes)
     training, too_short = _long_enough(corpus, sizes)
     warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected + too_short]
+    warnings += _short_doubts(corpus, config, sizes)
     for warning in warnings:
         listener.warn(warning.text)
     _describe(corpus, sizes, config, listener)
@@ -92,6 +95,60 @@ def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> Train
         "network": {"widths": model.widths, "latent": model.latent},
     }
     return config.model_copy(update={name: getattr(config, name).model_copy(update=u) for name, u in used.items()})
+
+
+def _split(corpus: Corpus, settings: DataSettings, sizes: Geometry) -> Corpus:
+    return hold_out(corpus, settings, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples)
+
+
+def _require_a_threshold(whole: Corpus, split: Corpus, settings: DataSettings, sizes: Geometry) -> None:
+    """Raises DataError where the held-out part of `split` is too small for a threshold: before the training, not after.
+
+    `whole`: the corpus before it was split, from which other ways to hold out are judged.
+    """
+    windows = _held_out_windows(split, sizes)
+    if not split.with_role("holdout") or windows >= MINIMUM_WINDOWS:
+        return
+    ways = []
+    training = whole.with_role("train")
+    if whole.with_role("holdout"):
+        ways.append("Give more of the recordings the role holdout.")
+    else:
+        # As many windows in the tail of each as make up the least together.
+        hops = -(-MINIMUM_WINDOWS // len(training)) - 1
+        tail_seconds = (sizes.window_samples + hops * sizes.window_hop_samples) / whole.sample_rate_hz
+        ways.append(
+            f"Record each of the {count(len(training), 'recording')} for at least "
+            f"{duration(tail_seconds / settings.holdout_share + 0.05)}, or record more of them."
+        )
+        if settings.holdout == "tail" and len(training) * settings.holdout_share >= 0.5 and len(training) > 1:
+            other = _split(whole, settings.model_copy(update={"holdout": "recordings"}), sizes)
+            if _held_out_windows(other, sizes) >= MINIMUM_WINDOWS:
+                held = f"{len(other.with_role('holdout'))} of the {len(training)}"
+                ways.append(f"--holdout recordings holds out {held} whole instead, and is enough.")
+    ways.append(
+        "--holdout none trains without a threshold; dasvdd-export then needs --calibration with other healthy ones."
+    )
+    held_out = f"{count(windows, 'window')} of {sizes.window_samples / whole.sample_rate_hz:.3g} s"
+    raise DataError(
+        f"the held-out part holds {held_out}, and an alarm threshold needs at least {MINIMUM_WINDOWS}, so nothing is "
+        f"trained. {' '.join(ways)}"
+    )
+
+
+def _short_doubts(corpus: Corpus, config: TrainConfig, sizes: Geometry) -> list[Doubt]:
+    tested = corpus.with_role("test_normal", "test_anomalous")
+    hop_seconds = sizes.window_hop_samples / corpus.sample_rate_hz
+    least = config.decision.windows_to_alarm(hop_seconds)
+    return short_doubts(
+        [sizes.windows_in(len(stretch.samples)) for stretch in tested],
+        windows_to_alarm=least,
+        seconds_to_alarm=sizes.window_samples / corpus.sample_rate_hz + (least - 1) * hop_seconds,
+    )
+
+
+def _held_out_windows(corpus: Corpus, sizes: Geometry) -> int:
+    return sum(sizes.windows_in(len(stretch.samples)) for stretch in corpus.with_role("holdout"))
 
 
 def _long_enough(corpus: Corpus, sizes: Geometry) -> tuple[list[Stretch], list[str]]:

@@ -15,7 +15,7 @@ from dasvdd_runtime.reading.manifest import Segment
 from dasvdd_runtime.reading.recording_types import used_channels
 from numpy.typing import NDArray
 
-from .checkpoint import check_resumable, checkpoint_of_run
+from .checkpoint import CHECKPOINT_NAME, PROGRESS_NAME, check_resumable, checkpoint_of_run
 from .config import TrainConfig
 from .corpus import Corpus, Stretch, fingerprint
 from .data_diagnosis import (
@@ -26,17 +26,25 @@ from .data_diagnosis import (
     mixture_doubts,
     share_doubts,
 )
-from .diagnosis import Doubt, latent_figures, refuse_diverged, separation_doubts, training_doubts
+from .diagnosis import (
+    Doubt,
+    LatentFigures,
+    latent_figures,
+    missed_doubts,
+    refuse_diverged,
+    separation_doubts,
+    training_doubts,
+)
 from .evaluation import Evaluation, ScoredStream, evaluate
-from .features import Geometry, feature_vectors, fit_standardisation, frame_table
+from .features import FeatureVectors, Geometry, feature_vectors, fit_standardisation, frame_table
 from .front_ends import FrontEnd
 from .holdout import MAX_BYTES, MAX_TEST_BYTES, MAX_TEST_WINDOWS, MAX_WINDOWS, Holdout, LabelledWindows
 from .inspection import Inspection, inspect
 from .metrics import EpochMetrics, learning_curve
 from .model import DasvddModel
 from .model_file import TrainedModel
-from .outputs import METRICS_NAME, MetricsLog, write_outputs
-from .prepare import Listener, prepare
+from .outputs import OUTPUT_NAMES, MetricsLog, write_outputs
+from .prepare import Listener, Prepared, prepare
 from .scoring import sample_windows, score_stretch, score_windows
 from .trainer import choose_device, train
 
@@ -50,6 +58,20 @@ class Result:
     inspection: Inspection
     files: list[Path]
     warnings: list[Doubt]
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """A trained model, and what is known of its training."""
+
+    prepared: Prepared
+    """With `prepared.model` trained."""
+    vectors: FeatureVectors
+    """Those that it was trained on."""
+    constant_bands: list[str]
+    data_fingerprint: str
+    history: list[EpochMetrics]
+    latent: LatentFigures
 
 
 @dataclass(frozen=True)
@@ -75,14 +97,42 @@ def run(
 ) -> Result:
     """Train on `segments` and write everything into the folder `out`. Errors are those of the steps.
 
-    While it trains, `out` holds a checkpoint of each epoch; with `resume` an interrupted training goes on from it.
-    `watchers` are told of each epoch beside the listener.
+    While it trains, `out` holds a checkpoint of each epoch; with `resume` an interrupted training goes on from it. What
+    an earlier training left in `out` is replaced as a whole, when all of the new is there. `watchers` are told of each
+    epoch beside the listener.
     """
     choose_device(config.training.device)  # a device that is not there is said before anything is read
     check_resumable(out, resume=resume)
+    if (out / "model.pt").exists():
+        listener.say(
+            f"{out} holds a finished model. It stays until this training has finished; then {', '.join(OUTPUT_NAMES)} "
+            "are replaced, and all else there is kept"
+        )
     prepared = prepare(segments, config, folder=out, listener=listener)
-    corpus, model, config, sizes = prepared.corpus, prepared.model, prepared.config, prepared.sizes
-    training, warnings = prepared.training, list(prepared.warnings)
+    learned = _learn(prepared, out, listener=listener, resume=resume, watchers=watchers)
+    try:
+        result = _conclude(learned, out, name=name, listener=listener)
+    except Exception:
+        listener.say(
+            f"all {len(learned.history)} epochs are kept: once this is mended, the same command with --resume goes on "
+            "from there, and trains no epoch again"
+        )
+        raise
+    for left in (CHECKPOINT_NAME, PROGRESS_NAME):
+        (out / left).unlink(missing_ok=True)
+    return result
+
+
+def _learn(
+    prepared: Prepared,
+    out: Path,
+    *,
+    listener: Listener,
+    resume: bool,
+    watchers: Sequence[Callable[[EpochMetrics], None]],
+) -> _Learned:
+    """Train the model of `prepared`, or go on with its training. Raises DataError where it diverged."""
+    corpus, model, config, training = prepared.corpus, prepared.model, prepared.config, prepared.training
     front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
 
     frames = frame_table(front_end, [stretch.samples for stretch in training])
@@ -92,7 +142,7 @@ def run(
     held_vectors = feature_vectors(model, frame_table(front_end, [s.samples for s in held_out])) if held_out else None
     data_fingerprint = fingerprint(training)
     checkpoint = checkpoint_of_run(out, config, data_fingerprint)
-    log = MetricsLog(out / METRICS_NAME)
+    log = MetricsLog(out / PROGRESS_NAME)
     if checkpoint.exists():
         done = checkpoint.history()
         log.start(done)
@@ -110,24 +160,34 @@ def run(
     if len(history) < config.training.epochs:
         listener.say(f"stopped early after epoch {len(history)}: the held-out score no longer fell")
 
-    training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
     latent = latent_figures(model, vectors)
     try:
         refuse_diverged(history, latent, learning_rate=config.training.learning_rate)
     except DataError:
         checkpoint.remove()  # there is nothing in it to go on with, and it would bar the next attempt
         raise
+    return _Learned(prepared, vectors, constant_bands, data_fingerprint, history, latent)
+
+
+def _conclude(learned: _Learned, out: Path, *, name: str, listener: Listener) -> Result:
+    """Score, calibrate and judge what was learned, and write it into `out`."""
+    prepared, vectors, history = learned.prepared, learned.vectors, learned.history
+    corpus, model, config, sizes = prepared.corpus, prepared.model, prepared.config, prepared.sizes
+    training, warnings = prepared.training, list(prepared.warnings)
+    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    held_out = corpus.with_role("holdout")
+    training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
     scored = _score(model, corpus, sizes)
     hop_seconds = sizes.window_hop_samples / corpus.sample_rate_hz
     inspection = inspect(model, corpus.stretches, sizes, sample_rate_hz=corpus.sample_rate_hz)
     calibration, new_warnings = _calibrate(scored, config, hop_seconds)
     new_warnings += training_doubts(
-        history, latent, steps=len(history) * max(1, len(vectors) // config.training.batch_rows)
+        history, learned.latent, steps=len(history) * max(1, len(vectors) // config.training.batch_rows)
     )
     new_warnings += amount_doubts(
         vectors=len(vectors), batch_rows=config.training.batch_rows, training_seconds=training_seconds
     )
-    new_warnings += _data_doubts(corpus, model, training, scored, inspection, constant_bands)
+    new_warnings += _data_doubts(corpus, model, training, scored, inspection, learned.constant_bands)
     evaluation = evaluate(
         scored.streams,
         calibration=calibration,
@@ -135,7 +195,7 @@ def run(
         window_seconds=sizes.window_samples / corpus.sample_rate_hz,
         window_hop_seconds=hop_seconds,
     )
-    new_warnings += separation_doubts(evaluation)
+    new_warnings += separation_doubts(evaluation) + missed_doubts(evaluation, epochs=len(history))
     for warning in new_warnings:
         listener.warn(warning.text)
     warnings += new_warnings
@@ -161,7 +221,7 @@ def run(
         training=TrainingSummary(
             recordings=len({s.name for s in training}),
             seconds=training_seconds,
-            data_fingerprint=data_fingerprint,
+            data_fingerprint=learned.data_fingerprint,
         ),
         not_ready=tuple(warning.text for warning in warnings if warning.serious),
         learning=learning_curve(history),
@@ -180,7 +240,6 @@ def run(
         inspection=inspection,
         held_out_seconds=sum(len(s.samples) for s in held_out) / corpus.sample_rate_hz,
     )
-    checkpoint.remove()
     return Result(trained, evaluation, inspection, files, warnings)
 
 

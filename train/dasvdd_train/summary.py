@@ -70,6 +70,8 @@ def _anomalous_words(figures: Figures) -> str:
     if figures.missed_alarm_rate is None:
         return text
     text += f", {figures.missed_alarm_rate:.1%} at or below the threshold, alarm in {figures.detected_recordings}"
+    if figures.too_short_recordings:
+        text += f" ({figures.too_short_recordings} are too short for one)"
     delay = figures.median_delay_seconds
     return text + (f", median {duration(delay)} after the recording's start" if delay is not None else "")
 

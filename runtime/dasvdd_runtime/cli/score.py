@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ..errors import EXIT_DATA, DasvddError, DataError, InputMissing
+from ..words import count
 from .common import examples, model_options, reports_errors
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class JsonPrinter:
     def __init__(self, metadata: ModelMetadata, only_summary: bool) -> None:
         self._only_summary = only_summary
         self._threshold = metadata.calibration.threshold
+        self._windows_to_alarm = metadata.decision.windows_to_alarm(metadata.window_hop_seconds)
 
     def recording(self, path: Path) -> None:
         """Nothing: every line names its file."""
@@ -184,6 +186,7 @@ class JsonPrinter:
             "max_smoothed_score": summary.max_smoothed_score,
             "threshold": self._threshold,
             "share_above_threshold": summary.share_above_threshold,
+            "alarm_possible": summary.longest_stretch >= self._windows_to_alarm,
             "episodes": episodes,
         }
         click.echo(json.dumps(line))
@@ -194,6 +197,7 @@ class TablePrinter:
 
     def __init__(self, metadata: ModelMetadata, only_summary: bool) -> None:
         self._only_summary = only_summary
+        self._windows_to_alarm = metadata.decision.windows_to_alarm(metadata.window_hop_seconds)
         calibration = metadata.calibration
         click.echo(
             f"{metadata.name}: window {metadata.window_seconds:g} s every {metadata.window_hop_seconds:g} s, threshold "
@@ -221,10 +225,17 @@ class TablePrinter:
     def summary(self, path: Path, summary: RecordingSummary) -> None:
         """Print what stands out in a recording."""
         click.echo(
-            f"{path}: {summary.windows} windows, largest score {summary.max_score:.5g} (smoothed "
+            f"{path}: {count(summary.windows, 'window')}, largest score {summary.max_score:.5g} (smoothed "
             f"{summary.max_smoothed_score:.5g}), {100 * summary.share_above_threshold:.1f} % above the threshold, "
-            f"{'no alarm' if not summary.episodes else '; '.join(_episodes(summary))}"
+            f"{self._alarms(summary)}"
         )
+
+    def _alarms(self, summary: RecordingSummary) -> str:
+        if summary.episodes:
+            return "; ".join(_episodes(summary))
+        if summary.longest_stretch >= self._windows_to_alarm:
+            return "no alarm"
+        return f"too short for an alarm, which takes {self._windows_to_alarm} windows in a row"
 
 
 def _episodes(summary: RecordingSummary) -> Iterator[str]:

@@ -27,6 +27,7 @@ REASONS = {
     "nothing-reconstructed": "the autoencoder did not learn to reconstruct the machine",
     "little-data": "there is too little data to learn from",
     "faults-not-told": "the scores do not tell these faults from normal running well enough",
+    "faults-missed": "it misses half of the faulty test recordings or more",
 }
 """Code of a serious doubt -> the half sentence that follows 'Not ready:'."""
 
@@ -71,13 +72,13 @@ def verdict(data: ReportData, recordings: Sequence[Outcome]) -> Verdict:
     else:
         level, headline = "good", "Ready to try: faults in the test recordings stand out clearly."
     text = " ".join(filter(None, [_separation_words(data), alarm_words(data, recordings), _doubt_words(data)]))
-    return Verdict(level, headline, text, _next_steps(data, serious=bool(serious)))
+    return Verdict(level, headline, text, _next_steps(data, serious=bool(serious), wrong=len(wrong)))
 
 
 def _is_wrong(outcome: Outcome) -> bool:
-    """A false alarm, or a faulty recording of a window or more without an alarm."""
+    """A false alarm, or a faulty recording that is long enough for an alarm and has none."""
     if outcome.stream.role == "test_anomalous":
-        return outcome.alarms == 0 and len(outcome.stream.scores) > 0
+        return outcome.alarms == 0 and outcome.can_alarm
     return outcome.alarms > 0
 
 
@@ -109,7 +110,9 @@ def alarm_words(data: ReportData, recordings: Sequence[Outcome]) -> str:
         group = [r for r in recordings if r.stream.role == role and len(r.stream.scores)]
         if group:
             nouns = noun if len(group) == 1 else f"{noun}es" if noun.endswith("ch") else f"{noun}s"
-            parts.append(f"{sum(r.alarms > 0 for r in group)} of {len(group)} {nouns}")
+            short = sum(not r.can_alarm for r in group)
+            too_short = f" ({short} too short for one)" if short else ""
+            parts.append(f"{sum(r.alarms > 0 for r in group)} of {len(group)} {nouns}{too_short}")
     if not parts:
         return ""
     return f"An alarm rose in {parts[0] if len(parts) == 1 else ', '.join(parts[:-1]) + ' and ' + parts[-1]}."
@@ -120,10 +123,19 @@ def _doubt_words(data: ReportData) -> str:
     return f"{count(warnings, 'warning')} below {'says' if warnings == 1 else 'say'} what to mind." if warnings else ""
 
 
-def _next_steps(data: ReportData, *, serious: bool) -> list[str]:
+def _next_steps(data: ReportData, *, serious: bool, wrong: int) -> list[str]:
     steps = []
+    mixed = any(doubt.code == "mixture" for doubt in data.warnings)
+    if mixed:
+        steps.append(_listen_words(data))
     if serious:
-        return ["Follow the red warnings below, and train again.", "Only then export the model."]
+        return [*steps, "Follow the red warnings below, and train again.", "Only then export the model."]
+    if wrong:
+        steps.append(
+            f"Look at the table of recordings: {count(wrong, 'test recording')} without the alarm that a fault should "
+            "raise, or with one that healthy running should not. More epochs, more training data or another front end "
+            "(front_end.type) may mend it."
+        )
     if data.calibration is None:
         steps.append("Train with held-out data, or give dasvdd-export healthy recordings: --calibration FOLDER.")
     if data.evaluation is None:
@@ -131,17 +143,26 @@ def _next_steps(data: ReportData, *, serious: bool) -> list[str]:
             "Put it to the test where you can: --test-normal with recordings of another day, --test-anomalous with "
             "known faults."
         )
+    elif data.evaluation.overall.separation is None and data.evaluation.overall.anomalous_recordings:
+        steps.append(
+            "Give healthy recordings that were not trained on too (--test-normal): AUC and the comparison with cheap "
+            "baselines take both kinds."
+        )
     steps.append("Export it with dasvdd-export, and run dasvdd-monitor check beside the machine.")
     if data.calibration is not None and data.calibration.extrapolates:
         steps.append(
             "Let the monitor run for some days on the healthy machine before you act on alarms, and calibrate again "
             "with those recordings: dasvdd-export --calibration FOLDER."
         )
-    if data.inspection.clips and data.kind == "audio" and data.with_audio:
-        steps.append("Listen to the most unusual pieces below: a cough, a horn or a fault there does not belong in.")
-    elif data.inspection.clips:
-        steps.append("Look at the most unusual pieces below: what is not healthy running there does not belong in.")
+    if data.inspection.clips and not mixed:
+        steps.append(_listen_words(data))
     return steps
+
+
+def _listen_words(data: ReportData) -> str:
+    if data.kind == "audio" and data.with_audio:
+        return "Listen to the most unusual pieces below: a cough, a horn or a fault there does not belong in."
+    return "Look at the most unusual pieces below: what is not healthy running there does not belong in."
 
 
 def calibration_words(data: ReportData) -> list[str]:
