@@ -41,6 +41,10 @@ MAX_BYTES = 2**20
 """Largest configuration that is read."""
 
 
+MOST_FAULTS = 8
+"""Faults of a configuration that are told at once."""
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError, for a syntax error with its line."""
     try:
@@ -76,7 +80,7 @@ def _require_usable(value: Any) -> None:
 
 
 def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> Settings:
-    """`raw` as `settings`. Raises ConfigError, naming `origin` and every fault, one a line."""
+    """`raw` as `settings`. Raises ConfigError, naming `origin` and the first faults, one a line."""
     try:
         return settings.model_validate(raw)
     except ValidationError as error:
@@ -86,6 +90,8 @@ def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> S
             before, words, given = _describe(settings, raw, dict(fault))
             merged.setdefault((before or words, given), {})[words if before else ""] = None
         lines = [before + " or ".join(words) + given for (before, given), words in merged.items()]
+        if len(lines) > MOST_FAULTS:
+            lines = [*lines[:MOST_FAULTS], f"and {len(lines) - MOST_FAULTS} more"]
         raise ConfigError(f"{origin}: " + "\n  ".join(lines)) from error
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from dasvdd_runtime.errors import EXIT_DATA, EXIT_NO_INPUT, DasvddError, DataError, InputMissing
-from dasvdd_runtime.reading.manifest import Segment, check_apart, find_segments, is_manifest, read_manifest
+from dasvdd_runtime.reading.manifest import Segment, check_apart, find_segments, is_manifest, passed_over, read_manifest
 
 
 @pytest.fixture
@@ -165,15 +165,33 @@ class TestFindSegments:
         with pytest.raises(DataError, match=r"holds the manifest parts\.csv"):
             find_segments(folder)
 
+    def test_sound_that_is_not_read_is_named_with_the_command_that_converts_it(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        """MP3s alone are an error that says so, as is one; beside recordings they are a sentence, not silence."""
+        assert passed_over(folder) == ""
+        (folder / "x.mp3").touch()
+        assert "1 file of a kind that is not read" in passed_over(folder)
+        assert all(segment.path.suffix != ".mp3" for segment in find_segments(folder))
+        alone = tmp_path / "phone"
+        alone.mkdir()
+        for name in ("my pump.MP3", "z.m4a"):
+            (alone / name).touch()
+        command = r"2 files of a kind that is not read \(\.m4a, \.mp3\).*ffmpeg -i 'my pump\.MP3' 'my pump\.wav'"
+        with pytest.raises(InputMissing, match=command):
+            find_segments(alone)
+        with pytest.raises(DataError, match="1 file of a kind that is not read"):
+            find_segments(alone / "z.m4a")
+
     def test_nothing_found_says_what_was_looked_for(self, tmp_path: Path) -> None:
         """An empty folder, a missing path and a file of another kind are told apart."""
         with pytest.raises(InputMissing, match=r"Looked for \.wav, \.flac, \.ogg, \.csv"):
             find_segments(tmp_path)
         with pytest.raises(InputMissing, match="no such file or folder"):
             find_segments(tmp_path / "none")
-        (tmp_path / "x.mp3").touch()
+        (tmp_path / "x.txt").touch()
         with pytest.raises(DataError, match="neither a recording"):
-            find_segments(tmp_path / "x.mp3")
+            find_segments(tmp_path / "x.txt")
 
 
 def test_samples_with_two_roles_are_refused(tmp_path: Path) -> None:

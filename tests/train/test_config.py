@@ -72,6 +72,21 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
         load_config(path, {})
 
 
+def test_the_monitors_configuration_is_known_and_many_faults_are_a_few_lines(tmp_path: Path) -> None:
+    """A monitor.toml is named as such; of forty unknown keys eight are told, a line each, and how many more."""
+    path = tmp_path / "monitor.toml"
+    path.write_text('[model]\npath = "model.onnx"\n[[source]]\nname = "a"\nkind = "microphone"\n')
+    with pytest.raises(ConfigError, match=r"configures dasvdd-monitor.*config\.toml of an earlier run") as caught:
+        load_config(path, {})
+    assert "\n" not in str(caught.value)
+    path.write_text("[training]\n" + "".join(f"wrong_{i} = 1\n" for i in range(40)))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+    *lines, last = str(caught.value).splitlines()
+    assert len(lines) == 8 and all("unknown key 'training.wrong_" in line for line in lines)
+    assert last.strip() == "and 32 more"
+
+
 def test_every_setting_is_documented() -> None:
     """docs/training.md has a row for every setting, and none for one that is not there."""
     lines = (Path(__file__).parents[2] / "docs" / "training.md").read_text().splitlines()

@@ -39,6 +39,26 @@ def test_most_common_rate_wins_and_the_rest_is_resampled(tmp_path: Path) -> None
     assert "c.wav: resampled from 44100 Hz to 8000 Hz" in corpus.notes[0]
 
 
+def test_a_recording_that_is_left_out_does_not_set_the_rate(tmp_path: Path) -> None:
+    """The stereo recording at 48 kHz is read first and left out: the rate is that of those that are used."""
+    stereo = tmp_path / "0.wav"
+    soundfile.write(stereo, 0.1 * np.random.default_rng(0).standard_normal((48000, 2)), 48000)
+    corpus = load(stereo, write(tmp_path / "a.wav"), write(tmp_path / "b.wav", rate_hz=16000))
+    assert corpus.sample_rate_hz == RATE_HZ
+    assert "0.wav: it has 2 channel(s)" in corpus.rejected[0]
+
+
+def test_one_reason_of_many_recordings_is_one_line(tmp_path: Path) -> None:
+    """Fifty tables without a rate are one line with three names and the number, not fifty sentences."""
+    for number in range(50):
+        (tmp_path / f"{number:02}.csv").write_text("x,y\n1,2\n2,3\n")
+    with pytest.raises(DataError) as caught:
+        load(*sorted(tmp_path.iterdir()))
+    head, *lines = str(caught.value).splitlines()
+    assert head == "no usable recording:" and len(lines) == 1
+    assert "50 recordings, " in lines[0] and "02.csv and more: " in lines[0] and lines[0].count("--rate") == 1
+
+
 def test_unusable_recordings_are_named_with_their_reason(tmp_path: Path) -> None:
     """Truncated, empty, silent, clipped and differently wired files are left out by name; the others are used."""
     good = [write(tmp_path / f"good{i}.wav") for i in range(2)]

@@ -87,7 +87,7 @@ def main(
     # program wants a core, and gain nothing measurable where none does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     require("dasvdd-train", "train", ("torch", "matplotlib", "jinja2", "rich", "sklearn", "tomli_w"))
-    from dasvdd_runtime.reading.manifest import check_apart, find_segments
+    from dasvdd_runtime.reading.manifest import check_apart, find_segments, passed_over
 
     from .checkpoint import CHECKPOINT_NAME
     from .config import load_config, parse_assignment
@@ -105,6 +105,9 @@ def main(
     if test_anomalous:
         segments += find_segments(test_anomalous, role="test_anomalous")
     check_apart(segments)
+    for words in map(passed_over, filter(None, (data, test_normal, test_anomalous))):
+        if words:
+            click.echo(f"warning: {words}", err=True)
     if dry_run or out is None:
         _show_plan(segments, settings)
         click.echo(f"next: the same command without --dry-run{'' if out else ', and with --out FOLDER'}")

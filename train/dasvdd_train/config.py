@@ -148,6 +148,11 @@ def load_config(path: Path | None, assignments: dict[str, Any]) -> TrainConfig:
     """
     raw = read_toml(path) if path else {}
     origin = str(path) if path else "settings"
+    if "source" in raw or "model" in raw:
+        raise ConfigError(
+            f"{path}: this configures dasvdd-monitor ([model], [[source]]), not a training. --config takes settings of "
+            f"a training, in the tables {', '.join(TrainConfig.model_fields)}: config.toml of an earlier run is one."
+        )
     for key, value in assignments.items():
         section, _, name = key.partition(".")
         table = raw.setdefault(section, {})

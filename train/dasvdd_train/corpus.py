@@ -27,6 +27,9 @@ from numpy.typing import NDArray
 from .config import DataSettings
 from .sample_store import SampleStore, StoredSamples
 
+MOST_NAMED = 3
+"""Recordings that are named where more have the same fault."""
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -67,7 +70,7 @@ def load_corpus(
     folder: Path | None = None,
     on_segment: Callable[[Segment], None] = lambda _: None,
 ) -> Corpus:
-    """Read every segment, check it, and resample it to one rate (`settings`', or the one that most segments have).
+    """Read every segment, check it, and resample it to one rate (`settings`', or the one that most usable ones have).
 
     A segment that cannot be used goes to `rejected` with the reason; one that is to be tested may be clipped, which
     goes to `notes`. Raises DataError if audio and tables are mixed, if nothing usable is left, or, with
@@ -78,7 +81,7 @@ def load_corpus(
     kind = _kind(segments)
     store = SampleStore(folder)
     read: list[_Recording] = []
-    rejected: list[str] = []
+    refused: list[RecordingError] = []
     notes: list[str] = []
     for segment in segments:
         on_segment(segment)
@@ -87,26 +90,28 @@ def load_corpus(
         except RecordingError as error:
             if settings.strict:
                 raise
-            rejected.append(str(error))
+            refused.append(error)
             continue
         read += pieces
         notes += found
     if not read:
-        raise DataError("no usable recording:\n  " + "\n  ".join(rejected))
+        raise DataError("no usable recording:\n  " + "\n  ".join(by_reason(refused)))
 
     channels = Counter(recording.channel_names for recording in read).most_common(1)[0][0]
-    rate_hz = settings.sample_rate_hz or Counter(recording.sample_rate_hz for recording in read).most_common(1)[0][0]
+    usable = [recording for recording in read if recording.channel_names == channels]
+    rate_hz = settings.sample_rate_hz or Counter(recording.sample_rate_hz for recording in usable).most_common(1)[0][0]
     stretches = []
     for recording in read:
         segment = recording.segment
         if recording.channel_names != channels:
-            reason = (
+            misfit = RecordingError(
+                segment.path,
                 f"it has {len(recording.channel_names)} channel(s) ({_names(recording.channel_names)}), most "
-                f"recordings have {len(channels)} ({_names(channels)})"
+                f"recordings have {len(channels)} ({_names(channels)})",
             )
             if settings.strict:
-                raise RecordingError(segment.path, reason)
-            rejected.append(f"{segment.path}: {reason}")
+                raise misfit
+            refused.append(misfit)
             continue
         samples = recording.samples
         if not _same_rate(recording, rate_hz):
@@ -117,7 +122,22 @@ def load_corpus(
     if settings.units and len(settings.units) != len(channels):
         raise DataError(f"{len(settings.units)} units for {len(channels)} channels ({_names(channels)})")
     units = settings.units or tuple("full scale" if kind == "audio" else _unit_in(name) for name in channels)
-    return Corpus(kind, rate_hz, channels, units, stretches, rejected, notes)
+    return Corpus(kind, rate_hz, channels, units, stretches, by_reason(refused), notes)
+
+
+def by_reason(errors: Sequence[RecordingError]) -> list[str]:
+    """`errors` as lines: one for each recording, or for each reason that more than a few have in common."""
+    paths: dict[str, list[Path]] = {}
+    for error in errors:
+        paths.setdefault(error.reason, []).append(error.path)
+    lines = []
+    for reason, named in paths.items():
+        if len(named) > MOST_NAMED:
+            shown = ", ".join(map(str, named[:MOST_NAMED]))
+            lines.append(f"{len(named)} recordings, {shown} and more: {reason}")
+        else:
+            lines += [f"{path}: {reason}" for path in named]
+    return lines
 
 
 def fingerprint(stretches: Sequence[Stretch]) -> str:

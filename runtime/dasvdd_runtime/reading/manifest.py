@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal, get_args
 
 from ..errors import DataError, InputMissing, nearest
 from ..recordings import AUDIO_SUFFIXES, TABLE_SUFFIXES, RecordingError, is_audio, is_table
+from ..words import count
 from .recording_types import operating_system_faults
 from .tables import sniff_delimiter
 
@@ -19,6 +21,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 COLUMNS = ("path", "start_seconds", "end_seconds", "role", "machine", "condition")
 """Columns of a manifest, in any order; only `path` must be there."""
 _HEADER_CHARACTERS = 4096
+_UNREAD_AUDIO = (".mp3", ".m4a", ".aac", ".wma", ".opus", ".aif", ".aiff", ".amr", ".caf", ".mp4")
+"""Suffixes of sound that a person would expect to be read, and that is not."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,33 @@ def find_segments(data: str | Path, *, role: Role = "train") -> list[Segment]:
         return [Segment(path, role=role) for path in _recordings_in(data)]
     if is_audio(data) or is_table(data):
         return [Segment(data, role=role)]
+    if data.suffix.lower() in _UNREAD_AUDIO:
+        raise RecordingError(data, _convert_words([data]))
     raise RecordingError(data, f"this is neither a recording ({_suffixes()}) nor a manifest nor a folder of recordings")
+
+
+def passed_over(data: Path) -> str:
+    """A sentence about the sound in the folder `data` that cannot be read; empty where there is none."""
+    unread = _unread_in(data) if data.is_dir() else []
+    return f"{data}: {_convert_words(unread)}" if unread else ""
+
+
+def _unread_in(folder: Path) -> list[Path]:
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD_AUDIO and path.is_file())
+    return sorted(path for path in found if not _is_hidden(path, folder))
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _convert_words(unread: Sequence[Path]) -> str:
+    kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+    return (
+        f"{count(len(unread), 'file')} of a kind that is not read ({kinds}). Convert them, for instance "
+        f"ffmpeg -i {shlex.quote(unread[0].name)} {shlex.quote(unread[0].with_suffix('.wav').name)}, and record as "
+        "WAV or FLAC: what MP3 and its like leave out may be the fault."
+    )
 
 
 def check_apart(segments: Sequence[Segment]) -> None:
@@ -127,13 +157,13 @@ def _recordings_in(folder: Path) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts)
-        if (is_audio(path) or is_table(path))
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if (is_audio(path) or is_table(path)) and path.is_file() and not _is_hidden(path, folder)
     ]
     if not found:
+        unread = _unread_in(folder)
         raise InputMissing(
-            f"{folder}: no recordings here. Looked for {_suffixes()} files in this folder and the folders below it."
+            f"{folder}: no recordings here. Looked for {_suffixes()} files in this folder and the folders below it"
+            + (f", and found {_convert_words(unread)}" if unread else ".")
         )
     audio = [path for path in found if is_audio(path)]
     tables = [path for path in found if is_table(path)]
