@@ -15,7 +15,7 @@ from .endpoint.tables import HttpTable
 from .errors import ConfigError
 from .evidence.tables import EvidenceTable, Mode
 from .model_files.execution_providers import AUTO, unknown_provider
-from .sinks.tables import MqttTable, OutboxTable, ReceiverTable, WebhookTable
+from .sinks.tables import EmailTable, MqttTable, OutboxTable, ReceiverTable, WebhookTable
 from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
 
@@ -135,6 +135,8 @@ class MonitorConfig(StrictModel):
     mqtt: MqttTable | None = None
     webhook: Annotated[list[WebhookTable], BeforeValidator(_as_list)] = Field(default_factory=list)
     """In the TOML file `[webhook]`, or several `[[webhook]]`."""
+    email: Annotated[list[EmailTable], BeforeValidator(_as_list)] = Field(default_factory=list)
+    """In the TOML file `[email]`, or several `[[email]]`."""
     http: HttpTable | None = None
 
     @property
@@ -218,7 +220,7 @@ class MonitorConfig(StrictModel):
         if twice:
             raise ValueError(f"two receivers are called {twice[0]}; give each table a name of its own")
         if not self.receivers and "outbox" in self.model_fields_set:
-            raise ValueError("[outbox] keeps events for receivers, [mqtt] or [[webhook]], and there is none: remove it")
+            raise ValueError("[outbox] keeps events for [[email]], [mqtt] or [[webhook]], and there is none: remove it")
         scores = [table.receiver for table in self.receivers if table.takes_scores]
         if scores and not self.events.scores:
             raise ValueError(f"{scores[0]}: telemetry needs [events] scores = true, which makes the events of scores")

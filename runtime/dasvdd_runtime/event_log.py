@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from .alarms.book import lasted_seconds
 from .condition.health import State
@@ -18,10 +19,20 @@ Line = tuple[int, str]
 
 def log_for_people(event: Event) -> None:
     """The line on standard error for an event that a person should see."""
-    line = _line(event) or _line_of_life(event)
+    line = line_for(event)
     if line is not None:
         level, text = line
         log.log(level, "%s", text, extra=about(f"{event['event']} {event.get('source')}"))
+
+
+def line_for(event: Event) -> Line | None:
+    """The line for `event`; None where no person need see it."""
+    return _line(event) or _line_of_life(event)
+
+
+def bands_in_words(bands: list[dict[str, Any]]) -> str:
+    """The `bands` of an event: '3.1 kHz (5.1 times the usual), ...'."""
+    return ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in bands)
 
 
 def _line(event: Event) -> Line | None:
@@ -31,7 +42,7 @@ def _line(event: Event) -> Line | None:
         level = logging.INFO if event["state"] in (State.OK, State.IDLE) else logging.WARNING
         return level, f"source '{source}': {event['previous']} -> {event['state']}: {event['reason']}"
     if kind == "alarm_raised":
-        bands = ", ".join(f"{band['name']} ({band['ratio']:.1f} times the usual)" for band in event["bands"])
+        bands = bands_in_words(event["bands"])
         muted = " (muted)" if event["muted"] else ""
         place = f"{event['stream_seconds']:.1f} s"
         return logging.WARNING, f"source '{source}': ALARM{muted} at {place}, carried by {bands}"

@@ -152,10 +152,10 @@ def _keys_beside(settings: type[BaseModel], location: list[str]) -> list[str]:
 
 
 def _fields(table: Any) -> dict[str, Any]:
-    """Names and types of the fields of a pydantic model or of a dataclass."""
+    """Names, as a file writes them, and types of the fields of a pydantic model or of a dataclass."""
     if is_dataclass(table):
         return {field.name: field.type for field in fields(table)}
-    return {name: field.annotation for name, field in getattr(table, "model_fields", {}).items()}
+    return {field.alias or name: field.annotation for name, field in getattr(table, "model_fields", {}).items()}
 
 
 def _table_of(annotation: Any) -> Any:

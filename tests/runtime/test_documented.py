@@ -17,7 +17,7 @@ from dasvdd_runtime.cli import common
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.evidence.tables import EvidenceTable
-from dasvdd_runtime.sinks.tables import MqttTable, OutboxTable, SparkplugTable, WebhookTable
+from dasvdd_runtime.sinks.tables import EmailTable, MqttTable, OutboxTable, SparkplugTable, WebhookTable
 from dasvdd_runtime.sources.base_tables import RunningTable
 from dasvdd_runtime.sources.row_tables import RegisterTable
 from dasvdd_runtime.sources.tables import KINDS
@@ -42,6 +42,7 @@ TABLES: dict[str, tuple[str, type[StrictModel]]] = {
     "`[outbox]`, optional": (MONITOR, OutboxTable),
     "`[mqtt]`:": (MONITOR, MqttTable),
     "`[webhook]`,": (MONITOR, WebhookTable),
+    "`[email]`,": (MONITOR, EmailTable),
     "## The page, metrics and probes": (MONITOR, HttpTable),
     "**Modbus (`modbus`)**": (OPERATING, RegisterTable),
 }
@@ -80,7 +81,7 @@ def is_default(field: FieldInfo, told: str) -> bool:
 
 def faults(table: type[StrictModel], told: dict[str, str]) -> list[str]:
     """Keys that are documented and not there, or there and not documented, or with another default."""
-    fields = table.model_fields
+    fields = {field.alias or name: field for name, field in table.model_fields.items()}
     others = [key for key in told if key in fields and not is_default(fields[key], told[key])]
     return sorted({*told} ^ {*fields}) + [f"{key}: {told[key]}, truly {fields[key].default}" for key in others]
 

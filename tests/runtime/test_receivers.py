@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ from typing import Any, get_args
 import pytest
 from dasvdd_runtime.changes import prepared
 from dasvdd_runtime.config import MonitorConfig
-from dasvdd_runtime.events import clock_jump, to_json, with_id
+from dasvdd_runtime.events import overload, to_json, with_id
 from dasvdd_runtime.outlets import Outlets
 from dasvdd_runtime.reload import changed_sections
 from dasvdd_runtime.sinks.receivers import PUBLISHERS
-from dasvdd_runtime.sinks.tables import MqttTable, ReceiverTable, WebhookTable
+from dasvdd_runtime.sinks.tables import EmailTable, MqttTable, ReceiverTable, WebhookTable
 from mosquitto_broker import Broker
 from scraping import wait_until
+from smtp_server import MailServer
 from webhook_server import Server
 
 HEAD = {"model": {"path": "m"}, "source": [{"name": "a", "kind": "file", "path": "a.wav"}]}
@@ -73,7 +75,15 @@ def a_broker(name: str, make_broker: Callable[[], Broker]) -> Iterator[tuple[dic
     client.loop_stop()
 
 
-EXAMPLES = {MqttTable: a_broker, WebhookTable: a_webhook}
+@contextmanager
+def a_mail_server(name: str, make_broker: Callable[[], Broker]) -> Iterator[tuple[dict[str, Any], Heard]]:
+    server = MailServer().start()
+    table = {"host": "127.0.0.1", "port": server.port, "security": "none", "from": "a@b.c", "to": ["d@e.f"]}
+    yield table | {"name": "tested"}, lambda: re.findall(r"Event (\S+)", "".join(server.texts()))
+    server.stop()
+
+
+EXAMPLES = {MqttTable: a_broker, WebhookTable: a_webhook, EmailTable: a_mail_server}
 
 
 def test_each_kind_of_receiver_has_a_publisher_and_is_tried_here() -> None:
@@ -92,7 +102,7 @@ def test_a_reload_changes_each_receiver(field: str, tmp_path: Path, make_broker:
         )
         assert changed_sections(before, after) == [f"[{field}]"]
         outlets = Outlets(before)
-        first, second = with_id(clock_jump(1.0)), with_id(clock_jump(2.0))
+        first, second = with_id(overload({"a": 1.0})), with_id(overload({"a": 2.0}))
         outlets.write(to_json(first, now=datetime.now(UTC)), durable=True)
         wait_until(lambda: by_old() == [first["id"]])
         for change in prepared(outlets.preparations(after)):

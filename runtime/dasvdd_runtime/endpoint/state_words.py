@@ -71,10 +71,15 @@ _HANGS = StateWords(
 ENDED = StateWords("quiet", "Ended", "The recording came to its end.", "")
 
 
+def words_of(state: State) -> StateWords:
+    """What to tell of a source in `state` that goes on."""
+    return _WORDS[state]
+
+
 def words_for(source: SourceSnapshot) -> StateWords:
     """What to tell of `source`."""
     if source.failed:
         return _FAILED
     if source.ended:
         return ENDED
-    return _WORDS[source.state] if source.alive else _HANGS
+    return words_of(source.state) if source.alive else _HANGS

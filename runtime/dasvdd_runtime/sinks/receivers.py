@@ -11,12 +11,20 @@ from ..config import MonitorConfig
 from .delivery import DeliveredOutbox, Publisher
 from .mqtt import MqttPublisher
 from .outbox import Outbox
-from .tables import MqttTable, ReceiverTable, WebhookTable
+from .tables import EmailTable, MqttTable, ReceiverTable, WebhookTable
 from .webhook import WebhookPublisher
+
+
+def _email(table: EmailTable) -> Publisher:
+    from .smtp import SmtpPublisher
+
+    return SmtpPublisher(table)
+
 
 PUBLISHERS: dict[type[ReceiverTable], Callable[[Any], Publisher]] = {
     MqttTable: MqttPublisher,
     WebhookTable: WebhookPublisher,
+    EmailTable: _email,
 }
 """What delivers to the receiver that a table names."""
 

@@ -1,22 +1,23 @@
-"""`[outbox]`, `[mqtt]` and `[[webhook]]` of monitor.toml. Secrets come from files or the environment, never from it."""
+"""The tables of monitor.toml that name the outbox and its receivers. Secrets come from files or the environment."""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..broker import BrokerTable
-from ..hosts import is_loopback
+from ..hosts import is_loopback, require_host
 from ..secret import Secret
 from ..strict_config import StrictModel
 
 
 class OutboxTable(StrictModel):
-    """`[outbox]`: where events wait for MQTT and webhooks."""
+    """`[outbox]`: where events wait for their receivers."""
 
     folder: Path = Path()
     """For outbox.db; relative to the TOML file."""
@@ -106,7 +107,7 @@ class MqttTable(BrokerTable, ReceiverTable):
 
 
 class WebhookTable(ReceiverTable):
-    """`[webhook]`, or one of several `[[webhook]]`: where each event, scores aside, is sent by POST."""
+    """`[webhook]`, or one of several `[[webhook]]`: where events, scores aside, are sent by POST."""
 
     url: str
     name: str = Field(default="webhook", min_length=1)
@@ -147,4 +148,88 @@ class WebhookTable(ReceiverTable):
             raise ValueError(f"http to {host} can be read by anyone on the way: use https, or set allow_http = true")
         if self.token_file is not None and self.token_env:
             raise ValueError("the token is in token_file or in token_env: keep one of them")
+        return self
+
+
+Told = Literal[
+    "alarm_raised",
+    "alarm_cleared",
+    "alarm_latched",
+    "unmuted",
+    "source_state",
+    "drift",
+    "overload",
+    "evidence_lost",
+    "events_dropped",
+    "stopped",
+    "test_alarm",
+]
+"""Kinds of events that `call_words` puts into words."""
+
+
+def _require_address(text: str) -> str:
+    if not re.fullmatch(r"[!-~]+@[!-~]+", text) or any(sign in text for sign in '<>()[],;:\\"') or text.count("@") > 1:
+        raise ValueError(f"'{text}' is no mail address: like pump@example.com, alone, in ASCII")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_require_address)]
+
+
+class EmailTable(ReceiverTable):
+    """`[email]`, or one of several `[[email]]`: who gets mails about what a person must act on."""
+
+    host: Annotated[str, AfterValidator(require_host)]
+    port: int | None = Field(default=None, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: Address = Field(alias="from")
+    to: list[Address] = Field(min_length=1)
+    name: str = Field(default="email", min_length=1)
+    """What the log calls it."""
+    username: str = ""
+    password_file: Path | None = None
+    password_env: str = ""
+    ca_file: Path | None = None
+    """Certificate authorities to trust instead of the system's."""
+    events: list[Told] = Field(default_factory=lambda: list(get_args(Told)), min_length=1)
+    """Kinds of events that are mailed, where they ask for somebody."""
+    page: str = ""
+    """The address of the page as those who get the mail reach it; it stands in each mail."""
+    most_per_hour: int = Field(default=10, ge=1, le=1000)
+    """Mails. What comes beyond waits, and is told together; an alarm of a source that had none mailed does not wait."""
+    timeout_seconds: float = Field(default=30.0, gt=0, le=300)
+
+    @property
+    def receiver(self) -> str:
+        """By its name."""
+        return f"email '{self.name}'"
+
+    @property
+    def password(self) -> Secret:
+        """Where the password is."""
+        return Secret(label=f"{self.receiver}: password", file=self.password_file, env=self.password_env)
+
+    @property
+    def port_in_force(self) -> int:
+        """`port`, or the usual one."""
+        return self.port or {"starttls": 587, "tls": 465, "none": 25}[self.security]
+
+    @property
+    def address(self) -> str:
+        """The server, for people."""
+        return f"{self.host}:{self.port_in_force}"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.password_file is not None and self.password_env:
+            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        if bool(self.username) != (self.password_file is not None or bool(self.password_env)):
+            raise ValueError("username and password_file (or password_env) go together: give both, or neither")
+        if self.security == "none" and self.username and not is_loopback(self.host):
+            raise ValueError(
+                f'with security = "none" anyone on the way to {self.host} could read the password: use "starttls" or '
+                '"tls", or leave out username and password'
+            )
+        if self.page and not re.fullmatch(r"https?://[!-~]+", self.page):
+            raise ValueError("page is the address of the page: like http://pump-box:9464/")
         return self

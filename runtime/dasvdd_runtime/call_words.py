@@ -1,0 +1,194 @@
+"""What a person with a phone is told of an event that asks for one: mails and chats say the same. Pure, words only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, tzinfo
+from typing import NamedTuple
+
+from .condition.health import State
+from .endpoint.state_words import words_of
+from .event_log import bands_in_words, line_for
+from .events import Event
+from .words import harmless
+
+UNHEARD = frozenset({State.STALLED, State.MISSING, State.SILENT, State.FAULT})
+"""States in which a machine is not watched."""
+ALARM_ADVICE = "Look at the machine, then answer the alarm."
+SHOWN = 20
+"""Events of one mail that are told in full; of more, the newest."""
+
+
+class Call(NamedTuple):
+    """One event, told."""
+
+    title: str
+    """What happened, and to which source."""
+    sentences: tuple[str, ...]
+    """The first alone says what matters; the others, what to do."""
+    event_id: str
+
+    @property
+    def in_short(self) -> str:
+        """For a chat."""
+        return f"{self.title}\n{self.sentences[0]}"
+
+
+def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
+    """What to tell of `event`, times in `zone` (None: that of this machine); None where nobody need act."""
+    tell = _TELLERS.get(event["event"])
+    if tell is None:
+        return None
+    try:
+        told = tell(event, zone)
+    except (KeyError, TypeError, ValueError):  # of another version, in an outbox that outlived it
+        told = event["event"], ("An event that this version cannot put into words. The event file has it.",)
+    if told is None:
+        return None
+    title, sentences = told
+    where = f": {event['source']}" if "source" in event else ""
+    return Call(_one_line(f"{title}{where}"), tuple(_one_line(words) for words in sentences), event["id"])
+
+
+def subject(calls: Sequence[Call], *, machine: str) -> str:
+    """One line for all of `calls`, which are in the order of the events: an alarm rather than anything else."""
+    first = next((call for call in calls if call.title.startswith("Alarm: ")), calls[0])
+    more = f" and {len(calls) - 1} more" if len(calls) > 1 else ""
+    return f"{first.title}{more} ({_one_line(machine)})"
+
+
+def body(calls: Sequence[Call], *, page: str) -> str:
+    """The newest of `calls` in full, the others counted, and the address of the `page`, if there is one."""
+    shown = calls[-SHOWN:] if len(calls) > SHOWN else calls
+    counts = Counter(call.title for call in calls[: len(calls) - len(shown)])
+    parts = []
+    if counts:
+        parts.append(
+            f"{counts.total()} earlier events are only counted here; the event file has them.\n"
+            + "\n".join(f"{number} x {title}" for title, number in counts.most_common(SHOWN))
+        )
+    for call in shown:
+        lines = ([call.title] if len(calls) > 1 else []) + [*call.sentences, f"Event {call.event_id}"]
+        parts.append("\n".join(lines))
+    if page:
+        parts.append(f"The page: {page}")
+    return "\n\n".join(parts) + "\n"
+
+
+Told = tuple[str, tuple[str, ...]]
+"""A title without the source, and sentences."""
+
+
+def _alarm_raised(event: Event, zone: tzinfo | None) -> Told | None:
+    if event["muted"]:
+        return None
+    times = event["smoothed_score"] / event["threshold"]
+    return "Alarm", (
+        f"{event['source']} differs from normal running since {_when(event, zone)}: {times:.3g} times the threshold, "
+        f"carried by {bands_in_words(event['bands'])}.",
+        ALARM_ADVICE,
+        _answer(event["alarm"]),
+    )
+
+
+def _alarm_cleared(event: Event, zone: tzinfo | None) -> Told | None:
+    if event["muted"]:
+        return None
+    if event["latched"]:
+        return "Alarm waits for an answer", (_logged(event), _answer(event["alarm"]))
+    return "Alarm over", (_logged(event),)
+
+
+def _alarm_latched(event: Event, zone: tzinfo | None) -> Told:
+    return "Alarm waits for an answer", (_logged(event), _answer(event["alarm"]))
+
+
+def _unmuted(event: Event, zone: tzinfo | None) -> Told | None:
+    if not event["alarms"]:
+        return None
+    return "Alarm lasts, muted no longer", (_logged(event), ALARM_ADVICE, *map(_answer, event["alarms"]))
+
+
+def _source_state(event: Event, zone: tzinfo | None) -> Told | None:
+    state, previous = State(event["state"]), State(event["previous"])
+    if state not in UNHEARD and previous not in UNHEARD:
+        return None
+    words = words_of(state)
+    title = words.title if state in UNHEARD else f"{words.title} again" if state is State.OK else words.title
+    since = f"{event['source']} since {_when(event, zone)}: {event['reason']}. {words.meaning}"
+    return title, (since, words.advice) if words.advice else (since,)
+
+
+def _drift(event: Event, zone: tzinfo | None) -> Told:
+    return "Drifts" if event["drifting"] else "Drifts no longer", (_logged(event),)
+
+
+def _overload(event: Event, zone: tzinfo | None) -> Told:
+    return "Overloaded", (_logged(event),)
+
+
+def _evidence_lost(event: Event, zone: tzinfo | None) -> Told:
+    of = "any alarm before there is room" if event["alarm"] is None else f"the alarm {event['alarm']}"
+    advice = (
+        "Look at space and rights of [evidence] directory: dasvdd-monitor check tells both. Alarms come all the same."
+    )
+    return "Evidence lost", (f"There is no evidence of {of}: {event['reason']}.", advice)
+
+
+def _events_dropped(event: Event, zone: tzinfo | None) -> Told:
+    losses = [
+        f"{name} ({losses['events']} dropped, {losses['refused']} refused)"
+        for name, losses in event["receivers"].items()
+    ]
+    return "Events lost", (
+        f"Some events never came to {', '.join(losses)}.",
+        "The event file has them, and the log says what the receiver answered.",
+    )
+
+
+def _stopped(event: Event, zone: tzinfo | None) -> Told | None:
+    if not event["failed"]:
+        return None
+    faults = "; ".join(f"{source}: {fault}" for source, fault in event["failed"].items())
+    return "Ended with a fault", (f"The monitor watches no more since {_when(event, zone)}. {faults}",)
+
+
+def _test_alarm(event: Event, zone: tzinfo | None) -> Told:
+    return "Test alarm", (_logged(event) + ". Alarms arrive here.",)
+
+
+_TELLERS: dict[str, Callable[[Event, tzinfo | None], Told | None]] = {
+    "alarm_raised": _alarm_raised,
+    "alarm_cleared": _alarm_cleared,
+    "alarm_latched": _alarm_latched,
+    "unmuted": _unmuted,
+    "source_state": _source_state,
+    "drift": _drift,
+    "overload": _overload,
+    "evidence_lost": _evidence_lost,
+    "events_dropped": _events_dropped,
+    "stopped": _stopped,
+    "test_alarm": _test_alarm,
+}
+
+
+def _answer(alarm: str) -> str:
+    command = f"dasvdd-monitor ack {alarm[:8]} --config monitor.toml --verdict real"
+    return f"To answer, on its box: {command} (or false, unknown)"
+
+
+def _logged(event: Event) -> str:
+    """What the log says of `event`."""
+    line = line_for(event)
+    assert line is not None
+    return line[1][:1].upper() + line[1][1:]
+
+
+def _when(event: Event, zone: tzinfo | None) -> str:
+    return f"{datetime.fromisoformat(event['time']).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _one_line(text: str) -> str:
+    """`text` without line breaks and control characters: nothing of a name or a reason begins a header or a line."""
+    return harmless(" ".join(text.split()))
