@@ -324,7 +324,7 @@ def test_a_user_without_encryption_is_let_through_to_this_machine(tmp_path: Path
 
 
 def test_check_connects_and_sends_nothing(serve: Callable[..., MailServer], tmp_path: Path) -> None:
-    """A server that takes the login is ok, one that is down a FAIL; neither gets a mail."""
+    """A server that takes the login is ok, one that is down a FAIL; neither gets a mail. Without any, check warns."""
     server = serve().start()
     table = '[[email]]\nname = "{}"\nhost = "127.0.0.1"\nport = {}\nsecurity = "none"\nfrom = "a@b.c"\nto = ["d@e.f"]\n'
     path = configure(tmp_path, table.format("up", server.port) + table.format("down", free_port()))
@@ -332,6 +332,9 @@ def test_check_connects_and_sends_nothing(serve: Callable[..., MailServer], tmp_
     assert f"ok       email 'up': 127.0.0.1:{server.port} answers, without a user; nothing was sent" in told
     assert "FAIL     email 'down': no answer from 127.0.0.1" in told
     assert server.offered == []
+    assert "nobody is called" not in told
+    told = CliRunner().invoke(cli.main, ["check", str(configure(tmp_path, "")), "--seconds", "2"]).stdout
+    assert "warning  receivers: nobody is called: alarms go to standard output and no further" in told
 
 
 def test_nothing_of_it_is_loaded_where_it_is_not_configured() -> None:
@@ -366,3 +369,20 @@ def test_an_alarm_survives_a_kill_and_the_test_alarm_arrives(
     assert "Has it arrived" in result.output, result.output
     wait_until(lambda: any(mail["Subject"].startswith("Test alarm (") for mail in server.mails), seconds=20)
     monitor.stop()
+
+
+def test_a_test_alarm_without_receivers_says_that_nobody_is_called(tiny_model: Any, tmp_path: Path) -> None:
+    """It does not ask where it has arrived, but names the tables that would call somebody."""
+    tiny_model(threshold=0.02)
+    write_recording(tmp_path)
+    path = tmp_path / "monitor.toml"
+    source = '[[source]]\nname = "pump7"\nkind = "file"\npath = "a.wav"\npace = "real-time"\n'
+    events = '[events]\npath = "events.jsonl"\n'
+    path.write_text(f'[model]\npath = "model.onnx"\n{source}[state]\ndirectory = "state"\n{events}')
+    monitor = MonitorChild(path)
+    monitor.wait_for("started")
+    told = CliRunner().invoke(cli.main, ["test-alarm", "--config", str(path)]).output
+    monitor.stop()
+    assert "nobody is called: alarms go to standard output" in told and "events.jsonl and no further" in told
+    assert all(table in told for table in ("[[email]]", "[mqtt]", "[[webhook]]"))
+    assert "Has it arrived" not in told

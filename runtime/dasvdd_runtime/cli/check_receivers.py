@@ -28,8 +28,23 @@ def check_receivers(config: MonitorConfig, report: Report) -> None:
         check_folder("outbox", config.outbox.folder, report)
     for table in config.receivers:
         check_receiver(table, report)
+    if not config.receivers and not config.only_replays:
+        report.add("warning", "receivers", nobody_is_called(config))
     if config.mqtt is not None and config.mqtt.sparkplug is not None:
         check_sparkplug(report)
+
+
+def nobody_is_called(config: MonitorConfig) -> str:
+    """What to say of a configuration without receivers: who learns of an alarm, and what would call somebody."""
+    told = ["standard output"]
+    if config.events.path is not None:
+        told.append(str(config.events.path))
+    if config.http is not None:
+        told.append("the page, with the metrics for Prometheus")
+    return (
+        f"nobody is called: alarms go to {', '.join(told)} and no further. [[email]], [mqtt] or [[webhook]] in "
+        "monitor.toml names who is to be told."
+    )
 
 
 def check_http(table: HttpTable, report: Report) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from ..config import load_config
 from ..errors import Unavailable
+from .check_receivers import nobody_is_called
 from .common import examples, reports_errors
 from .state import open_state, state_options
 
@@ -42,4 +44,8 @@ def test_alarm(config_path: Path | None, directory: Path | None, source: str | N
             f"no monitor took the test alarm within {wait_seconds:g} s. Does it run, with this state directory? "
             "`systemctl status dasvdd-monitor` shows it."
         )
-    click.echo(f"the monitor has sent the test alarm {id}. Has it arrived where alarms should?")
+    config = None if config_path is None else load_config(config_path)
+    if config is not None and not config.receivers:
+        click.echo(f"the monitor has taken the test alarm {id}, but {nobody_is_called(config)}")
+    else:
+        click.echo(f"the monitor has sent the test alarm {id}. Has it arrived where alarms should?")
