@@ -29,11 +29,6 @@ class Call(NamedTuple):
     """The first alone says what matters; the others, what to do."""
     event_id: str
 
-    @property
-    def in_short(self) -> str:
-        """For a chat."""
-        return f"{self.title}\n{self.sentences[0]}"
-
 
 def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
     """What to tell of `event`, times in `zone` (None: that of this machine); None where nobody need act."""
@@ -56,6 +51,11 @@ def subject(calls: Sequence[Call], *, machine: str) -> str:
     first = next((call for call in calls if call.title.startswith("Alarm: ")), calls[0])
     more = f" and {len(calls) - 1} more" if len(calls) > 1 else ""
     return f"{first.title}{more} ({_one_line(machine)})"
+
+
+def in_short(call: Call, *, machine: str) -> str:
+    """The subject and what matters, for a chat."""
+    return f"{subject([call], machine=machine)}\n{call.sentences[0]}"
 
 
 def body(calls: Sequence[Call], *, page: str) -> str:

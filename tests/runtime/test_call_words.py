@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 from dasvdd_runtime import call_words
-from dasvdd_runtime.call_words import Call, body, call_for, subject
+from dasvdd_runtime.call_words import Call, body, call_for, in_short, subject
 from dasvdd_runtime.sinks.tables import Told
 
 CARDS = Path(call_words.__file__).parent / "endpoint" / "web" / "cards.js"
@@ -42,8 +42,9 @@ def call(told: dict[str, Any]) -> Call:
 def test_an_alarm_says_what_since_when_how_far_where_and_what_to_do() -> None:
     """Everything that a person with a phone needs stands in it, and the first sentence says it alone."""
     told = call(raised())
-    assert told.in_short == (
-        "Alarm: pump7\npump7 differs from normal running since 2026-11-30 14:03:12 UTC: 2.5 times the threshold, "
+    assert in_short(told, machine="pump-box") == (
+        "Alarm: pump7 (pump-box)\n"
+        "pump7 differs from normal running since 2026-11-30 14:03:12 UTC: 2.5 times the threshold, "
         "carried by 3.1 kHz (5.1 times the usual), 6.2 kHz (2.0 times the usual)."
     )
     assert told.sentences[1] == "Look at the machine, then answer the alarm."

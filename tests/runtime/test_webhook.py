@@ -79,6 +79,24 @@ def test_each_event_is_posted_with_its_id_and_the_token(serve: Callable[..., Ser
         assert headers["Content-Type"] == "application/json"
 
 
+def test_a_chat_is_told_in_words(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """With body = "text" it gets `text` alone, the mail's title and first sentence, of what people must act on."""
+    server = serve()
+    sink = posting(tmp_path, {"url": server.url, "body": "text"})
+    write(sink, 2)
+    change = {"state": "MISSING", "previous": "OK", "reason": "no such device", "time": "2026-11-30T14:03:12.345Z"}
+    event = {"event": "source_state", "id": str(uuid.uuid4()), "source": "pump7", **change}
+    sink.write(json.dumps(event), durable=True)
+    wait_until(lambda: sink.standings()["webhook 'webhook'"].waiting == 0)
+    sink.close()
+    [(_, headers, body)] = server.requests
+    assert list(json.loads(body)) == ["text"]
+    title, sentence = json.loads(body)["text"].split("\n")
+    assert title == f"Device missing: pump7 ({socket.gethostname()})"
+    assert sentence.startswith("pump7 since 2026-11-30") and "no such device. It cannot be opened" in sentence
+    assert headers["Idempotency-Key"] == event["id"]
+
+
 def test_a_server_in_trouble_gets_the_event_again(serve: Callable[..., Server], tmp_path: Path) -> None:
     """503 and 429 are tried again with the same id, and the order holds."""
     server = serve(lambda number, body: {1: 503, 2: 429}.get(number, 204))

@@ -118,6 +118,8 @@ class WebhookTable(ReceiverTable):
     ca_file: Path | None = None
     """Certificate authorities to trust instead of the system's."""
     timeout_seconds: float = Field(default=10.0, gt=0, le=300)
+    body: Literal["event", "text"] = "event"
+    """The event's JSON; or what people must act on, as `{"text": ...}` for a chat."""
     allow_http: bool = False
     """Allow http to other machines: anyone on the way can read events and token."""
 

@@ -1,8 +1,9 @@
-"""Events by HTTP POST, one a request, with the standard library."""
+"""Events, or words about them for a chat, by HTTP POST, one a request, with the standard library."""
 
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -31,7 +32,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class WebhookPublisher:
-    """Posts each event as JSON; the receiver has it when it answers with 2xx."""
+    """Posts each event, as JSON or in words; the receiver has it when it answers with 2xx."""
 
     batch = BATCH
 
@@ -56,7 +57,11 @@ class WebhookPublisher:
         for row in rows:
             event: dict[str, Any] = json.loads(row.line)
             headers = {"Content-Type": "application/json", "Idempotency-Key": str(event["id"])}
-            status = self._request("POST", body=row.line.encode(), headers=headers)
+            content = self._content(row, event)
+            if content is None:
+                delivered(row)
+                continue
+            status = self._request("POST", body=content.encode(), headers=headers)
             if 200 <= status < 300:
                 delivered(row)
             elif 400 <= status < 500 and status not in LATER and event["event"] != "events_dropped":
@@ -81,6 +86,15 @@ class WebhookPublisher:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _content(self, row: Row, event: dict[str, Any]) -> str | None:
+        """What is posted of an event; None for one that nobody need act on, where people are told."""
+        if self._table.body == "event":
+            return row.line
+        from ..call_words import call_for, in_short
+
+        call = call_for(event)
+        return None if call is None else json.dumps({"text": in_short(call, machine=socket.gethostname())})
 
     def _request(self, method: str, *, body: bytes | None = None, headers: dict[str, str] | None = None) -> int:
         """The status of the answer. Raises DeliveryFailed without one."""
