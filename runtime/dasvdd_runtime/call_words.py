@@ -28,6 +28,8 @@ class Call(NamedTuple):
     sentences: tuple[str, ...]
     """The first alone says what matters; the others, what to do."""
     event_id: str
+    when: str
+    """When the event was; a mail may come later."""
 
 
 def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
@@ -35,7 +37,9 @@ def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
     tell = _TELLERS.get(event["event"])
     if tell is None:
         return None
+    when = ""
     try:
+        when = _when(event, zone)
         told = tell(event, zone)
     except (KeyError, TypeError, ValueError):  # of another version, in an outbox that outlived it
         told = event["event"], ("An event that this version cannot put into words. The event file has it.",)
@@ -43,7 +47,7 @@ def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
         return None
     title, sentences = told
     where = f": {event['source']}" if "source" in event else ""
-    return Call(_one_line(f"{title}{where}"), tuple(_one_line(words) for words in sentences), event["id"])
+    return Call(_one_line(f"{title}{where}"), tuple(_one_line(words) for words in sentences), event["id"], when)
 
 
 def subject(calls: Sequence[Call], *, machine: str) -> str:
@@ -69,7 +73,7 @@ def body(calls: Sequence[Call], *, page: str) -> str:
             + "\n".join(f"{number} x {title}" for title, number in counts.most_common(SHOWN))
         )
     for call in shown:
-        lines = ([call.title] if len(calls) > 1 else []) + [*call.sentences, f"Event {call.event_id}"]
+        lines = ([call.title] if len(calls) > 1 else []) + [*call.sentences, f"Event {call.event_id} of {call.when}"]
         parts.append("\n".join(lines))
     if page:
         parts.append(f"The page: {page}")
@@ -116,7 +120,8 @@ def _source_state(event: Event, zone: tzinfo | None) -> Told | None:
         return None
     words = words_of(state)
     title = words.title if state in UNHEARD else f"{words.title} again" if state is State.OK else words.title
-    since = f"{event['source']} since {_when(event, zone)}: {event['reason']}. {words.meaning}"
+    reason = f"{event['reason']}. " if state in UNHEARD else ""
+    since = f"{event['source']} since {_when(event, zone)}: {reason}{words.meaning}"
     return title, (since, words.advice) if words.advice else (since,)
 
 
