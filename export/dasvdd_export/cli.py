@@ -143,7 +143,11 @@ def main(
         report = set_anew(model, recenter, out or model.with_name("recentred"))
         show_recentring(report)
         model, out = report.model, None
-    click.echo(f"exporting {model} and comparing torch with onnxruntime ...", err=True)
+
+    def say(step: str) -> None:
+        click.echo(f"{step} ...", err=True)
+
+    say(f"exporting {model}")
     if variant == "fp32" and not all_variants:
         outcome = export(
             model,
@@ -152,6 +156,7 @@ def main(
             false_alarms_per_day=false_alarms_per_day,
             file_format=file_format,
             stream=stream,
+            say=say,
         )
         show_outcome(outcome)
         not_ready = outcome.not_ready
@@ -164,7 +169,9 @@ def main(
             calibration_data=calibration_data,
             false_alarms_per_day=false_alarms_per_day,
             file_format=file_format,
+            say=say,
         )
+        say(f"making and measuring {', '.join(names)}")
         rows = export_variants(
             checked,
             {name: _path(out, model.with_suffix(f".{file_format}"), name, alone=not all_variants) for name in names},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +69,9 @@ def export(
     false_alarms_per_day: float | None,
     file_format: FileFormat = "onnx",
     stream: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Export `model_path` to `out`, and with `stream` the stream form beside it.
+    """Export `model_path` to `out`, and with `stream` the stream form beside it; `say` is told of each step.
 
     Raises ParityError with the figures, DasvddError where there can be no stream form, or the errors of what it reads.
     """
@@ -80,9 +81,14 @@ def export(
         calibration_data=calibration_data,
         false_alarms_per_day=false_alarms_per_day,
         file_format=file_format,
+        say=say,
     )
+    say("writing the metadata, and scoring the golden windows as a device will")
     finished = finish_fp32(checked)
+    if stream:
+        say("making the stream form")
     second = make_stream_file(checked, finished.metadata) if stream else None
+    say("measuring the time for one window")
     torch_ms, onnxruntime_ms = parity.latency_milliseconds(checked.trained, checked.run)
     write_atomically(out, finished.content)
     if second:
@@ -105,13 +111,18 @@ def check(
     calibration_data: Path | None,
     false_alarms_per_day: float | None,
     file_format: FileFormat = "onnx",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Checked:
-    """The fp32 graph of `model_path`, compared with torch. Raises as `export`."""
+    """The fp32 graph of `model_path`, compared with torch; `say` is told of each step. Raises as `export`."""
     trained = load_model(model_path)
+    if calibration_data is not None:
+        say(f"scoring {calibration_data} for the threshold")
     holdout, residual_baseline = read_held_out(trained, model_path, calibration_data)
     calibration = _calibration(trained, holdout, recalibrate=calibration_data is not None, target=false_alarms_per_day)
+    say("making the ONNX graph")
     graph = export_graph(trained)
     run = open_graph(graph)
+    say(f"comparing torch with onnxruntime on {len(holdout.windows)} held-out windows, silence, noise and tones")
     findings = parity.compare(trained, run, holdout.windows)
     _gate(trained, run, holdout.windows, findings, calibration)
     return Checked(model_path, trained, graph, run, holdout, residual_baseline, calibration, findings, file_format)

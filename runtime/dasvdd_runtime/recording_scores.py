@@ -72,9 +72,16 @@ def check_fits(path: Path, metadata: ModelMetadata, table: TableFormat) -> float
     """
     sample_rate_hz, channels, seconds = probe(path, table=table)
     if channels != metadata.channels:
+        fitting = ""
+        if channels == 1 and metadata.kind == "audio" and len(metadata.used_channels) == 1:
+            fitting = (
+                f" The model judges {metadata.channel_names[metadata.used_channels[0]]} alone: "
+                f"ffmpeg -i mono.wav -ac {metadata.channels} wide.wav makes a recording of one that fits."
+            )
         raise DataError(
             f"{path}: it has {channels} channel{'s' * (channels != 1)}, the model takes {metadata.channels} "
-            f"({', '.join(metadata.channel_names)}). Score a recording made like the training data, or train again."
+            f"({', '.join(metadata.channel_names)}). Score a recording made like the training data, or train "
+            f"again.{fitting}"
         )
     if seconds < metadata.window_seconds:
         raise DataError(

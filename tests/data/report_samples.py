@@ -27,7 +27,7 @@ CALIBRATION = Calibration(
     method="fitted tail",
     usual_score=0.0,
 )
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 
 
 RATE_HZ = 8000

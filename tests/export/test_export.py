@@ -191,6 +191,8 @@ def test_command_prints_parity_size_and_latency(exported_run: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     for text in ("held-out windows", "silence", "1e-05", "onnxruntime", f"wrote {out}"):
         assert text in done.stdout
+    for step in ("making the ONNX graph ...", "comparing torch with onnxruntime on ", "measuring the time for one"):
+        assert step in done.stderr
     done = subprocess.run([*command, tmp_path / "none.pt"], capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (66, False)
 

@@ -154,6 +154,15 @@ def test_unreadable_recordings_are_named_and_the_others_scored(tiny_model: Any, 
     assert "4 of 5 recordings" in result.stderr
 
 
+def test_a_mono_recording_for_one_channel_of_two_is_refused_with_the_way_out(tiny_model: Any, tmp_path: Path) -> None:
+    """A stereo model that judges one channel names the command that makes a mono recording fit."""
+    wav = write_wav(tmp_path / "mono.wav", noise(2))
+    one = score(tiny_model(channels=2, front_end={"channel": "0"}), wav)
+    assert one.exit_code == 65
+    assert "The model judges channel 0 alone: ffmpeg -i mono.wav -ac 2 wide.wav makes" in one.stderr
+    assert "ffmpeg" not in score(tiny_model(channels=2), wav).stderr
+
+
 def test_another_sample_rate_is_resampled_and_said(tiny_model: Any, tmp_path: Path) -> None:
     """A 1 kHz tone at 44.1 kHz scores as its mean square, and standard error says that it was resampled."""
     tone = (0.5 * np.sin(2 * np.pi * 1000 * np.arange(44100 * 3) / 44100))[:, None].astype(np.float32)

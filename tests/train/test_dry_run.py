@@ -73,6 +73,15 @@ def test_test_recordings_that_cannot_alarm_are_told_before_training(tmp_path: Pa
     assert "it takes 3 windows in a row, and so 0.992 s at least" in done.stderr
 
 
+def test_stereo_of_which_one_channel_is_judged_says_what_to_do(tmp_path: Path) -> None:
+    """Half of the input is unused and the device must deliver it all the same: both options and the way to mono."""
+    soundfile.write(tmp_path / "pump.wav", 0.1 * np.random.default_rng(0).standard_normal((240_000, 2)), 8000)
+    done = dasvdd_train(tmp_path, "pump.wav", "--dry-run", *TINY)
+    assert done.returncode == 0, done.stderr
+    for words in ("channel 0 of 2", "the other is not used", "--channel 1", "--channel mean", "-ac 1 mono.wav"):
+        assert words in done.stderr
+
+
 def test_a_dry_run_refuses_what_a_training_would_refuse(tmp_path: Path) -> None:
     """Fewer feature vectors than a batch takes end a dry run as they end a training, with both numbers."""
     path = tmp_path / "short.csv"

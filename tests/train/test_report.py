@@ -77,6 +77,15 @@ def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     assert "$\\frac$" in "".join(page.text)
 
 
+def test_a_long_path_breaks_after_its_slashes(tmp_path: Path) -> None:
+    """A file's ending never stands alone on a line: a break is offered after each folder, and words stay whole."""
+    data = report_data()
+    streams = [replace(s, name="/data/healthy/pump <7>.wav") for s in data.streams]
+    html = written(tmp_path, replace(data, streams=streams))
+    assert '<td class="name">/<wbr>data/<wbr>healthy/<wbr>pump &lt;7&gt;.wav' in html
+    assert ".name { overflow-wrap: break-word; }" in html
+
+
 def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
     """Two reports of one run do not differ, so that a report can be compared and kept under version control."""
     assert written(tmp_path / "a", report_data()) == written(tmp_path / "b", report_data())

@@ -167,6 +167,22 @@ def _long_enough(corpus: Corpus, sizes: Geometry) -> tuple[list[Stretch], list[s
     return [stretch for stretch in stretches if len(stretch.samples) >= sizes.minimum_samples], reasons
 
 
+def _channel_words(channel: str, channels: int) -> str:
+    """What is judged of audio with several channels, and what that asks of the device."""
+    device = (
+        f"the device must deliver {channels} channels too, and a mono recording is refused. For a mono microphone "
+        "train on mono recordings: ffmpeg -i stereo.wav -ac 1 mono.wav"
+    )
+    if not channel.isdecimal():
+        return f"channels: {channel} of {channels} ({'judged each' if channel == 'all' else 'mixed'}); {device}"
+    rest = "the other is" if channels == 2 else "the others are"
+    other = "1" if channel == "0" else "0"
+    return (
+        f"channel {channel} of {channels}, counted from 0, is judged, and {rest} not used: --channel {other} takes "
+        f"another, --channel mean all of them mixed. Still, {device}"
+    )
+
+
 def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Listener) -> None:
     for note in corpus.notes:
         listener.say(note)
@@ -178,10 +194,7 @@ def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Li
     channels = len(corpus.channel_names)
     listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {channels} channel(s): {parts}")
     if corpus.kind == "audio" and channels > 1:
-        listener.say(
-            f"channel {config.data.channel} of {channels}, counted from 0, is judged (--channel); the device must "
-            f"deliver {channels} channels too"
-        )
+        listener.say(_channel_words(config.data.channel, channels))
     window = sizes.window_samples / corpus.sample_rate_hz
     hop = sizes.window_hop_samples / corpus.sample_rate_hz
     rounded = (window, hop) != (config.window.window_seconds, config.window.window_hop_seconds)

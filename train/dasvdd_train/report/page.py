@@ -64,7 +64,7 @@ def render(data: ReportData) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"clock": _clock, "value": _value, "percent": _percent, "three": _three}
+    environment.filters |= {"clock": _clock, "value": _value, "percent": _percent, "three": _three, "path": _path}
     ranked = sorted(enumerate(recordings, start=1), key=_rank)
     return environment.get_template(TEMPLATE).render(
         data=data,
@@ -205,6 +205,11 @@ def _clip_view(data: ReportData, number: int, clip: Clip) -> ClipView:
     if data.kind == "audio" and data.with_audio:
         audio, gain_db = player_data(mono(clip.samples, data.channel), data.sample_rate_hz)
     return ClipView(clip, LABELS[clip.role], Markup(svg), audio, gain_db)
+
+
+def _path(name: str) -> Markup:
+    """A path that breaks after its slashes, so that a file keeps its ending."""
+    return Markup("/<wbr>").join(name.split("/"))
 
 
 def _clock(seconds: float | None) -> str:
