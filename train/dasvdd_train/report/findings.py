@@ -27,7 +27,7 @@ REASONS = {
     "nothing-reconstructed": "the autoencoder did not learn to reconstruct the machine",
     "little-data": "there is too little data to learn from",
     "faults-not-told": "the scores do not tell these faults from normal running well enough",
-    "faults-missed": "it misses half of the faulty test recordings or more",
+    "faults-missed": "it misses half of the faults in the test recordings or more",
 }
 """Code of a serious doubt -> the half sentence that follows 'Not ready:'."""
 
