@@ -181,7 +181,7 @@ def test_muted_alarms_and_kinds_not_asked_for_are_not_mailed(serve: Callable[...
 def test_a_flood_is_held_and_another_alarm_brings_it(
     serve: Callable[..., MailServer], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Beyond the limit events wait; an alarm of a source that had none goes out at once, and they with it."""
+    """Beyond the limit events wait; an alarm of a source that had none brings them, as does the end of a mute."""
     server = serve().start()
     sink = mailing(tmp_path, server, most_per_hour=2)
     for number in (1, 2):
@@ -193,9 +193,11 @@ def test_a_flood_is_held_and_another_alarm_brings_it(
     assert len(server.mails) == 2
     alarm(sink, "fan2")
     wait_until(lambda: len(server.mails) == 3)
-    sink.close()
     assert "11 x Alarm: pump7" in server.texts()[2]
     assert "Alarm: fan2\n" in server.texts()[2]
+    write(sink, "unmuted", reason="it ran out", alarms=["3f2a8c1e"])
+    wait_until(lambda: len(server.mails) == 4)
+    sink.close()
 
 
 def test_a_reload_does_not_begin_the_hour_anew(

@@ -184,8 +184,9 @@ class SmtpPublisher:
 
 def _about(event: Event) -> str:
     """What an event calls somebody about at once; '' where the call can wait."""
-    return {"alarm_raised": f"source {event.get('source')}", "test_alarm": f"test {event['id']}"}.get(
-        event["event"], ""
+    kind, source = event["event"], event.get("source", "")
+    return {"alarm_raised": f"alarm {source}", "unmuted": f"unmuted {source}", "test_alarm": str(event["id"])}.get(
+        kind, ""
     )
 
 
