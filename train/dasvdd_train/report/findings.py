@@ -64,7 +64,7 @@ def verdict(data: ReportData, recordings: Sequence[Outcome]) -> Verdict:
     elif data.calibration is None:
         headline = "Not ready: trained, but there is no alarm threshold."
     elif wrong:
-        headline = "Ready to try with care: some test recordings are judged wrongly."
+        headline = f"Ready to try with care: {_wrong_words(wrong, recordings)}."
     elif separation is None:
         headline = "Ready to try: trained and calibrated, but not yet put to the test."
     elif separation.auc < CLEAR_AUC:
@@ -80,6 +80,14 @@ def _is_wrong(outcome: Outcome) -> bool:
     if outcome.stream.role == "test_anomalous":
         return outcome.alarms == 0 and outcome.can_alarm
     return outcome.alarms > 0
+
+
+def _wrong_words(wrong: Sequence[Outcome], recordings: Sequence[Outcome]) -> str:
+    faulty = sum(r.stream.role == "test_anomalous" and r.can_alarm for r in recordings)
+    missed = sum(r.stream.role == "test_anomalous" for r in wrong)
+    if missed:
+        return f"{missed} of {count(faulty, 'faulty test recording')} raised no alarm"
+    return "healthy recordings raised an alarm"
 
 
 def _separation_words(data: ReportData) -> str:
