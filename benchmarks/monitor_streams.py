@@ -25,9 +25,9 @@ import numpy as np
 import soundfile
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.running.scoring import score_waiting
+from dasvdd_runtime.running.service import STATE_SECONDS
 from dasvdd_runtime.scorer import BATCH_WINDOWS
-from dasvdd_runtime.scoring import score_waiting
-from dasvdd_runtime.service import STATE_SECONDS
 from graph_arithmetic import MatrixProduct, flop_a_window
 from monitor_footprint import megabytes, processor_seconds
 

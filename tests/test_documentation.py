@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_train.config import TrainConfig
 from documented import FENCE, SPAN, blocks, command_lines, complaint, options, spans

@@ -24,8 +24,8 @@ from .errors import DataError
 from .events import Counts, Event
 from .evidence.base import Clips
 from .intake import Break, Cutter, Intake
+from .running.snapshot import Heard, Residual, SourceSnapshot
 from .scorer import Scores, WindowScorer
-from .snapshot import Heard, Residual, SourceSnapshot
 from .windows import StreamMemory, Waiting, Window
 
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.message_queue import Missing, Samples
+from dasvdd_runtime.running.capture import Capture
+from dasvdd_runtime.running.message_queue import Missing, Samples
 from dasvdd_runtime.sources.base import Source
 from numpy.typing import NDArray
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from dasvdd_runtime.pipeline import Pipeline
-from dasvdd_runtime.scoring import score_waiting
+from dasvdd_runtime.running.scoring import score_waiting
 from numpy.typing import NDArray
 
 

@@ -27,8 +27,8 @@ from dasvdd_runtime.endpoint.server import Server
 from dasvdd_runtime.endpoint.status import Status
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.events import Counts
-from dasvdd_runtime.snapshot import Heard, Residual, SourceSnapshot
-from dasvdd_runtime.state_store import StateStore
+from dasvdd_runtime.running.snapshot import Heard, Residual, SourceSnapshot
+from dasvdd_runtime.state.state_store import StateStore
 from dasvdd_runtime.thresholds.choice import ThresholdInForce
 
 HEARD_RATE_HZ = 8000

@@ -15,8 +15,8 @@ from dasvdd_runtime.integrations.backlog import BATCH, Backlog
 from dasvdd_runtime.integrations.birth_number import BirthNumber
 from dasvdd_runtime.integrations.commands import Commands
 from dasvdd_runtime.integrations.sparkplug import Sparkplug
+from dasvdd_runtime.running.snapshot import SourceSnapshot
 from dasvdd_runtime.sinks.outbox_store import Row
-from dasvdd_runtime.snapshot import SourceSnapshot
 
 Fields = list[tuple[int, Any]]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.errors import ConfigError, DataError
 from dasvdd_runtime.logs import LINES
 from dasvdd_runtime.sources import source_at

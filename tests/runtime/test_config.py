@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dasvdd_runtime.config import DecisionTable, load_config
+from dasvdd_runtime.configuration.config import DecisionTable, load_config
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import EXIT_CONFIG, ConfigError
 from dasvdd_runtime.sources.tables import FileTable, MicrophoneTable

@@ -19,7 +19,7 @@ from dasvdd_runtime.alarms.mutes import Mute
 from dasvdd_runtime.sinks.delivery import DeliveredOutbox
 from dasvdd_runtime.sinks.outbox import Outbox
 from dasvdd_runtime.sinks.outbox_store import Row
-from dasvdd_runtime.state_store import StateStore
+from dasvdd_runtime.state.state_store import StateStore
 from monitor_child import MonitorChild
 from small_disk import run_on_small_disk
 

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime import config, errors
-from dasvdd_runtime.broker import BrokerTable
+from dasvdd_runtime import errors
 from dasvdd_runtime.cli import common
 from dasvdd_runtime.condition.health import State
+from dasvdd_runtime.configuration import config
+from dasvdd_runtime.configuration.broker import BrokerTable
+from dasvdd_runtime.configuration.strict_config import StrictModel
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.evidence.tables import EvidenceTable
 from dasvdd_runtime.sinks.tables import EmailTable, MqttTable, OutboxTable, SparkplugTable, WebhookTable
 from dasvdd_runtime.sources.base_tables import RunningTable
 from dasvdd_runtime.sources.row_tables import RegisterTable
 from dasvdd_runtime.sources.tables import KINDS
-from dasvdd_runtime.strict_config import StrictModel
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker, free_port
 from pydantic.fields import FieldInfo

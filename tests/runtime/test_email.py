@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from dasvdd_runtime import cli
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.sinks.delivery import DeliveredOutbox
 from dasvdd_runtime.sinks.outbox import Outbox

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.sources.tables import KINDS
 from mosquitto_broker import Broker, make_certificates
 

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import pytest
 from dasvdd_runtime.condition.health import State
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.errors import ConfigError, DataError
 from dasvdd_runtime.integrations.commands import Acknowledge, MuteFor, parse
 from monitor_child import MonitorChild

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.contract import METADATA_KEY
 from dasvdd_runtime.errors import ConfigError, ModelError
 from dasvdd_runtime.model_files.inspection import facts, inspect_model

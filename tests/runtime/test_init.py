@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from dasvdd_runtime.cli import main
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.devices.answers import EVIDENCE_MODES, LIVE_KINDS, PAGES, UNIT
 from dasvdd_runtime.devices.profile import load_profile, profile_names, profiles_folder
 from dasvdd_runtime.errors import EXIT_CONFIG, EXIT_OK, EXIT_USAGE

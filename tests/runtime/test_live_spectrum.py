@@ -14,7 +14,7 @@ from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.condition.newest_second import NewestSecond
 from dasvdd_runtime.endpoint.history import History
 from dasvdd_runtime.endpoint.live_spectrum import LOWEST_DB, UNKNOWN, live_edges_hz, live_levels
-from dasvdd_runtime.snapshot import Heard
+from dasvdd_runtime.running.snapshot import Heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -17,7 +17,7 @@ import soundfile
 from click.testing import CliRunner
 from dasvdd_runtime import cli
 from dasvdd_runtime.condition.health import State
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from monitor_child import MonitorChild
 from mosquitto_broker import free_port
 from scraping import Samples, fetch, wait_until

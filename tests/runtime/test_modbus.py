@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dasvdd_runtime.channels import open_intake
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.contract import UNIT_NOT_STATED
 from dasvdd_runtime.errors import ConfigError, Unavailable
+from dasvdd_runtime.running.channels import open_intake
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
 from dasvdd_runtime.sources.modbus import requests_for, value_of

@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dasvdd_runtime import Scorer, capture
-from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.channels import Channel
-from dasvdd_runtime.clock_watch import ClockWatch
+from dasvdd_runtime import Scorer
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.intake import Intake
-from dasvdd_runtime.message_queue import Missing, Samples
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.running import capture
+from dasvdd_runtime.running.capture import Capture
+from dasvdd_runtime.running.channels import Channel
+from dasvdd_runtime.running.clock_watch import ClockWatch
+from dasvdd_runtime.running.message_queue import Missing, Samples
+from dasvdd_runtime.running.scoring import score_waiting
+from dasvdd_runtime.running.service import Service
 from dasvdd_runtime.scorer import Scores
-from dasvdd_runtime.scoring import score_waiting
-from dasvdd_runtime.service import Service
 from dasvdd_runtime.sources.base import Block, SourceLost
 from dasvdd_runtime.sources.file import FileSource
 from dasvdd_runtime.windows import Waiting

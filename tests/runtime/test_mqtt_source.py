@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from dasvdd_runtime import cli
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.logs import LINES, log_to_stderr
 from dasvdd_runtime.sources import source_at

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
-from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.channels import Channel
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.running.capture import Capture
+from dasvdd_runtime.running.channels import Channel
+from dasvdd_runtime.running.service import Service
 from dasvdd_runtime.scorer import Scores
-from dasvdd_runtime.service import Service
 from dasvdd_runtime.sources.base import Block
 from dasvdd_runtime.windows import Waiting
 

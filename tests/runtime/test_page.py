@@ -15,7 +15,7 @@ import page_scenes as scenes
 import pytest
 from chromium import Chromium, press
 from dasvdd_runtime.alarms.book import AlarmState
-from dasvdd_runtime.state_store import StateStore
+from dasvdd_runtime.state.state_store import StateStore
 from evidence_scenes import keep_clip
 from monitor_child import MonitorChild
 

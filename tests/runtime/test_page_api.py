@@ -25,8 +25,8 @@ from dasvdd_runtime.endpoint.guard import PAGE_HEADER
 from dasvdd_runtime.endpoint.history import STEPS, History, band_levels
 from dasvdd_runtime.endpoint.state_words import words_for
 from dasvdd_runtime.endpoint.web_files import FILES
-from dasvdd_runtime.snapshot import Residual
-from dasvdd_runtime.state_store import StateStore
+from dasvdd_runtime.running.snapshot import Residual
+from dasvdd_runtime.state.state_store import StateStore
 
 FROM_PAGE = {PAGE_HEADER: "1", "Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
 ACKNOWLEDGE = {"alarm": "pump7-60", "verdict": "real", "note": "bearing"}

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from chromium import Chromium, press
 from dasvdd_runtime.alarms.book import AlarmState
-from dasvdd_runtime.snapshot import SourceSnapshot
+from dasvdd_runtime.running.snapshot import SourceSnapshot
 from evidence_scenes import keep_clip
 from monitor_child import MonitorChild
 

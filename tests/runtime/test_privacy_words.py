@@ -10,7 +10,7 @@ import pytest
 from dasvdd_runtime.endpoint.privacy_words import privacy_words
 from dasvdd_runtime.evidence.base import Clips
 from dasvdd_runtime.evidence.rows import make_rows
-from dasvdd_runtime.snapshot import Keeps, SourceSnapshot
+from dasvdd_runtime.running.snapshot import Keeps, SourceSnapshot
 
 
 def keeping(**kept: Keeps) -> list[SourceSnapshot]:

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
-from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.channels import Channel
 from dasvdd_runtime.condition.drift import DriftReport
 from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.condition.running_gate import LevelMeter
@@ -29,11 +27,13 @@ from dasvdd_runtime.endpoint.server import Request, Server
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.events import Counts
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.running.capture import Capture
+from dasvdd_runtime.running.channels import Channel
+from dasvdd_runtime.running.scoring_times import BOUNDS_SECONDS, TimedScorer
+from dasvdd_runtime.running.service import Service
+from dasvdd_runtime.running.snapshot import SourceSnapshot, Standing
 from dasvdd_runtime.scorer import Scores
-from dasvdd_runtime.scoring_times import BOUNDS_SECONDS, TimedScorer
-from dasvdd_runtime.service import Service
 from dasvdd_runtime.sinks.outbox import Outbox
-from dasvdd_runtime.snapshot import SourceSnapshot, Standing
 from dasvdd_runtime.sources.base import Block
 from dasvdd_runtime.windows import StreamMemory, Waiting, Window
 from scraping import Samples, fetch, wait_until

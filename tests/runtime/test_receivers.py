@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from dasvdd_runtime.changes import prepared
-from dasvdd_runtime.config import MonitorConfig
+from dasvdd_runtime.configuration.config import MonitorConfig
 from dasvdd_runtime.events import overload, to_json, with_id
-from dasvdd_runtime.outlets import Outlets
-from dasvdd_runtime.reload import changed_sections
+from dasvdd_runtime.running.changes import prepared
+from dasvdd_runtime.running.outlets import Outlets
+from dasvdd_runtime.running.reload import changed_sections
 from dasvdd_runtime.sinks.receivers import PUBLISHERS
 from dasvdd_runtime.sinks.tables import EmailTable, MqttTable, ReceiverTable, WebhookTable
 from mosquitto_broker import Broker

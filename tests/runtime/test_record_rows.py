@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.cli.record_choice import choose
-from dasvdd_runtime.config import MonitorConfig
+from dasvdd_runtime.configuration.config import MonitorConfig
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.recorders.base import Gap
 from dasvdd_runtime.recorders.rows import NOT_FINITE, RowRecorder

@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from dasvdd_runtime.capture import Capture
-from dasvdd_runtime.message_queue import Samples
+from dasvdd_runtime.running.capture import Capture
+from dasvdd_runtime.running.message_queue import Samples
 from dasvdd_runtime.sources.base import Block
 from dasvdd_runtime.sources.row_alignment import SLIP_ROWS, Fill, RowAligner
 from hypothesis import given

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
-from dasvdd_runtime.channels import open_intake
 from dasvdd_runtime.condition.levels import level_dbfs
 from dasvdd_runtime.condition.running_gate import GateSettings, LevelMeter, RunningGate
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.intake import Intake
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.running.channels import open_intake
 from dasvdd_runtime.sources.tables import StdinTable
 from judging import judge
 from white_noise import RATE_HZ, noise

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from dasvdd_runtime.configuration.secret import Secret
 from dasvdd_runtime.endpoint.guard import Guard
 from dasvdd_runtime.errors import ConfigError
-from dasvdd_runtime.secret import Secret
 
 
 @pytest.mark.parametrize("blank", ["", "\n", "  \n", "\t", "\u00a0"], ids=ascii)

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dasvdd_runtime.configuration.strict_config import validate
 from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.sources import source_at
 from dasvdd_runtime.sources.base import Source, SourceLost
 from dasvdd_runtime.sources.row_tables import SerialTable
-from dasvdd_runtime.strict_config import validate
 
 Capturing = Callable[..., Any]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime.capture import Capture
 from dasvdd_runtime.errors import ConfigError, DasvddError, DataError
-from dasvdd_runtime.message_queue import Ended, Message, MessageQueue, Missing, Samples
+from dasvdd_runtime.running.capture import Capture
+from dasvdd_runtime.running.message_queue import Ended, Message, MessageQueue, Missing, Samples
 from dasvdd_runtime.sources import SOURCES, make_source
 from dasvdd_runtime.sources.base import Block, Source, SourceLost
 from dasvdd_runtime.sources.decoders import CsvDecoder, PcmDecoder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from dasvdd_runtime.condition.health import State
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.errors import ConfigError, Unavailable
 from dasvdd_runtime.integrations.birth_number import FILE_NAME, BirthNumber
 from dasvdd_runtime.integrations.link import Arrived

@@ -13,7 +13,7 @@ from dasvdd_runtime.integrations.commands import Commands
 from dasvdd_runtime.integrations.link import Arrived
 from dasvdd_runtime.integrations.sparkplug import Sparkplug
 from dasvdd_runtime.integrations.sparkplug_host import PrimaryHost
-from dasvdd_runtime.state_store import StateStore
+from dasvdd_runtime.state.state_store import StateStore
 from monitor_child import MonitorChild
 from mosquitto_broker import Broker
 from scraping import wait_until

@@ -18,8 +18,8 @@ from dasvdd_runtime import Scorer, cli
 from dasvdd_runtime.contract import decode, encode
 from dasvdd_runtime.errors import ModelError
 from dasvdd_runtime.pipeline import DecisionRule, Pipeline
+from dasvdd_runtime.running.scoring import score_waiting
 from dasvdd_runtime.scorer import WindowScorer
-from dasvdd_runtime.scoring import score_waiting
 from dasvdd_runtime.signing import cli as sign_cli
 from dasvdd_runtime.stream_scorer import StreamScorer
 from dasvdd_runtime.windows import StreamMemory, Waiting, Window

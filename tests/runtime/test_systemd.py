@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dasvdd_runtime.service_manager import ServiceManager
+from dasvdd_runtime.running.service_manager import ServiceManager
 
 UNIT = Path(__file__).parents[2] / "firmware_configs" / "systemd" / "dasvdd-monitor.service"
 

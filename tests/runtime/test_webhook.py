@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 from dasvdd_runtime import cli
-from dasvdd_runtime.config import load_config
+from dasvdd_runtime.configuration.config import load_config
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.sinks.delivery import DeliveredOutbox
 from dasvdd_runtime.sinks.outbox import Outbox

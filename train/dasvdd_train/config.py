@@ -6,10 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+from dasvdd_runtime.configuration.strict_config import StrictModel, read_toml, validate
 from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.reading.recording_types import Kind
-from dasvdd_runtime.strict_config import StrictModel, read_toml, validate
 from pydantic import Field
 
 FrontEndType = Literal["log_mel", "log_spectrum", "envelope", "raw", "rows"]

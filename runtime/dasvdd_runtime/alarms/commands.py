@@ -11,7 +11,7 @@ from .book import Alarm, Verdict
 from .mutes import ALL, LONGEST_SECONDS, Mute
 
 if TYPE_CHECKING:
-    from ..state_store import StateStore
+    from ..state.state_store import StateStore
 
 
 def judge(store: StateStore, alarms: list[Alarm], verdict: Verdict, note: str) -> None:

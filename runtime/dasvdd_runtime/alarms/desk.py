@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..directory_lock import DirectoryLock
 from ..errors import ConfigError, DasvddError
 from ..events import Event
 from ..files import is_full_disk
-from ..snapshot import SourceSnapshot
+from ..running.snapshot import SourceSnapshot
+from ..state.directory_lock import DirectoryLock
 from . import later_events as events
 from .book import Alarm, AlarmBook
 from .mutes import ALL, Mute, MuteChange, Mutes
 
 if TYPE_CHECKING:
     from ..evidence.keeper import EvidenceKeeper
-    from ..state_store import StateStore
+    from ..state.state_store import StateStore
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ class AlarmDesk:
             return False
         import sqlite3
 
-        from ..database_faults import is_damage
+        from ..state.database_faults import is_damage
 
         try:
             work(self._store)
@@ -258,7 +258,7 @@ class AlarmDesk:
         """Open the file, or leave it for later. Raises ConfigError."""
         import sqlite3
 
-        from ..state_store import StateStore
+        from ..state.state_store import StateStore
 
         self._store = None
         try:

@@ -9,7 +9,7 @@ import click
 from ..alarms.book import VERDICTS, Alarm, AlarmState, Verdict
 from ..alarms.commands import judge
 from ..errors import DataError
-from ..state_store import StateStore
+from ..state.state_store import StateStore
 from .alarms import ID_LETTERS
 from .common import examples, reports_errors
 from .state import open_state, shown, state_options

@@ -16,14 +16,14 @@ from types import FrameType
 import click
 
 from ..alarms.book import Alarm
-from ..config import load_config
+from ..configuration.config import load_config
 from ..errors import EXIT_FAILURE, EXIT_OK, ConfigError, DataError, nearest
 from ..files import require_writable
 from ..logs import log_to_stderr
-from ..site_session import Session, Subject, prepare
+from ..running.site_session import Session, Subject, prepare
 from ..sources.tables import SourceTable
-from ..state_file import FILE_NAME
-from ..state_store import StateStore
+from ..state.state_file import FILE_NAME
+from ..state.state_store import StateStore
 from ..thresholds.choice import rests_on
 from ..thresholds.site_calibration import doubts, lies_above_training
 from ..thresholds.site_threshold import SiteFile, SiteThreshold, file_of, restore, use_own, write_site_threshold

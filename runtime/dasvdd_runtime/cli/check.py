@@ -20,7 +20,7 @@ from .check_report import Report
 from .common import examples, reports_errors
 
 if TYPE_CHECKING:
-    from ..config import DecisionTable, EventsTable, ModelTable, MonitorConfig
+    from ..configuration.config import DecisionTable, EventsTable, ModelTable, MonitorConfig
     from ..scorer import Scorer
     from ..sources.tables import SourceTable
     from ..stream_scorer import StreamScorer
@@ -75,7 +75,7 @@ def check(config_path: Path, seconds: float) -> None:
 
 def check_config(path: Path, report: Report) -> MonitorConfig | None:
     """Report on the configuration; None if it cannot be used."""
-    from ..config import load_config
+    from ..configuration.config import load_config
 
     try:
         config = load_config(path)
@@ -104,7 +104,7 @@ def check_events(events: EventsTable, report: Report) -> None:
 
 def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Scorer | None:
     """Report on model, decision, golden windows, provider and speed; None if the model cannot score."""
-    from ..loaded_model import open_model
+    from ..running.loaded_model import open_model
 
     try:
         scorer, signed = open_model(model, config.state.directory)
@@ -139,7 +139,7 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
 
 def check_stream(config: MonitorConfig, model: ModelTable, plain: Scorer, report: Report) -> StreamScorer | None:
     """Report on the stream form that lies beside the model; None where there is none to use."""
-    from ..loaded_model import open_stream
+    from ..running.loaded_model import open_stream
 
     try:
         found = open_stream(model, plain, config.state.directory)
@@ -218,8 +218,8 @@ def check_speed(sources: int, scorer: Scorer | StreamScorer, report: Report) -> 
 
 def check_source(table: SourceTable, scorer: Scorer, seconds: float, report: Report) -> bool:
     """Report on one source; True if its device hangs and still holds a thread."""
-    from ..channels import open_intake
     from ..condition.comparison import compare_capture
+    from ..running.channels import open_intake
 
     metadata = scorer.metadata
     if table.kind == "file":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .check_receivers import check_folder
 
 if TYPE_CHECKING:
-    from ..config import MonitorConfig
+    from ..configuration.config import MonitorConfig
     from ..contract import ModelMetadata
     from ..evidence.tables import EvidenceTable, Mode
     from .check_report import Report

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import EXIT_CONFIG, EXIT_UNAVAILABLE, DasvddError
 
 if TYPE_CHECKING:
-    from ..config import MonitorConfig
+    from ..configuration.config import MonitorConfig
     from ..endpoint.tables import HttpTable
     from ..sinks.tables import ReceiverTable
     from .check_report import Report

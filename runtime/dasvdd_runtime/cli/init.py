@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
+from ..configuration.hosts import require_host
 from ..devices.answers import EVIDENCE_MODES, LIVE_KINDS, PAGES, Answers
 from ..devices.installation import installation
 from ..devices.profile import DeviceProfile, load_profile, profile_names
 from ..errors import Unavailable
 from ..files import write_atomically
-from ..hosts import require_host
 from .common import examples, reports_errors
 
 SERIAL_LINKS = Path("/dev/serial/by-id")

@@ -10,7 +10,7 @@ import click
 
 from ..alarms import commands as alarm_commands
 from ..alarms.mutes import ALL
-from ..config import load_config
+from ..configuration.config import load_config
 from ..errors import ConfigError, nearest
 from .common import examples, reports_errors
 from .state import open_state, shown, state_options

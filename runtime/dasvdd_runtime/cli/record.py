@@ -10,11 +10,11 @@ from types import FrameType
 
 import click
 
-from ..capture import Capture
-from ..config import MonitorConfig, load_config
+from ..configuration.config import MonitorConfig, load_config
 from ..contract import ModelMetadata
 from ..logs import log_to_stderr
-from ..message_queue import QUEUE_SECONDS
+from ..running.capture import Capture
+from ..running.message_queue import QUEUE_SECONDS
 from ..sources.tables import MicrophoneTable, SourceTable, StdinTable
 from .common import examples, reports_errors
 from .record_choice import choose, choose_source

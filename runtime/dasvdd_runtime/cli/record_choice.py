@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..config import MonitorConfig
+from ..configuration.config import MonitorConfig
 from ..contract import UNIT_NOT_STATED, ModelMetadata
 from ..errors import ConfigError, nearest
 from ..files import file_name

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..condition.health import SourceHealth, State, StateChange
 from ..errors import DataError, Unavailable
-from ..message_queue import Ended, Message, Missing
 from ..recorders.base import Recorder
 from ..recorders.rows import RowRecorder
 from ..recorders.wav import WavRecorder
+from ..running.message_queue import Ended, Message, Missing
 from .record_choice import Wanted
 from .record_meter import LevelMeter, Meter, ValueMeter
 

@@ -14,14 +14,14 @@ from types import FrameType
 import click
 
 from ..alarms.desk import AlarmDesk
-from ..assembly import Assembly
 from ..endpoint.observed import Observed
 from ..endpoint.pulse import Pulse
 from ..errors import EXIT_OK
 from ..logs import log_to_stderr
-from ..outlets import Outlets
-from ..service import Service
-from ..service_manager import ServiceManager
+from ..running.assembly import Assembly
+from ..running.outlets import Outlets
+from ..running.service import Service
+from ..running.service_manager import ServiceManager
 from ..versions import versions
 from .common import examples, reports_errors
 

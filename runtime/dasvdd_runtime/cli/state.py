@@ -11,9 +11,9 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from ..config import EVIDENCE_FOLDER, load_config, state_directory_from_environment
+from ..configuration.config import EVIDENCE_FOLDER, load_config, state_directory_from_environment
 from ..errors import ConfigError, DasvddError
-from ..state_store import StateStore
+from ..state.state_store import StateStore
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..config import load_config
+from ..configuration.config import load_config
 from ..errors import Unavailable
 from .check_receivers import nobody_is_called
 from .common import examples, reports_errors

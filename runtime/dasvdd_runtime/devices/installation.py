@@ -7,8 +7,8 @@ import re
 import tomllib
 from string import Template
 
-from ..config import MonitorConfig
-from ..strict_config import validate
+from ..configuration.config import MonitorConfig
+from ..configuration.strict_config import validate
 from .answers import (
     BROKER_PASSWORD,
     HTTP_TOKEN,

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..configuration.strict_config import StrictModel, read_toml, validate
 from ..errors import ConfigError, nearest
-from ..strict_config import StrictModel, read_toml, validate
 
 _BESIDE_THE_MODULE = Path(str(files("dasvdd_runtime"))) / "firmware_configs"
 _IN_THE_CHECKOUT = Path(__file__).parents[3] / "firmware_configs"

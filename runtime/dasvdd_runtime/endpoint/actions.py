@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 
 from ..alarms.book import Verdict
 from ..alarms.mutes import ALL
+from ..configuration.strict_config import StrictModel
 from ..errors import DasvddError, DataError, InputMissing
-from ..strict_config import StrictModel
 from .guard import Guard
 from .server import Answer, Page, Request
 

@@ -15,8 +15,8 @@ from ..alarms import commands as alarm_commands
 from ..alarms.book import Alarm, Verdict
 from ..alarms.mutes import Mute
 from ..errors import DasvddError
-from ..state_file import FILE_NAME
-from ..state_store import StateStore
+from ..state.state_file import FILE_NAME
+from ..state.state_store import StateStore
 
 MOST_ALARMS = 30
 """Of those that nobody has judged, and of all, so many are shown, newest first."""

@@ -7,9 +7,9 @@ import logging
 from email.message import Message
 from urllib.parse import urlsplit
 
+from ..configuration.hosts import is_loopback
+from ..configuration.secret import Secret
 from ..errors import ConfigError
-from ..hosts import is_loopback
-from ..secret import Secret
 from .server import Answer
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..condition.health import State
-from ..snapshot import Residual, SourceSnapshot
+from ..running.snapshot import Residual, SourceSnapshot
 from .live_spectrum import UNKNOWN, live_edges_hz, live_levels
 
 STEP_SECONDS = 1.0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..condition.spectrum import FAST_HZ
 from ..evidence.bands import BandLevels
 from ..evidence.rows import AUDIO_STEP_SECONDS, SENSOR_STEP_SECONDS
-from ..snapshot import Heard
+from ..running.snapshot import Heard
 
 AUDIO_HZ = 4000.0
 """From this rate on the bands are those of audio in the evidence; below, those of sensors."""

@@ -10,8 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ..condition.health import State
-from ..scoring_times import BOUNDS_SECONDS, TimedScorer
-from ..snapshot import SourceSnapshot, Standing
+from ..running.scoring_times import BOUNDS_SECONDS, TimedScorer
+from ..running.snapshot import SourceSnapshot, Standing
 from .observed import Observed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..scoring_times import TimedScorer
-from ..snapshot import SourceSnapshot, Standing
+from ..running.scoring_times import TimedScorer
+from ..running.snapshot import SourceSnapshot, Standing
 from ..thresholds.choice import ThresholdInForce
 
 

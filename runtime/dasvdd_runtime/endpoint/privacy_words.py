@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..snapshot import Keeps, SourceSnapshot
+from ..running.snapshot import Keeps, SourceSnapshot
 
 _WORDS: dict[Keeps, str] = {
     "sound": "Around an alarm the samples{of} are kept as they came: who speaks nearby can be understood in them.",

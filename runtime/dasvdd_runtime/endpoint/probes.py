@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..condition.health import State
-from ..snapshot import SourceSnapshot
+from ..running.snapshot import SourceSnapshot
 
 HUNG_SECONDS = 30.0
 """A monitor that has not come round for this long hangs; a batch or a reload on a slow device takes a few seconds."""

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..changes import Change
 from ..errors import Unavailable
 from ..extras import require
+from ..running.changes import Change
 from .observed import Observed
 from .tables import HttpTable
 

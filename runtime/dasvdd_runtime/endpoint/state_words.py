@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ..condition.health import State
-from ..snapshot import SourceSnapshot
+from ..running.snapshot import SourceSnapshot
 
 Tone = Literal["good", "quiet", "warning", "bad"]
 

@@ -12,7 +12,7 @@ from ..alarms.book import Alarm
 from ..alarms.mutes import ALL, Mute
 from ..errors import DasvddError
 from ..events import carrying_bands
-from ..snapshot import SourceSnapshot
+from ..running.snapshot import SourceSnapshot
 from ..thresholds.choice import ThresholdInForce
 from .history import STEP_SECONDS, STEPS, History
 from .observed import Observed

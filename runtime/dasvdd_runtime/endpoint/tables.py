@@ -8,9 +8,9 @@ from typing import Self
 
 from pydantic import model_validator
 
-from ..hosts import is_loopback
-from ..secret import Secret
-from ..strict_config import StrictModel
+from ..configuration.hosts import is_loopback
+from ..configuration.secret import Secret
+from ..configuration.strict_config import StrictModel
 
 
 class HttpTable(StrictModel):

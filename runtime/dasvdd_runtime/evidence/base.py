@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..snapshot import Keeps
+from ..running.snapshot import Keeps
 
 if TYPE_CHECKING:
     from ..alarms.decision_rule import DecisionRule

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from ..directory_lock import DirectoryLock
 from ..errors import ConfigError
+from ..state.directory_lock import DirectoryLock
 from .folder import remove_leftovers
 
 

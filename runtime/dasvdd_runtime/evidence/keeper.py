@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..alarms.later_events import evidence_lost
-from ..changes import Change
-from ..config import MonitorConfig
+from ..configuration.config import MonitorConfig
 from ..contract import ModelMetadata
 from ..errors import ConfigError
 from ..events import Event
 from ..files import is_full_disk
+from ..running.changes import Change
 from .base import Clips
 from .claim import Claim
 from .clips import SourceClips, SourceOfClips

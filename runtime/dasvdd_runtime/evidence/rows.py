@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..contract import ModelMetadata
 from ..reading.pcm import to_int16
-from ..snapshot import Keeps
+from ..running.snapshot import Keeps
 from .bands import BandLevels
 from .tables import Mode
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..strict_config import StrictModel
+from ..configuration.strict_config import StrictModel
 
 Mode = Literal["audio", "spectrogram", "none"]
 

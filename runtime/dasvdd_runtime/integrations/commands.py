@@ -17,7 +17,7 @@ from ..alarms.mutes import LONGEST_SECONDS
 from ..errors import DasvddError, DataError
 
 if TYPE_CHECKING:
-    from ..state_store import StateStore
+    from ..state.state_store import StateStore
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Commands:
             raise DataError("there is no state directory, through which it would reach the monitor: add [state]")
         import sqlite3
 
-        from ..state_store import StateStore
+        from ..state.state_store import StateStore
 
         store = StateStore.open_existing(self._directory)
         try:

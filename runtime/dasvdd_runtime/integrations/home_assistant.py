@@ -15,8 +15,8 @@ from typing import Any
 
 from .. import __version__
 from ..endpoint.probes import DELIVERING
+from ..running.snapshot import SourceSnapshot
 from ..sinks.mqtt import topic_level
-from ..snapshot import SourceSnapshot
 from .commands import LONGEST_MINUTES, VERBS, Commands
 from .link import Arrived, Message
 

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..broker import new_client
+from ..configuration.broker import new_client
 from ..errors import ConfigError
+from ..running.snapshot import SourceSnapshot
 from ..sinks.delivery import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, DeliveryFailed
 from ..sinks.mqtt import CONNECT_SECONDS, LEAVE_SECONDS, client_id_of, cut_connection, open_connection
 from ..sinks.tables import MqttTable
-from ..snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo

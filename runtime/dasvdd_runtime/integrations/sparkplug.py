@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from .. import __version__
 from ..errors import DataError
+from ..running.snapshot import SourceSnapshot
 from ..sinks.mqtt import topic_level
-from ..snapshot import SourceSnapshot
 from .backlog import Backlog
 from .birth_number import BirthNumber
 from .commands import Commands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..endpoint.probes import DELIVERING
-from ..snapshot import SourceSnapshot
+from ..running.snapshot import SourceSnapshot
 from .commands import Verb
 from .sparkplug_payload import DataType, Metric
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ..changes import Change
+from ..running.changes import Change
 from ..sinks.mqtt import prefix_of
 from ..sinks.outbox_store import Row
 from ..sinks.tables import MqttTable, SparkplugTable

@@ -112,6 +112,6 @@ def _require() -> None:
 
 
 def _passphrase(file: Path | None, env: str) -> str | None:
-    from ..secret import Secret
+    from ..configuration.secret import Secret
 
     return Secret(label="--passphrase", file=file, env=env).read()

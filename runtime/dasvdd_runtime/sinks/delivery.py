@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from ..logs import about
-from ..snapshot import Standing
+from ..running.snapshot import Standing
 from .outbox import Outbox
 from .outbox_store import Row
 

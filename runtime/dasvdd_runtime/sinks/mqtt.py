@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..broker import BrokerTable, new_client
+from ..configuration.broker import BrokerTable, new_client
 from ..errors import ConfigError
 from .delivery import DeliveryFailed, Publisher
 from .outbox_store import Row

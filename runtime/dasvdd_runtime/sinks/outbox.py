@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..database_faults import is_damage, put_aside
 from ..errors import ConfigError
 from ..events import Event, events_dropped, outbox_reset, to_json, with_id
 from ..files import is_full_disk
-from ..snapshot import Standing
+from ..running.snapshot import Standing
+from ..state.database_faults import is_damage, put_aside
 from .outbox_faults import refuse_for_good
 from .outbox_store import OutboxStore, Receiver, Row, without_excess
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ..database_faults import FORBIDDEN, code_of
 from ..errors import ConfigError
 from ..files import has_no_room
+from ..state.database_faults import FORBIDDEN, code_of
 
 
 def refuse_for_good(path: Path, error: sqlite3.Error) -> None:

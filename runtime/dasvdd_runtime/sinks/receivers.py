@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..changes import Change
-from ..config import MonitorConfig
+from ..configuration.config import MonitorConfig
+from ..running.changes import Change
 from .delivery import DeliveredOutbox, Publisher
 from .mqtt import MqttPublisher
 from .outbox import Outbox

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ..broker import BrokerTable
-from ..hosts import is_loopback, require_host
-from ..secret import Secret
-from ..strict_config import StrictModel
+from ..configuration.broker import BrokerTable
+from ..configuration.hosts import is_loopback, require_host
+from ..configuration.secret import Secret
+from ..configuration.strict_config import StrictModel
 
 
 class OutboxTable(StrictModel):

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
+from ..configuration.strict_config import StrictModel
 from ..evidence.tables import Mode
-from ..strict_config import StrictModel
 
 
 class RunningTable(StrictModel):

@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from ..broker import new_client
+from ..configuration.broker import new_client
 from ..errors import ConfigError
 from ..reading.time_stamps import unit_of_label
 from .base import WAIT_SECONDS, Block, SourceLost

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ..broker import BrokerTable
-from ..hosts import require_host
-from ..secret import Secret
-from ..strict_config import StrictModel
+from ..configuration.broker import BrokerTable
+from ..configuration.hosts import require_host
+from ..configuration.secret import Secret
+from ..configuration.strict_config import StrictModel
 from .base_tables import BaseSourceTable
 from .row_alignment import DEFAULT_GAP_ROWS, Fill
 

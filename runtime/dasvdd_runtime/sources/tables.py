@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from ..secret import Secret
+from ..configuration.secret import Secret
 from .base_tables import BaseSourceTable
 from .row_tables import CsvTailTable, IioTable, ModbusTable, MqttTopicsTable, OpcUaTable, SerialTable
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dasvdd_runtime.strict_config import StrictModel, validate
+from dasvdd_runtime.configuration.strict_config import StrictModel, validate
 from pydantic import Field
 
 from ..network import Activation

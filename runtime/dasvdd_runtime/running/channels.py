@@ -6,20 +6,20 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..condition.running_gate import GateSettings
+from ..contract import UNIT_NOT_STATED, ModelMetadata
+from ..errors import ConfigError, DasvddError
+from ..intake import Intake
+from ..pipeline import Pipeline
+from ..sources import make_source
+from ..sources.base import Source
+from ..sources.base_tables import RunningTable
+from ..sources.channel_choice import channels_to_open
+from ..sources.tables import FileTable, SourceTable
+from ..thresholds.choice import ThresholdInForce
 from .capture import Capture
-from .condition.running_gate import GateSettings
-from .contract import UNIT_NOT_STATED, ModelMetadata
-from .errors import ConfigError, DasvddError
-from .intake import Intake
 from .loaded_model import LoadedModel
 from .message_queue import QUEUE_SECONDS
-from .pipeline import Pipeline
-from .sources import make_source
-from .sources.base import Source
-from .sources.base_tables import RunningTable
-from .sources.channel_choice import channels_to_open
-from .sources.tables import FileTable, SourceTable
-from .thresholds.choice import ThresholdInForce
 
 LEVEL_MARGIN_DB = 10.0
 """A machine stands still where its level lies this far below the quietest twentieth of the training."""

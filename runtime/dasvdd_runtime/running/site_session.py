@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..condition.spectrum import SpectrumMeter
+from ..configuration.config import MonitorConfig
+from ..errors import DasvddError, DataError
+from ..pipeline import Pipeline
+from ..reading.manifest import find_segments
+from ..sources.tables import FileTable, SourceTable
+from ..thresholds.choice import ThresholdInForce
+from ..thresholds.recordings_apart import refuse_apart
+from ..thresholds.score_collector import CalibrationScorer, ScoreCollector
+from ..thresholds.site_calibration import calibrate_site, require_enough, seconds_needed
+from ..thresholds.site_threshold import SiteThreshold
+from ..words import count
 from .channels import Channel, make_channel
-from .condition.spectrum import SpectrumMeter
-from .config import MonitorConfig
-from .errors import DasvddError, DataError
 from .loaded_model import LoadedModel, load_models
-from .pipeline import Pipeline
-from .reading.manifest import find_segments
 from .service import Service
-from .sources.tables import FileTable, SourceTable
-from .thresholds.choice import ThresholdInForce
-from .thresholds.recordings_apart import refuse_apart
-from .thresholds.score_collector import CalibrationScorer, ScoreCollector
-from .thresholds.site_calibration import calibrate_site, require_enough, seconds_needed
-from .thresholds.site_threshold import SiteThreshold
-from .words import count
 
 log = logging.getLogger(__name__)
 

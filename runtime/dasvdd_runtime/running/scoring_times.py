@@ -6,9 +6,9 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-from .scorer import Scorer, Scores
-from .stream_scorer import StreamScorer
-from .windows import Waiting
+from ..scorer import Scorer, Scores
+from ..stream_scorer import StreamScorer
+from ..windows import Waiting
 
 BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the histogram's classes; a last one has none."""

@@ -8,21 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import events
-from .alarms.desk import AlarmDesk
+from .. import events
+from ..alarms.desk import AlarmDesk
+from ..configuration.config import MonitorConfig, load_config
+from ..errors import ModelError
+from ..sources.tables import SourceTable
+from ..thresholds.choice import ThresholdInForce
+from ..versions import versions
 from .changes import Change, prepared
 from .channels import Channel, make_channel
-from .config import MonitorConfig, load_config
-from .errors import ModelError
 from .loaded_model import LoadedModel, load_models, note_signed
 from .reload import ReloadPlan, changed_sections, held_back
 from .scoring_times import TimedScorer
-from .sources.tables import SourceTable
-from .thresholds.choice import ThresholdInForce
-from .versions import versions
 
 if TYPE_CHECKING:
-    from .evidence.keeper import EvidenceKeeper
+    from ..evidence.keeper import EvidenceKeeper
     from .outlets import Outlets
 
 
@@ -146,7 +146,7 @@ class Assembly:
     def _make_evidence(self, config: MonitorConfig) -> EvidenceKeeper | None:
         if not config.keeps_evidence:
             return None
-        from .evidence.keeper import make_evidence
+        from ..evidence.keeper import make_evidence
 
         return make_evidence(config)
 
@@ -172,7 +172,7 @@ class Assembly:
         """Have `channels`, in the order of the sources of `config`, tell what keeps evidence of them."""
         if self._evidence is None:
             return
-        from .evidence.clips import SourceOfClips
+        from ..evidence.clips import SourceOfClips
 
         for table, channel in zip(config.sources, channels, strict=True):
             source = SourceOfClips(table.name, config.evidence_of(table), channel.picked)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DasvddError
+from ..errors import DasvddError
 
 QUEUE_SECONDS = 10.0
 """Samples of a live source that may wait, or three windows if that is more; beyond that the oldest are dropped."""

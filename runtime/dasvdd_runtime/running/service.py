@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from .alarms.desk import AlarmDesk
+from ..alarms.desk import AlarmDesk
+from ..errors import DasvddError
+from ..event_log import log_for_people
+from ..events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
+from ..logs import about
+from ..sinks.jsonl import Sink
+from ..sources.base import why_missing
 from .channels import Channel
 from .clock_watch import ClockWatch
-from .errors import DasvddError
-from .event_log import log_for_people
-from .events import Event, clock_jump, overload, reload_refused, stopped, to_json, with_id
-from .logs import about
 from .message_queue import Ended, Missing, Samples, joined
 from .reload import ReloadPlan
 from .scoring import score_waiting
-from .sinks.jsonl import Sink
 from .snapshot import SourceSnapshot
-from .sources.base import why_missing
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 
 class DirectoryLock:

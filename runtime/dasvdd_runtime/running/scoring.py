@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from .events import Event
-from .pipeline import Pipeline
-from .scorer import Scores, WindowScorer
+from ..events import Event
+from ..pipeline import Pipeline
+from ..scorer import Scores, WindowScorer
 
 
 def score_waiting(

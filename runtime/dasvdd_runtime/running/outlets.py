@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..configuration.config import MonitorConfig
+from ..endpoint.observed import Observed
+from ..errors import ConfigError
+from ..sinks.jsonl import RotatingFile, Sink, StreamSink
 from .changes import Change, prepared
-from .config import MonitorConfig
-from .endpoint.observed import Observed
-from .errors import ConfigError
-from .sinks.jsonl import RotatingFile, Sink, StreamSink
 from .snapshot import Standing
 
 if TYPE_CHECKING:
-    from .endpoint.start import Endpoint
-    from .integrations.commands import Commands
-    from .integrations.start import Links
-    from .sinks.delivery import DeliveredOutbox
-    from .sinks.outbox_store import Row
+    from ..endpoint.start import Endpoint
+    from ..integrations.commands import Commands
+    from ..integrations.start import Links
+    from ..sinks.delivery import DeliveredOutbox
+    from ..sinks.outbox_store import Row
 
 Preparation = Callable[[], Change | None]
 
@@ -44,8 +44,8 @@ class Outlets:
         self._links: Links | None = None
         self._endpoint: Endpoint | None = None
         if config.receivers:
-            from .sinks.delivery import DeliveredOutbox
-            from .sinks.receivers import open_outbox
+            from ..sinks.delivery import DeliveredOutbox
+            from ..sinks.receivers import open_outbox
 
             self._outbox = DeliveredOutbox(*open_outbox(config))
 
@@ -123,8 +123,8 @@ class Outlets:
             return None
         if not config.receivers:
             return Change(partial(self._use_outbox, None))
-        from .sinks.delivery import DeliveredOutbox
-        from .sinks.receivers import change_receivers, open_outbox
+        from ..sinks.delivery import DeliveredOutbox
+        from ..sinks.receivers import change_receivers, open_outbox
 
         if self._outbox is not None:
             return change_receivers(self._outbox, before, config)
@@ -141,8 +141,8 @@ class Outlets:
         if self._links is None:
             if table is None:
                 return None
-            from .integrations.commands import Commands
-            from .integrations.start import Links
+            from ..integrations.commands import Commands
+            from ..integrations.start import Links
 
             assert self._observed is not None
             self._commands = Commands(config.state.directory)
@@ -155,7 +155,7 @@ class Outlets:
             return None if self._endpoint is None else Change(self._drop_endpoint)
         if self._endpoint is not None and (config.http, config.evidence) == (before.http, before.evidence):
             return None
-        from .endpoint.start import Endpoint
+        from ..endpoint.start import Endpoint
 
         assert self._observed is not None
         endpoint = self._endpoint or Endpoint(self._observed, config.state.directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 _DATABASES = ("state.db", "outbox.db")
 _BESIDE_A_DATABASE = ("", "-wal", "-shm", "-journal")

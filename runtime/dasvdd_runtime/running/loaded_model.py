@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import events
-from .alarms.decision_rule import DecisionRule
-from .config import ModelTable, MonitorConfig
-from .detector import DecisionSettings
-from .errors import ConfigError, DasvddError
-from .extras import require
-from .model_files.onnxruntime_session import release_free_memory
-from .model_files.stream_beside import StreamBeside, find_stream_form
-from .scorer import Scorer
+from .. import events
+from ..alarms.decision_rule import DecisionRule
+from ..configuration.config import ModelTable, MonitorConfig
+from ..detector import DecisionSettings
+from ..errors import ConfigError, DasvddError
+from ..extras import require
+from ..model_files.onnxruntime_session import release_free_memory
+from ..model_files.stream_beside import StreamBeside, find_stream_form
+from ..scorer import Scorer
+from ..stream_scorer import stream_path
+from ..thresholds.choice import ThresholdInForce, threshold_in_force
 from .scoring_times import TimedScorer
-from .stream_scorer import stream_path
-from .thresholds.choice import ThresholdInForce, threshold_in_force
 
 if TYPE_CHECKING:
-    from .signing.statement import SignedStatement
+    from ..signing.statement import SignedStatement
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +122,8 @@ def _read_signed(
     if not table.require_signature:
         return None, None
     require("[model] require_signature", "sign", ("cryptography",))
-    from .signing.ran_before import read_ran_before
-    from .signing.signed_model import read_signed_model
+    from ..signing.ran_before import read_ran_before
+    from ..signing.signed_model import read_signed_model
 
     if directory is None:
         raise ConfigError("require_signature needs a state directory")
@@ -172,8 +172,8 @@ def note_signed(models: Iterable[LoadedModel], directory: Path | None) -> None:
         signed |= {name: statement for name, statement in files.items() if statement is not None}
     if not signed or directory is None:
         return
-    from .signing.ran_before import note_ran
-    from .signing.trust import RanLast
+    from ..signing.ran_before import note_ran
+    from ..signing.trust import RanLast
 
     try:
         note_ran(

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from .condition.loss_meter import LossMeter
-from .errors import DasvddError
-from .logs import about
+from ..condition.loss_meter import LossMeter
+from ..errors import DasvddError
+from ..logs import about
+from ..sources.base import Block, Source, SourceLost, why_missing
 from .message_queue import QUEUE_SECONDS, Ended, Message, MessageQueue, Missing, Samples
-from .sources.base import Block, Source, SourceLost, why_missing
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .alarms.book import Alarm, AlarmState, Verdict
-from .alarms.mutes import Mute
-from .files import is_in_place
+from ..alarms.book import Alarm, AlarmState, Verdict
+from ..alarms.mutes import Mute
+from ..files import is_in_place
 from .state_file import FILE_NAME, open_existing, open_or_renew
 
 KEEP_ALARMS = 10_000

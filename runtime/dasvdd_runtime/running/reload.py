@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..configuration.config import EVIDENCE_FOLDER, MonitorConfig
+from ..events import Event
 from .changes import Change
 from .channels import Channel
-from .config import EVIDENCE_FOLDER, MonitorConfig
-from .events import Event
 
 TOLD_APART = ("model", "source", "decision")
 """Tables whose changes `reloaded` tells as models, sources and thresholds."""

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .condition.drift import DriftReport
-from .condition.health import State
-from .events import Counts
+from ..condition.drift import DriftReport
+from ..condition.health import State
+from ..events import Counts
 
 Keeps = Literal["nothing", "spectrogram", "values", "sound"]
 """Of an alarm: nothing, levels without speech, sensor values too slow for a voice, or samples with what was said."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .errors import ConfigError
-from .extras import require
+from ..errors import ConfigError
+from ..extras import require
 from .hosts import require_host
 from .secret import Secret
 from .strict_config import StrictModel

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ..detector import DecisionSettings
+from ..endpoint.tables import HttpTable
+from ..errors import ConfigError
+from ..evidence.tables import EvidenceTable, Mode
+from ..model_files.execution_providers import AUTO, unknown_provider
+from ..sinks.tables import EmailTable, MqttTable, OutboxTable, ReceiverTable, WebhookTable
+from ..sources.tables import SourceTable
 from .config_paths import refuse_overlaps
-from .detector import DecisionSettings
-from .endpoint.tables import HttpTable
-from .errors import ConfigError
-from .evidence.tables import EvidenceTable, Mode
-from .model_files.execution_providers import AUTO, unknown_provider
-from .sinks.tables import EmailTable, MqttTable, OutboxTable, ReceiverTable, WebhookTable
-from .sources.tables import SourceTable
 from .strict_config import StrictModel, read_toml, validate
 
 EVIDENCE_FOLDER = "evidence"

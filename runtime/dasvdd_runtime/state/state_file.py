@@ -11,9 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..errors import ConfigError, DataError, InputMissing
+from ..files import has_no_room
 from .database_faults import PASSING, code_of, is_damage, put_aside
-from .errors import ConfigError, DataError, InputMissing
-from .files import has_no_room
 
 log = logging.getLogger(__name__)
 

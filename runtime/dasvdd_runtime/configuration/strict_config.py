@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import ConfigError, nearest
+from ..errors import ConfigError, nearest
 from .fault_words import as_written, in_words
 
 

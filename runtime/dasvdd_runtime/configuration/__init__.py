@@ -1,0 +1,1 @@
+"""monitor.toml: its tables, checked, and what they name: paths, secrets, hosts, brokers."""

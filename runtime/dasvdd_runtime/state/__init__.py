@@ -1,0 +1,1 @@
+"""What outlives a restart: the state directory and its database."""
