@@ -41,7 +41,7 @@ def passphrase_options(command: Callable[P, R]) -> Callable[P, R]:
     return file(env(command))
 
 
-@main.command()
+@main.command(short_help="Make a key pair.")
 @click.argument("key", type=PATH)
 @passphrase_options
 @reports_errors
@@ -58,7 +58,7 @@ def keygen(key: Path, passphrase_file: Path | None, passphrase_env: str) -> None
     click.echo(f"wrote {key} (private) and {public} (for the monitors), key {made}")
 
 
-@main.command()
+@main.command(short_help="Sign a model file: MODEL.sig beside it.")
 @click.argument("model", type=InputPath())
 @click.option("--key", type=InputPath(), required=True, help="The private key.")
 @click.option(
@@ -91,7 +91,7 @@ def sign(
     click.echo(f"signed {model} ({signed.model_name}) {signed.in_words}")
 
 
-@main.command()
+@main.command(short_help="Say whether a trusted key has signed a file.")
 @click.argument("model", type=InputPath())
 @click.option(
     "--trusted", type=InputPath(), multiple=True, required=True, help="A public key; may be given several times."
