@@ -342,7 +342,7 @@ def test_check_connects_and_sends_nothing(serve: Callable[..., MailServer], tmp_
 def test_nothing_of_it_is_loaded_where_it_is_not_configured() -> None:
     """A monitor with other receivers carries neither the client nor the sentences."""
     code = (
-        "import sys, dasvdd_runtime.service, dasvdd_runtime.sinks.receivers\n"
+        "import sys, dasvdd_runtime.running.service, dasvdd_runtime.sinks.receivers\n"
         "print(sorted({'smtplib', 'dasvdd_runtime.call_words', 'dasvdd_runtime.sinks.smtp'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -134,7 +134,9 @@ class AlarmDesk:
         return [] if self._evidence is None else self._evidence.close()
 
     def close(self) -> None:
-        """Note what remains and close the file."""
+        """Note what remains and close the file; one that could not be opened before is tried a last time."""
+        if self._directory is not None and self._store is None:
+            self._open_again()
         self._save()
         self._next_note_seconds = -float("inf")
         self._survive(lambda store: self._note_mutes(store, []))

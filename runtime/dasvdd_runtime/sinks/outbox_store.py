@@ -126,6 +126,7 @@ class OutboxStore:
         # Exclusive: a second monitor is kept out, and the write-ahead log needs no shared-memory file.
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA temp_store = MEMORY")  # a long backlog would leave a temporary file open, on the disk
         version = self._number("PRAGMA user_version")
         if version not in (0, SCHEMA_VERSION):
             raise sqlite3.DatabaseError(f"schema {version}, but this version reads {SCHEMA_VERSION}")
