@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from .condition.health import State
+from .condition.health import UNWATCHED, State
 from .endpoint.state_words import words_of
 from .event_log import bands_in_words, line_for
 from .events import Event
 from .words import harmless
 
-UNHEARD = frozenset({State.STALLED, State.MISSING, State.SILENT, State.FAULT})
-"""States in which a machine is not watched."""
 ALARM_ADVICE = "Look at the machine, then answer the alarm."
 SHOWN = 20
 """Events of one mail that are told in full; of more, the newest."""
@@ -33,9 +31,9 @@ class Call(NamedTuple):
 
 
 def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
-    """What to tell of `event`, times in `zone` (None: that of this machine); None where nobody need act."""
+    """What to tell of `event`, times in `zone` (None: that of this machine); None where nobody need act or is muted."""
     tell = _TELLERS.get(event["event"])
-    if tell is None:
+    if tell is None or event.get("muted"):
         return None
     when = ""
     try:
@@ -84,9 +82,7 @@ Told = tuple[str, tuple[str, ...]]
 """A title without the source, and sentences."""
 
 
-def _alarm_raised(event: Event, zone: tzinfo | None) -> Told | None:
-    if event["muted"]:
-        return None
+def _alarm_raised(event: Event, zone: tzinfo | None) -> Told:
     times = event["smoothed_score"] / event["threshold"]
     return "Alarm", (
         f"{event['source']} differs from normal running since {_when(event, zone)}: {times:.3g} times the threshold, "
@@ -96,9 +92,7 @@ def _alarm_raised(event: Event, zone: tzinfo | None) -> Told | None:
     )
 
 
-def _alarm_cleared(event: Event, zone: tzinfo | None) -> Told | None:
-    if event["muted"]:
-        return None
+def _alarm_cleared(event: Event, zone: tzinfo | None) -> Told:
     if event["latched"]:
         return "Alarm waits for an answer", (_logged(event), _answer(event["alarm"]))
     return "Alarm over", (_logged(event),)
@@ -109,18 +103,23 @@ def _alarm_latched(event: Event, zone: tzinfo | None) -> Told:
 
 
 def _unmuted(event: Event, zone: tzinfo | None) -> Told | None:
-    if not event["alarms"]:
-        return None
-    return "Alarm lasts, muted no longer", (_logged(event), ALARM_ADVICE, *map(_answer, event["alarms"]))
+    if event["alarms"]:
+        return "Alarm lasts, muted no longer", (_logged(event), ALARM_ADVICE, *map(_answer, event["alarms"]))
+    if event["unwatched"]:
+        words = [words_of(State(state)) for state in dict.fromkeys(event["unwatched"].values())]
+        return "Not watched, muted no longer", (_logged(event), *(each.advice for each in words))
+    if event["drifting"]:
+        return "Drifts, muted no longer", (_logged(event),)
+    return None
 
 
 def _source_state(event: Event, zone: tzinfo | None) -> Told | None:
     state, previous = State(event["state"]), State(event["previous"])
-    if state not in UNHEARD and previous not in UNHEARD:
+    if state not in UNWATCHED and previous not in UNWATCHED:
         return None
     words = words_of(state)
-    title = words.title if state in UNHEARD else f"{words.title} again" if state is State.OK else words.title
-    reason = f"{event['reason']}. " if state in UNHEARD else ""
+    title = words.title if state in UNWATCHED else f"{words.title} again" if state is State.OK else words.title
+    reason = f"{event['reason']}. " if state in UNWATCHED else ""
     since = f"{event['source']} since {_when(event, zone)}: {reason}{words.meaning}"
     return title, (since, words.advice) if words.advice else (since,)
 

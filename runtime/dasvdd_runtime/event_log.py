@@ -38,12 +38,12 @@ def bands_in_words(bands: list[dict[str, Any]]) -> str:
 def _line(event: Event) -> Line | None:
     """The line for an event of sources and of the whole monitor."""
     source, kind = event.get("source"), event["event"]
+    muted = " (muted)" if event.get("muted") else ""
     if kind == "source_state":
         level = logging.INFO if event["state"] in (State.OK, State.IDLE) else logging.WARNING
-        return level, f"source '{source}': {event['previous']} -> {event['state']}: {event['reason']}"
+        return level, f"source '{source}'{muted}: {event['previous']} -> {event['state']}: {event['reason']}"
     if kind == "alarm_raised":
         bands = bands_in_words(event["bands"])
-        muted = " (muted)" if event["muted"] else ""
         place = f"{event['stream_seconds']:.1f} s"
         return logging.WARNING, f"source '{source}': ALARM{muted} at {place}, carried by {bands}"
     if kind == "alarm_cleared":
@@ -64,11 +64,11 @@ def _line(event: Event) -> Line | None:
         return logging.INFO, f"stopped: {event['reason']}"
     if kind == "drift" and event["drifting"]:
         return logging.WARNING, (
-            f"source '{source}' drifts: {'; '.join(event['reasons'])}. Look at machine and microphone; if both are "
-            "healthy, calibrate on site (dasvdd-monitor calibrate). The threshold stays."
+            f"source '{source}'{muted} drifts: {'; '.join(event['reasons'])}. Look at machine and microphone; if both "
+            "are healthy, calibrate on site (dasvdd-monitor calibrate). The threshold stays."
         )
     if kind == "drift":
-        return logging.INFO, f"source '{source}' drifts no longer"
+        return logging.INFO, f"source '{source}'{muted} drifts no longer"
     return None
 
 
@@ -91,8 +91,7 @@ def _line_of_life(event: Event) -> Line | None:
     if kind == "muted":
         return logging.WARNING, f"{where}: muted until {event['until']}"
     if kind == "unmuted":
-        lasting = f"; alarms that last: {', '.join(event['alarms'])}" if event["alarms"] else ""
-        return logging.WARNING, f"{where}: muted no longer ({event['reason']}){lasting}"
+        return logging.WARNING, f"{where}: muted no longer ({event['reason']}){_what_lasts(event)}"
     if kind == "site_threshold_not_used":
         return logging.WARNING, f"{where}: the threshold calibrated on site is not used: {event['reason']}"
     if kind == "evidence_kept":
@@ -100,3 +99,10 @@ def _line_of_life(event: Event) -> Line | None:
     if kind == "test_alarm":
         return logging.WARNING, f"{where}: TEST ALARM, nothing is wrong"
     return None
+
+
+def _what_lasts(event: Event) -> str:
+    """What an `unmuted` says of alarms, states and drifts, for which nobody may have been called."""
+    unwatched = [f"{name} ({state})" for name, state in event["unwatched"].items()]
+    lasting = {"alarms that last": event["alarms"], "not watched": unwatched, "drifting": event["drifting"]}
+    return "".join(f"; {what}: {', '.join(found)}" for what, found in lasting.items() if found)

@@ -29,7 +29,12 @@ def raised(**fields: Any) -> dict[str, Any]:
 
 def state(now: str, before: str) -> dict[str, Any]:
     """A source goes from one state to another."""
-    return event("source_state", state=now, previous=before, reason="no such device")
+    return event("source_state", state=now, previous=before, reason="no such device", muted=False)
+
+
+def unmuted(**lasting: Any) -> dict[str, Any]:
+    """The end of a mute, and what lasts."""
+    return event("unmuted", reason="it ran out", **{"alarms": [], "unwatched": {}, "drifting": [], **lasting})
 
 
 def call(told: dict[str, Any]) -> Call:
@@ -67,7 +72,10 @@ def test_times_are_those_of_the_place() -> None:
     [
         raised(muted=True),
         event("alarm_cleared", alarm=ALARM, muted=True, latched=False, start_seconds=1.0, stream_seconds=9.0),
-        event("unmuted", reason="it ran out", alarms=[]),
+        state("MISSING", "OK") | {"muted": True},
+        event("drift", drifting=True, reasons=["louder"], muted=True),
+        event("alarm_latched", alarm=ALARM, raised_at="x", muted=True),
+        unmuted(),
         state("OK", "STARTING"),
         state("IDLE", "OK"),
         state("CLIPPED", "OK"),
@@ -78,7 +86,7 @@ def test_times_are_those_of_the_place() -> None:
     ids=lambda told: f"{told['event']} {told.get('state', '')}",
 )
 def test_nobody_is_called_where_nobody_need_act(told: dict[str, Any]) -> None:
-    """Muted alarms, states in which the machine is watched, a planned stop, and figures call nobody."""
+    """Muted sources, states in which the machine is watched, a planned stop, and figures call nobody."""
     assert call_for(told) is None
 
 
@@ -102,7 +110,9 @@ def test_nobody_is_called_where_nobody_need_act(told: dict[str, Any]) -> None:
             "ack 3f2a8c1e",
         ),
         (event("alarm_latched", alarm=ALARM, raised_at="x"), "Alarm waits for an answer: pump7", "of an earlier run"),
-        (event("unmuted", reason="it ran out", alarms=[ALARM]), "Alarm lasts, muted no longer: pump7", "ack 3f2a8c1e"),
+        (unmuted(alarms=[ALARM]), "Alarm lasts, muted no longer: pump7", "ack 3f2a8c1e"),
+        (unmuted(unwatched={"pump7": "MISSING"}), "Not watched, muted no longer: pump7", "plug it in again"),
+        (unmuted(drifting=["pump7"]), "Drifts, muted no longer: pump7", "drifting: pump7"),
         (event("drift", drifting=True, reasons=["louder"]), "Drifts: pump7", "louder"),
         (event("drift", drifting=False, reasons=[]), "Drifts no longer: pump7", "drifts no longer"),
         (event("overload", dropped_seconds={"pump7": 2.0}), "Overloaded: pump7", "dropped 2.0 s"),

@@ -178,6 +178,50 @@ def test_muted_alarms_and_kinds_not_asked_for_are_not_mailed(serve: Callable[...
     assert [mail["Subject"].split(" (")[0] for mail in server.mails] == ["Alarm: fan2"]
 
 
+def test_a_muted_source_that_goes_away_calls_nobody_before_the_mute_ends(
+    serve: Callable[..., MailServer], tmp_path: Path, tiny_model: Any
+) -> None:
+    """The event and the log say that it is missing and muted; the end of its last mute mails that it still is."""
+
+    def mute(*arguments: str) -> None:
+        assert CliRunner().invoke(cli.main, ["mute", *arguments, "--config", str(config)]).exit_code == 0
+
+    server = serve().start()
+    tiny_model(kind="sensor")
+    files = [tmp_path / f"{name}.csv" for name in ("pump7", "fan")]
+    sources = "".join(f'[[source]]\nname = "{file.stem}"\nkind = "csv_tail"\npath = "{file}"\n' for file in files)
+    email = f'[email]\nhost = "127.0.0.1"\nport = {server.port}\nsecurity = "none"\nfrom = "a@b.c"\nto = ["d@e.f"]\n'
+    config = tmp_path / "monitor.toml"
+    config.write_text(f'[model]\npath = "model.onnx"\n[state]\ndirectory = "state"\n{sources}{email}')
+    for file in files:
+        file.touch()
+    child = MonitorChild(config)
+    try:
+        child.wait_for("started")
+        mute("pump7", "--for", "1h")
+        child.wait_for("muted")
+        for file in files:
+            file.unlink()
+        child.wait_for("source_state", count=2)
+        mute("--all", "--for", "1h")
+        child.wait_for("muted", count=2)
+        mute("pump7", "--end")
+        still_muted = child.wait_for("unmuted")
+        mute("--all", "--end")
+        over = child.wait_for("unmuted", count=2)
+        wait_until(lambda: len(server.mails) == 2)
+        child.stop()
+    finally:
+        child.kill()
+    assert {event["source"]: event["muted"] for event in child.of_kind("source_state")} == {"pump7": True, "fan": False}
+    assert (still_muted["unwatched"], over["unwatched"]) == ({}, {"pump7": "MISSING", "fan": "MISSING"})
+    assert b"source 'pump7' (muted): STARTING -> MISSING" in b"".join(child.errors)
+    assert [mail["Subject"].split(" (")[0] for mail in server.mails] == [
+        "Device missing: fan",
+        "Not watched, muted no longer",
+    ]
+
+
 def test_a_flood_is_held_and_another_alarm_brings_it(
     serve: Callable[..., MailServer], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,7 +239,7 @@ def test_a_flood_is_held_and_another_alarm_brings_it(
     wait_until(lambda: len(server.mails) == 3)
     assert "11 x Alarm: pump7" in server.texts()[2]
     assert "Alarm: fan2\n" in server.texts()[2]
-    write(sink, "unmuted", reason="it ran out", alarms=["3f2a8c1e"])
+    write(sink, "unmuted", reason="it ran out", alarms=["3f2a8c1e"], unwatched={}, drifting=[])
     wait_until(lambda: len(server.mails) == 4)
     sink.close()
 

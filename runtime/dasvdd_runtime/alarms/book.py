@@ -132,6 +132,8 @@ class AlarmBook:
             latched_count = self.latched(source)
             in_alarm = event["in_alarm"] or latched_count > 0
             return {**event, "in_alarm": in_alarm, "latched_alarms": latched_count, "muted": muted(source)}, None
+        if kind in ("source_state", "drift", "alarm_latched"):
+            return {**event, "muted": muted(source)}, None
         if kind == "stopped":
             return {**event, "alarm_open": list(dict.fromkeys([*event["alarm_open"], *self.sources_latched()]))}, None
         return event, None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..condition.health import UNWATCHED
 from ..errors import ConfigError, DasvddError
 from ..events import Event
 from ..files import is_full_disk
@@ -96,8 +97,11 @@ class AlarmDesk:
             self._save()
         return event
 
-    def look(self) -> list[Event]:
-        """What commands have asked for and what has run out since. May be called often."""
+    def look(self, sources: Callable[[], Sequence[SourceSnapshot]] = tuple) -> list[Event]:
+        """What commands have asked for and what has run out since. May be called often.
+
+        `sources` tells how each of them is now: the end of a mute says what lasts.
+        """
         told = [] if self._evidence is None else self._evidence.results()
         if self._directory is None or self._clock() < self._next_look_seconds:
             return told
@@ -109,9 +113,9 @@ class AlarmDesk:
         if self._aside is not None:
             caused.append(events.state_lost(str(self._aside)))
             self._aside = None
-        self._survive(lambda store: self._obey(store, caused))
+        self._survive(lambda store: self._obey(store, caused, sources))
         over = self._mutes.expire(self._clock())
-        caused += self._told(over)
+        caused += self._told(over, sources)
         self._survive(lambda store: self._note_mutes(store, over))
         return caused
 
@@ -157,7 +161,7 @@ class AlarmDesk:
         latched = [alarm for alarm in left if alarm.id in self._book.in_progress(alarm.source)]
         caused += [events.alarm_latched(alarm.source, alarm.id, alarm.raised_at) for alarm in latched]
 
-    def _obey(self, store: StateStore, caused: list[Event]) -> None:
+    def _obey(self, store: StateStore, caused: list[Event], sources: Callable[[], Sequence[SourceSnapshot]]) -> None:
         """Do what commands have written since the last look."""
         if not store.changed():
             return
@@ -172,29 +176,37 @@ class AlarmDesk:
                 )
             )
             store.set_told(alarm.id)
-        caused += self._told(
-            self._mutes.take(store.mutes(), wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
-        )
+        changes = self._mutes.take(store.mutes(), wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
+        caused += self._told(changes, sources)
         for id, source in store.test_requests():
             caused.append(events.test_alarm(id, source))
             store.take_test(id)
 
-    def _told(self, changes: list[MuteChange]) -> list[Event]:
-        """The events of `changes`. Where a mute ends, they name the alarms that last: for those nobody was called."""
+    def _told(self, changes: list[MuteChange], sources: Callable[[], Sequence[SourceSnapshot]]) -> list[Event]:
+        """The events of `changes`."""
         caused = []
         for change in changes:
-            everywhere = change.mute.source == ALL
-            lasting = self._book.sources_in_progress() if everywhere else [change.mute.source]
-            alarms = [id for source in lasting for id in self._book.in_progress(source)]
-            source = None if everywhere else change.mute.source
+            source = None if change.mute.source == ALL else change.mute.source
             if change.began:
                 until = datetime.fromtimestamp(change.mute.until, UTC)
                 caused.append(
                     events.muted(source, until=until, seconds=change.mute.remaining_seconds, note=change.mute.note)
                 )
             else:
-                caused.append(events.unmuted(source, reason=change.reason, alarms=alarms))
+                caused.append(events.unmuted(source, reason=change.reason, **self._lasting(source, sources())))
         return caused
+
+    def _lasting(self, source: str | None, sources: Sequence[SourceSnapshot]) -> dict[str, Any]:
+        """What lasts of `source` (None: of all) as its mute ends, unless another mute is still in force for it."""
+        with_alarms = self._book.sources_in_progress() if source is None else [source]
+        here = [each for each in sources if source in (None, each.name) and not self._mutes.muted(each.name)]
+        return {
+            "alarms": [
+                id for name in with_alarms if not self._mutes.muted(name) for id in self._book.in_progress(name)
+            ],
+            "unwatched": {each.name: each.state.value for each in here if each.state in UNWATCHED},
+            "drifting": [each.name for each in here if each.drift is not None and each.drift.drifting],
+        }
 
     def _note_mutes(self, store: StateStore, over: list[MuteChange]) -> None:
         for change in over:

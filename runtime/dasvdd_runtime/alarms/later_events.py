@@ -30,9 +30,15 @@ def muted(source: str | None, *, until: datetime, seconds: float, note: str) -> 
     return _of(source, {"event": "muted", "until": _stamp(until), "seconds": seconds, "note": note})
 
 
-def unmuted(source: str | None, *, reason: str, alarms: list[str]) -> Event:
-    """A mute ended. `alarms`: ids of those that last, for which nobody may have been called."""
-    return _of(source, {"event": "unmuted", "reason": reason, "alarms": alarms})
+def unmuted(
+    source: str | None, *, reason: str, alarms: list[str], unwatched: dict[str, str], drifting: list[str]
+) -> Event:
+    """A mute ended. `alarms` (ids), `unwatched` (states by source) and `drifting` (sources) last.
+
+    Nobody may have been called for them.
+    """
+    lasting = {"alarms": alarms, "unwatched": unwatched, "drifting": drifting}
+    return _of(source, {"event": "unmuted", "reason": reason, **lasting})
 
 
 def test_alarm(id: str, source: str | None) -> Event:

@@ -41,6 +41,10 @@ class State(StrEnum):
     """Samples or scores that are not finite."""
 
 
+UNWATCHED = frozenset({State.STALLED, State.MISSING, State.SILENT, State.FAULT})
+"""States in which a machine is not watched."""
+
+
 @dataclass(frozen=True)
 class StateChange:
     """From which state to which, and why."""

@@ -115,7 +115,7 @@ class Service:
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
             self._look_at_clock()
-            self._emit(self._alarms.look())
+            self._emit(self._alarms.look(self.snapshot))
             self._turn([channel for channel in self._channels if channel.capture.is_due()])
             self._look_at_waiting()
             self._tell_overload()
