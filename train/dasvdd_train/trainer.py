@@ -23,9 +23,9 @@ from .model import DasvddModel
 from .stacking import plain_parameters
 from .training_state import Best, Member, Recipe, Run, TrainingState, initial_state
 
-HOLDOUT_ROWS = 4096
 DENORMAL = 1e-40
 """A float32 that is next to nothing; 0 where such numbers are flushed."""
+HOLDOUT_ROWS = 4096
 """At most this many held-out vectors, evenly spaced, are scored after each epoch for the held-out curve."""
 
 StepObserver = Callable[[TrainingState, Tensor, Tensor], None]
