@@ -108,7 +108,7 @@ def log_mel_model(frames: nn.Module | None) -> DasvddModel:
     """The model of the claim, with `frames` in place of the product's front end."""
     model = model_behind(LogMel(sample_rate_hz=RATE_HZ, channels=1))
     if frames is not None:
-        model.front_end = frames
+        model.front_end = cast(FrontEnd, frames)
     return model
 
 

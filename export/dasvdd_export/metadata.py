@@ -14,7 +14,6 @@ from dasvdd_runtime import __version__
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.contract import SCHEMA_MAJOR, SCHEMA_MINOR, GoldenWindows, ModelMetadata, Variant
 from dasvdd_runtime.model_files.curves import ScoreHistogram
-from dasvdd_train.front_ends import FrontEnd
 from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.model_file import TrainedModel
 from numpy.typing import NDArray
@@ -45,7 +44,6 @@ def build_metadata(
     held_out_scores: Sequence[NDArray[np.float64]],
 ) -> ModelMetadata:
     """Metadata for the file of `graph`, which scores `held_out_scores`; `golden_windows` are laid out as its input."""
-    front_end: FrontEnd = trained.model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     return ModelMetadata(
         schema_version=f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
         name=trained.name,
@@ -56,7 +54,7 @@ def build_metadata(
         units=list(trained.units),
         window_samples=trained.window_samples,
         window_hop_samples=trained.window_hop_samples,
-        front_end=front_end.settings() | {"stacked_frames": trained.model.stacked_frames},
+        front_end=trained.model.front_end.settings() | {"stacked_frames": trained.model.stacked_frames},
         gamma=float(trained.model.gamma),
         residual_names=trained.model.residual_names,
         residual_baseline=list(residual_baseline),

@@ -29,7 +29,6 @@ from dasvdd_runtime.reading.recording_types import used_channels
 from dasvdd_runtime.words import duration
 from dasvdd_train.corpus import Corpus, Stretch, fingerprint, hold_out
 from dasvdd_train.features import feature_vectors, fit_standardisation, frame_table
-from dasvdd_train.front_ends import FrontEnd
 from dasvdd_train.holdout import save_holdout
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel, load_model, save_model
@@ -123,7 +122,6 @@ def recenter(model_path: Path, data: Path, folder: Path) -> Report:
         window_hop_seconds=trained.window_hop_seconds,
         false_alarms_per_day=trained.config.alarm.false_alarms_per_day,
     )
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     recentred = dataclasses.replace(
         moved,
         residual_baseline=list(residual),
@@ -133,7 +131,7 @@ def recenter(model_path: Path, data: Path, folder: Path) -> Report:
             trained.sample_rate_hz,
             kind=trained.kind,
             channel_names=trained.channel_names,
-            used_channels=used_channels(front_end.settings()["channel"], trained.channels),
+            used_channels=used_channels(model.front_end.settings()["channel"], trained.channels),
             window_samples=trained.window_samples,
         ),
         recentred=Recentring(
@@ -171,8 +169,7 @@ def recenter(model_path: Path, data: Path, folder: Path) -> Report:
 def _fit(trained: TrainedModel, fitting: Sequence[Stretch]) -> tuple[DasvddModel, list[str], float]:
     """A copy of the model with mean, std and center of `fitting`; the bands constant there; how far c moved."""
     model = copy.deepcopy(trained.model)
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
-    table = frame_table(front_end, [stretch.samples for stretch in fitting])
+    table = frame_table(model.front_end, [stretch.samples for stretch in fitting])
     constant = fit_standardisation(model, table)
     flat = torch.tensor([name in constant for name in model.residual_names])
     model.std.copy_(torch.where(flat, trained.model.std, model.std))
@@ -194,7 +191,7 @@ def _split(trained: TrainedModel, corpus: Corpus, data: Path) -> Corpus:
     settings = trained.config.data
     if settings.holdout == "none":
         settings = settings.model_copy(update={"holdout": "tail"})
-    front_end: FrontEnd = trained.model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    front_end = trained.model.front_end
     minimum = front_end.frame_samples + (trained.model.stacked_frames - 1) * front_end.frame_hop_samples
     try:
         return hold_out(corpus, settings, window_samples=trained.window_samples, minimum_train_samples=minimum)

@@ -7,12 +7,10 @@ computed once, each vector scored once, and only sums are remembered.
 from __future__ import annotations
 
 from math import prod
-from typing import cast
 
 import torch
 from dasvdd_runtime.contract import MOST_STATE
 from dasvdd_runtime.errors import DasvddError
-from dasvdd_train.front_ends import FrontEnd
 from dasvdd_train.model import DasvddModel
 from torch import Tensor, nn
 
@@ -34,7 +32,7 @@ class StreamForm(nn.Module):
     def __init__(self, model: DasvddModel, *, window_samples: int, window_hop_samples: int) -> None:
         super().__init__()
         self.model = model
-        front_end = cast(FrontEnd, model.front_end)
+        front_end = model.front_end
         _require_overlap(window_samples, window_hop_samples, front_end.frame_hop_samples)
         self.time_axis = 2 if model.kind == "audio" else 1
         self.window_hop_samples = window_hop_samples

@@ -21,9 +21,9 @@ def test_chunked_frames_equal_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long stretch computed piece by piece gives the frames of the whole, none twice and none lost."""
     front_end = audio_model().front_end
     samples = np.random.default_rng(0).standard_normal((256 * 50 + 100, 1)).astype(np.float32)
-    whole = frame_table(front_end, [samples]).frames  # type: ignore[arg-type]
+    whole = frame_table(front_end, [samples]).frames
     monkeypatch.setattr(features, "FRAMES_AT_ONCE", 7)
-    pieces = frame_table(front_end, [samples]).frames  # type: ignore[arg-type]
+    pieces = frame_table(front_end, [samples]).frames
     assert len(whole) == 49
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-4)
 
@@ -32,7 +32,7 @@ def test_vectors_are_what_the_model_scores() -> None:
     """The trainer's feature vectors, averaged by eq. 2, give the model's own score of the window."""
     model = audio_model()
     samples = 0.1 * np.random.default_rng(0).standard_normal((256 * 20, 1)).astype(np.float32)
-    frames = frame_table(model.front_end, [samples])  # type: ignore[arg-type]
+    frames = frame_table(model.front_end, [samples])
     fit_standardisation(model, frames)
     model.gamma.fill_(0.7)
     vectors = feature_vectors(model, frames)
@@ -75,7 +75,7 @@ def test_windows_are_whole_frame_hops() -> None:
     """Wanted seconds are rounded to whole frame hops, at least one."""
     front_end = audio_model().front_end
     sizes = geometry(
-        front_end,  # type: ignore[arg-type]
+        front_end,
         stacked_frames=3,
         window_seconds=1.0,
         window_hop_seconds=0.001,

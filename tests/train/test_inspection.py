@@ -59,7 +59,7 @@ def model() -> DasvddModel:
 def sizes(model: DasvddModel) -> Geometry:
     """Windows of a second every half second."""
     return geometry(
-        model.front_end,  # type: ignore[arg-type]  # nn.Module knows no protocols
+        model.front_end,
         stacked_frames=2, window_seconds=1.0, window_hop_seconds=0.5, sample_rate_hz=RATE_HZ,
     )  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_window_vectors_are_those_of_training(model: DasvddModel) -> None:
     """The vectors of a window are bit for bit those that training draws from the same samples."""
     samples = np.random.default_rng(5).standard_normal((10, 3)).astype(np.float32)
     _, vectors = window_vectors(model, samples[None])
-    trained = feature_vectors(model, frame_table(model.front_end, [samples]))  # type: ignore[arg-type]
+    trained = feature_vectors(model, frame_table(model.front_end, [samples]))
     assert torch.equal(vectors[0], trained.rows(torch.arange(len(trained))))
 
 

@@ -63,7 +63,7 @@ def plan(segments: Sequence[Segment], config: TrainConfig, *, listener: Listener
     """Read and judge `segments` as a training would, then estimate the rest. Raises as a training would."""
     choose_device(config.training.device)
     prepared = prepare(segments, config, folder=None, listener=listener)
-    front_end: FrontEnd = prepared.model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
+    front_end = prepared.model.front_end
     frames = [
         max(0, (len(s.samples) - front_end.frame_samples) // front_end.frame_hop_samples + 1)
         for s in prepared.training + prepared.corpus.with_role("holdout")

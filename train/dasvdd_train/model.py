@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from dasvdd_runtime.reading.recording_types import Kind
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ class DasvddModel(nn.Module):
     A feature vector is `stacked_frames` consecutive standardised frames, one vector starting at every frame.
     """
 
+    front_end: FrontEnd
     mean: Tensor
     std: Tensor
     center: Tensor
@@ -26,7 +25,7 @@ class DasvddModel(nn.Module):
 
     def __init__(self, front_end: FrontEnd, *, stacked_frames: int, widths: tuple[int, ...], latent: int) -> None:
         super().__init__()
-        self.front_end = cast(nn.Module, front_end)
+        self.front_end = front_end
         self.kind: Kind = front_end.kind
         self.residual_names = front_end.band_names
         self.residual_noun = front_end.band_noun
@@ -49,7 +48,7 @@ class DasvddModel(nn.Module):
         A front end that computes in float64 is standardised so: a line that hardly varies is a small difference of
         large levels.
         """
-        frames: Tensor = self.front_end(window)
+        frames = self.front_end(window)
         return ((frames - self.mean) / self.std).to(self.mean.dtype)
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -19,7 +19,7 @@ from dasvdd_runtime.model_files.curves import LearningCurve
 from dasvdd_runtime.reading.recording_types import Kind
 
 from .config import TrainConfig
-from .front_ends import FrontEnd, build_front_end
+from .front_ends import build_front_end
 from .model import DasvddModel
 from .untrusted import plain_content, require_front_end_sizes, require_network_sizes, require_plain_archive
 
@@ -78,11 +78,10 @@ class TrainedModel:
 def save_model(path: Path, trained: TrainedModel) -> None:
     """Write `trained` to `path`, whole or not at all."""
     model = trained.model
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     content = {
         "format": FORMAT,
         "schema_version": f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
-        "front_end": front_end.settings(),
+        "front_end": model.front_end.settings(),
         "stacked_frames": model.stacked_frames,
         "widths": list(model.widths),
         "latent": model.latent,

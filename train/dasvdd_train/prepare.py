@@ -17,7 +17,6 @@ from .config import DataSettings, TrainConfig
 from .corpus import Corpus, Stretch, hold_out, load_corpus
 from .diagnosis import Doubt, short_doubts
 from .features import Geometry, geometry
-from .front_ends import FrontEnd
 from .metrics import EpochMetrics
 from .model import DasvddModel
 
@@ -66,10 +65,9 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
     """
     corpus = load_corpus(segments, config.data, folder=folder, on_segment=listener.reading)
     model = build_model(corpus, config)
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     config = _effective(config, corpus, model)
     sizes = geometry(
-        front_end,
+        model.front_end,
         stacked_frames=model.stacked_frames,
         window_seconds=config.window.window_seconds,
         window_hop_seconds=config.window.window_hop_seconds,
@@ -88,10 +86,9 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
 
 def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> TrainConfig:
     """`config` with what was automatic replaced by what is used, so that config.toml makes the same model again."""
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     used = {
-        "data": {"sample_rate_hz": corpus.sample_rate_hz, "channel": front_end.settings()["channel"]},
-        "front_end": front_end_used(front_end) | {"stacked_frames": model.stacked_frames},
+        "data": {"sample_rate_hz": corpus.sample_rate_hz, "channel": model.front_end.settings()["channel"]},
+        "front_end": front_end_used(model.front_end) | {"stacked_frames": model.stacked_frames},
         "network": {"widths": model.widths, "latent": model.latent},
     }
     return config.model_copy(update={name: getattr(config, name).model_copy(update=u) for name, u in used.items()})

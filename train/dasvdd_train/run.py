@@ -37,7 +37,6 @@ from .diagnosis import (
 )
 from .evaluation import Evaluation, ScoredStream, evaluate
 from .features import FeatureVectors, Geometry, feature_vectors, fit_standardisation, frame_table
-from .front_ends import FrontEnd
 from .holdout import MAX_BYTES, MAX_TEST_BYTES, MAX_TEST_WINDOWS, MAX_WINDOWS, Holdout, LabelledWindows
 from .inspection import Inspection, inspect
 from .metrics import EpochMetrics, learning_curve
@@ -133,13 +132,13 @@ def _learn(
 ) -> _Learned:
     """Train the model of `prepared`, or go on with its training. Raises DataError where it diverged."""
     corpus, model, config, training = prepared.corpus, prepared.model, prepared.config, prepared.training
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
-
-    frames = frame_table(front_end, [stretch.samples for stretch in training])
+    frames = frame_table(model.front_end, [stretch.samples for stretch in training])
     constant_bands = fit_standardisation(model, frames)
     vectors = feature_vectors(model, frames)
     held_out = corpus.with_role("holdout")
-    held_vectors = feature_vectors(model, frame_table(front_end, [s.samples for s in held_out])) if held_out else None
+    held_vectors = (
+        feature_vectors(model, frame_table(model.front_end, [s.samples for s in held_out])) if held_out else None
+    )
     data_fingerprint = fingerprint(training)
     checkpoint = checkpoint_of_run(out, config, data_fingerprint)
     log = MetricsLog(out / PROGRESS_NAME)
@@ -174,7 +173,6 @@ def _conclude(learned: _Learned, out: Path, *, name: str, listener: Listener) ->
     prepared, vectors, history = learned.prepared, learned.vectors, learned.history
     corpus, model, config, sizes = prepared.corpus, prepared.model, prepared.config, prepared.sizes
     training, warnings = prepared.training, list(prepared.warnings)
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
     held_out = corpus.with_role("holdout")
     training_seconds = sum(len(s.samples) for s in training) / corpus.sample_rate_hz
     scored = _score(model, corpus, sizes)
@@ -215,7 +213,7 @@ def _conclude(learned: _Learned, out: Path, *, name: str, listener: Listener) ->
             corpus.sample_rate_hz,
             kind=corpus.kind,
             channel_names=corpus.channel_names,
-            used_channels=used_channels(front_end.settings()["channel"], len(corpus.channel_names)),
+            used_channels=used_channels(model.front_end.settings()["channel"], len(corpus.channel_names)),
             window_samples=sizes.window_samples,
         ),
         training=TrainingSummary(
@@ -282,8 +280,7 @@ def _data_doubts(
     inspection: Inspection,
     constant_bands: Sequence[str],
 ) -> list[Doubt]:
-    front_end: FrontEnd = model.front_end  # type: ignore[assignment]  # nn.Module knows no protocols
-    used = used_channels(front_end.settings()["channel"], len(corpus.channel_names))
+    used = used_channels(model.front_end.settings()["channel"], len(corpus.channel_names))
     seconds: dict[str, float] = {}
     for stretch in training:
         seconds[stretch.name] = seconds.get(stretch.name, 0.0) + len(stretch.samples) / corpus.sample_rate_hz
@@ -291,7 +288,7 @@ def _data_doubts(
         constant_bands,
         inspection.raw_rows[:, used],
         [corpus.channel_names[i] for i in used],
-        noun=front_end.band_noun,
+        noun=model.front_end.band_noun,
     )
     doubts += share_doubts(seconds)
     views = inspection.training
