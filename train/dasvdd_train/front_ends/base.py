@@ -131,7 +131,7 @@ class FramedFrontEnd(nn.Module):
         if len(names) * self.selected > MOST_BANDS:
             raise ConfigError(
                 f"{len(names)} features of each of {self.selected} channels, and at most {MOST_BANDS} fit in all. "
-                "Use shorter frames, fewer bands, or front_end.channel."
+                "Use shorter frames, fewer bands, or fewer channels (data.channel)."
             )
         self.band_names = (
             [f"{channel} {name}" for channel in self._selected_names for name in names] if self.selected > 1 else names
