@@ -56,6 +56,16 @@ def test_time_away_is_loss() -> None:
         assert feed(meter, steady(before_seconds + 60, 30)) == 60 * RATE_HZ
 
 
+def test_a_device_that_gives_a_block_and_goes_away_again_and_again_is_counted() -> None:
+    """Time away is loss also where the device gives a single block each time, from the very first one on."""
+    meter = LossMeter(RATE_HZ)
+    meter.arrived(0.1, 100)
+    for second in (1, 3, 7, 15):
+        meter.reopened()
+        lost = meter.arrived(second + 0.1, 100)
+        assert lost == (second - (second // 2)) * RATE_HZ - 100
+
+
 def test_a_device_that_was_never_there_lost_nothing() -> None:
     """Retries before the first sample are no loss: the stream begins with its first sample."""
     meter = LossMeter(RATE_HZ)

@@ -59,8 +59,8 @@ class LossMeter:
         if self._reopened:
             self._reopened = False
             self._lateness.clear()
-            usual_seconds = min(self._usual_seconds, self._smallest_seconds)
-            return self._end_stretch(now_seconds, late_seconds - usual_seconds)
+            self._usual_seconds = min(self._usual_seconds, self._smallest_seconds)
+            return self._end_stretch(now_seconds, late_seconds - self._usual_seconds)
         self._smallest_seconds = min(self._smallest_seconds, late_seconds)
         if now_seconds < self._stretch_end_seconds:
             return 0
