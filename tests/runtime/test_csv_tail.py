@@ -134,7 +134,7 @@ def test_a_rotated_file_that_cannot_be_opened_yet_is_gone_on_with(tmp_path: Path
 
 
 def test_a_stall_does_not_move_the_place_in_the_file(tmp_path: Path, captured: Capturing) -> None:
-    """Opened again since nothing came, it goes on after the last row, in the middle of a line too."""
+    """Opened again since nothing came, it goes on after the last row, in the middle of a line too, behind a gap."""
     path = tmp_path / "log.csv"
     append(path, "x\n")
     source = captured(tail(path), stall_seconds=0.3)
@@ -144,6 +144,20 @@ def test_a_stall_does_not_move_the_place_in_the_file(tmp_path: Path, captured: C
     append(path, "3\n4\n")
     source.wait(lambda: len(source.first_channel) == 3)
     assert source.first_channel == [1, 23, 4]
+    assert [part.gap for part in source.samples] == [False, True]
+
+
+def test_an_outage_is_one_gap_where_rows_have_times(tmp_path: Path, captured: Capturing) -> None:
+    """The last row before it, which is decided by the first one behind it, belongs to those before."""
+    path = tmp_path / "log.csv"
+    append(path, "x,time\n")
+    source = captured(tail(path, time_column="time"), stall_seconds=0.3)
+    source.pause(0.3)
+    append(path, "".join(f"{i},{i / 10}\n" for i in range(10)))
+    source.wait(lambda: source.missing != [])
+    append(path, "".join(f"{i},{i / 10}\n" for i in range(60, 70)))
+    source.wait(lambda: source.first_channel[-1] == 68)
+    assert [(part.gap, part.lost) for part in source.samples if part.gap or part.lost] == [(True, 48)]
 
 
 @pytest.mark.parametrize("column", ["time", "2"])

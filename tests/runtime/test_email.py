@@ -178,6 +178,7 @@ def test_muted_alarms_and_kinds_not_asked_for_are_not_mailed(serve: Callable[...
     assert [mail["Subject"].split(" (")[0] for mail in server.mails] == ["Alarm: fan2"]
 
 
+@pytest.mark.slow
 def test_a_muted_source_that_goes_away_calls_nobody_before_the_mute_ends(
     serve: Callable[..., MailServer], tmp_path: Path, tiny_model: Any
 ) -> None:

@@ -174,7 +174,7 @@ class Capture:
             if len(block.samples):
                 self._waiting_since = None
                 lost = self._lost_before(block, now)
-                gap = reopened or block.overflowed or lost > 0
+                gap = block.overflowed or lost > 0 or (reopened and block.lost is None)
                 self._queue.put(Samples(block.samples, gap=gap, lost=lost))
                 reopened, waiting_since = False, self._clock()
                 self._heard_seconds += len(block.samples) / self._source.sample_rate_hz

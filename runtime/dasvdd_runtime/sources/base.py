@@ -30,10 +30,11 @@ class Block:
     samples: NDArray[np.float32]
     """Shape [samples, channels]; audio with full scale 1.0, sensors in their units."""
     overflowed: bool = False
-    """The device said that it lost samples just before these."""
+    """Samples are missing just before these: the device said so, or the source knows."""
     lost: int | None = None
-    """Samples that are missing just before these, by the times of the rows; None where the source has no times of its
-    own: those of a live source are then counted against the clock."""
+    """How many are missing just before these, by the times of the rows, which hold over an outage too; None where the
+    source has no times of its own: those of a live source are then counted against the clock, and there is a gap
+    wherever it was opened again."""
 
 
 class Source(Protocol):

@@ -37,7 +37,7 @@ class CsvTailSource:
         self._time_unit = unit_of_label(table.time_column)
         self._channel_names = channel_names
         self._tail = FileTail(table.path)
-        self._behind = False
+        self._opened = self._opened_again = self._behind = False
         self._next_told_seconds = -math.inf
         self._reader = self._new_reader()
         self._rate_watch = RateWatch(sample_rate_hz, most_times=BEHIND_TIMES, of_rows=True)
@@ -47,6 +47,7 @@ class CsvTailSource:
         """Open the file. Raises SourceLost where it is not there."""
         self._tail.open()
         self._rate_watch.reopened()
+        self._opened, self._opened_again = True, self._opened
 
     def read(self) -> Block:
         """The rows that are complete. Raises SourceLost where the file goes away, DataError as CsvReader does."""
@@ -89,8 +90,9 @@ class CsvTailSource:
         finding = self._rate_watch.arrived(time.monotonic(), len(rows))
         if finding is not None:
             log.warning("%s: %s", self._path, finding)
-        values = [row.values for row in rows]
-        return Block(np.array(values, np.float32).reshape(-1, len(self._channel_names)), lost=0)
+        values = np.array([row.values for row in rows], np.float32).reshape(-1, len(self._channel_names))
+        gap, self._opened_again = self._opened_again, self._opened_again and not rows
+        return Block(values, overflowed=gap, lost=0)
 
     def _by_their_times(self, rows: list[CsvRow]) -> Block:
         for row in rows:
