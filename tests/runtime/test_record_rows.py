@@ -62,17 +62,26 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+SLOW_DISK = """
+import time
+from dasvdd_runtime.cli import main, record
+from dasvdd_runtime.recorders.rows import RowRecorder
+record.QUEUE_SAMPLES = 1000
+write = RowRecorder.write
+RowRecorder.write = lambda self, rows: (time.sleep(0.3), write(self, rows))
+main()
+"""
 
 
 class Recording:
-    """`record` as a child on a monitor.toml with one source."""
+    """`record` as a child on a monitor.toml with one source. `program`: the Python that runs it."""
 
-    def __init__(self, folder: Path, source: str, *arguments: str) -> None:
+    def __init__(self, folder: Path, source: str, *arguments: str, program: str = RECORD[2]) -> None:
         config = folder / "monitor.toml"
         config.write_text(f'[model]\npath = "model.onnx"\n[[source]]\nname = "fan"\n{source}\n')
         self.out = folder / "out"
         self.process = subprocess.Popen(
-            [*RECORD, "--config", str(config), "--out", str(self.out), *arguments],
+            [RECORD[0], "-c", program, "record", "--config", str(config), "--out", str(self.out), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -245,6 +254,23 @@ def test_a_file_that_grows_is_recorded_and_trained_on(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "sensor at 20 Hz, 2 channel(s)" in done.stderr
     assert "2 gaps, 4.95 s without rows" in done.stderr
+
+
+def test_rows_that_come_faster_than_they_are_recorded_wait_in_their_file(tmp_path: Path) -> None:
+    """A writer that had gathered thirty times what the queue holds loses none of it to a slow disk."""
+    log = tmp_path / "log.csv"
+    log.write_text("x\n")
+    source = 'kind = "csv_tail"\npath = "log.csv"'
+    arguments = ["--rate", "100", "--channels", "x", "--minutes", "5"]
+    recording = Recording(tmp_path, source, *arguments, program=SLOW_DISK)
+    wait_for(recording.out.exists)
+    time.sleep(0.5)
+    with log.open("a") as file:
+        file.write("".join(f"{number}\n" for number in range(30_000)))
+    code, files, said = recording.end(None)
+    assert code == 0 and "300.0 s in 1 file(s), 0 gap(s)" in said, said
+    ((_, rows),) = pieces_of(files[0])
+    np.testing.assert_array_equal(rows[:, 0], np.arange(30_000))
 
 
 def test_messages_of_a_broker_are_recorded(tmp_path: Path, broker: Broker) -> None:

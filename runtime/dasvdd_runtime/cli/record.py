@@ -84,6 +84,7 @@ def record(
         stall_seconds=table.stall_seconds,
         wake=wake,
         queue_seconds=max(QUEUE_SECONDS, QUEUE_SAMPLES / wanted.sample_rate_hz),
+        unread_stays=table.unread_stays,
     )
     session = RecordSession(wanted, out, seconds=60 * minutes, file_seconds=60 * file_minutes)
     with _StopSignal() as stop:
