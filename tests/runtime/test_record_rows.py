@@ -33,6 +33,15 @@ from dasvdd_runtime.cli import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 main()
 """
+SLOW_DISK = """
+import time
+from dasvdd_runtime.cli import main, record
+from dasvdd_runtime.recorders.rows import RowRecorder
+record.QUEUE_SAMPLES = 1000
+write = RowRecorder.write
+RowRecorder.write = lambda self, rows: (time.sleep(0.3), write(self, rows))
+main()
+"""
 
 
 def recorder(folder: Path, *, rate_hz: float = 50.0, names: str = "x,y", file_seconds: float = 600.0) -> RowRecorder:
@@ -62,15 +71,6 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-SLOW_DISK = """
-import time
-from dasvdd_runtime.cli import main, record
-from dasvdd_runtime.recorders.rows import RowRecorder
-record.QUEUE_SAMPLES = 1000
-write = RowRecorder.write
-RowRecorder.write = lambda self, rows: (time.sleep(0.3), write(self, rows))
-main()
-"""
 
 
 class Recording:
