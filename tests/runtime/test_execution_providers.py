@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 from dasvdd_runtime.errors import ConfigError, Unavailable
+from dasvdd_runtime.model_files import execution_providers
 from dasvdd_runtime.model_files.execution_providers import provider_named
 from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime
 from dasvdd_runtime.scorer import Scorer
+from dasvdd_runtime.versions import versions
 
 MODEL = Path(__file__).parents[1] / "data" / "schema_1.0" / "sensor.onnx"
 AZURE = "AzureExecutionProvider"
@@ -125,3 +128,16 @@ def test_auto_says_which_it_took(site: Path) -> None:
     done = monitor(site, "run", write_config(site, "auto"))
     assert done.returncode == 0
     assert "provider auto: the CPU scores" in done.stderr
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"])
+def test_the_version_of_every_build_of_onnxruntime_is_told(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events name the version of onnxruntime whichever of the distributions brought it."""
+
+    def version(name: str) -> str:
+        if name != package:
+            raise PackageNotFoundError(name)
+        return "1.24.1"
+
+    monkeypatch.setattr(execution_providers, "version", version)
+    assert versions()["onnxruntime"] == "1.24.1"
