@@ -14,8 +14,8 @@ from dasvdd_runtime import __version__
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.contract import SCHEMA_MAJOR, SCHEMA_MINOR, GoldenWindows, ModelMetadata, Variant
 from dasvdd_runtime.model_files.curves import ScoreHistogram
-from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.model_file import TrainedModel
+from dasvdd_train.spacing import evenly_spaced
 from numpy.typing import NDArray
 
 GOLDEN_WINDOWS = 8

@@ -15,7 +15,7 @@ from dasvdd_runtime.scorer import BATCH_WINDOWS, Scores
 from dasvdd_runtime.stream_scorer import StreamScorer
 from dasvdd_runtime.windows import StreamMemory, Waiting, Window, cut_windows
 from dasvdd_train.features import as_input
-from dasvdd_train.holdout import evenly_spaced
+from dasvdd_train.spacing import evenly_spaced
 from numpy.typing import NDArray
 
 from . import parity

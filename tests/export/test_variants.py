@@ -26,7 +26,8 @@ from dasvdd_runtime.model_files.onnxruntime_session import session_options
 from dasvdd_runtime.thresholds.choice import choose_threshold
 from dasvdd_runtime.thresholds.site_threshold import SiteThreshold
 from dasvdd_train.features import as_input
-from dasvdd_train.holdout import Holdout, evenly_spaced, load_holdout
+from dasvdd_train.holdout import Holdout, load_holdout
+from dasvdd_train.spacing import evenly_spaced
 from make_tiny_models import make_sensor, train_and_export, write_audio
 from sklearn.metrics import roc_auc_score
 

@@ -12,9 +12,9 @@ from dasvdd_train.config import TrainingSettings
 from dasvdd_train.diagnosis import latent_figures
 from dasvdd_train.features import FeatureVectors, FrameTable, feature_vectors, fit_standardisation
 from dasvdd_train.front_ends import Rows
-from dasvdd_train.holdout import evenly_spaced
 from dasvdd_train.metrics import EpochMetrics
 from dasvdd_train.model import DasvddModel
+from dasvdd_train.spacing import evenly_spaced
 from dasvdd_train.trainer import choose_device, train, train_members
 from dasvdd_train.training_state import Member, Recipe
 

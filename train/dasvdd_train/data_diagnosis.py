@@ -13,7 +13,7 @@ from dasvdd_runtime.words import count, duration, long_duration, rate
 from numpy.typing import NDArray
 
 from .diagnosis import Doubt
-from .holdout import evenly_spaced
+from .spacing import evenly_spaced
 
 SHORT_SECONDS, FAR_TOO_SHORT_SECONDS = 60.0, 20.0
 """Training data below the first is little, below the second too little to use."""

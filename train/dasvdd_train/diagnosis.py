@@ -11,9 +11,9 @@ from dasvdd_runtime.words import count
 
 from .evaluation import Evaluation
 from .features import FeatureVectors
-from .holdout import evenly_spaced
 from .metrics import EpochMetrics
 from .model import DasvddModel
+from .spacing import evenly_spaced
 
 FALL = 0.95
 """The loss must end below this share of the first epoch's."""

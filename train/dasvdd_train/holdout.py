@@ -14,6 +14,8 @@ from dasvdd_runtime.files import write_atomically
 from dasvdd_runtime.reading.arrays import DAMAGE
 from numpy.typing import NDArray
 
+from .spacing import evenly_spaced
+
 MAX_WINDOWS = 512
 MAX_BYTES = 64 * 2**20
 MAX_TEST_WINDOWS = 256
@@ -59,12 +61,6 @@ class Holdout:
     def window_positions(self) -> NDArray[np.int64]:
         """Where the scores of `windows` stand in the joined `streams`."""
         return evenly_spaced(sum(map(len, self.streams)), len(self.windows))
-
-
-def evenly_spaced(count: int, *most: int) -> NDArray[np.int64]:
-    """Indices of at most the smallest of `most` out of `count` items, evenly spaced, but of at least one."""
-    chosen = min(count, max(1, min(most)))
-    return np.linspace(0, count - 1, chosen).round().astype(np.int64)
 
 
 def save_holdout(path: Path, holdout: Holdout) -> None:

@@ -19,9 +19,9 @@ from torch import Tensor
 from .corpus import Stretch
 from .evaluation import Separation, separation
 from .features import Geometry, as_input
-from .holdout import evenly_spaced
 from .model import DasvddModel
 from .rivals import MOST_FEATURES, fit_rivals
+from .spacing import evenly_spaced
 
 WINDOWS_AT_ONCE = 64
 TRAINING_WINDOWS = 20_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dasvdd_runtime.model_files.curves import MOST_EPOCHS, LearningCurve
 
-from .holdout import evenly_spaced
+from .spacing import evenly_spaced
 
 PATIENCE = 20
 """Epochs without a lower held-out score after which early stopping would end a training."""

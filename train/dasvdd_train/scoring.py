@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from .corpus import Stretch
 from .evaluation import ScoredStream
 from .features import Geometry, as_input
-from .holdout import evenly_spaced
 from .model import DasvddModel
+from .spacing import evenly_spaced
 
 WINDOWS_AT_ONCE = 64
 

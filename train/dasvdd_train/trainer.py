@@ -17,9 +17,9 @@ from .checkpoint import Checkpoint
 from .config import TrainingSettings
 from .dasvdd import Part, center_distance, reconstruction_error, step
 from .features import FeatureVectors
-from .holdout import evenly_spaced
 from .metrics import EpochMetrics
 from .model import DasvddModel
+from .spacing import evenly_spaced
 from .stacking import plain_parameters
 from .training_state import Best, Member, Recipe, Run, TrainingState, initial_state
 
