@@ -43,8 +43,9 @@ def mahalanobis_auc(manifest: Path, run: Path) -> float:
     import numpy as np
     from dasvdd_runtime.reading.manifest import Role, find_segments
     from dasvdd_runtime.windows import cut_windows
-    from dasvdd_train.corpus import hold_out, load_corpus
+    from dasvdd_train.corpus import load_corpus
     from dasvdd_train.features import as_input
+    from dasvdd_train.split import hold_out
     from numpy.typing import NDArray
     from sklearn.covariance import LedoitWolf
     from sklearn.metrics import roc_auc_score

@@ -18,9 +18,10 @@ from pathlib import Path
 import click
 import numpy as np
 from dasvdd_runtime.reading.manifest import Role, find_segments
-from dasvdd_train.corpus import Corpus, hold_out, load_corpus
+from dasvdd_train.corpus import Corpus, load_corpus
 from dasvdd_train.features import as_input
 from dasvdd_train.model_file import TrainedModel, load_model
+from dasvdd_train.split import hold_out
 from numpy.typing import NDArray
 
 RATE_HZ = 200

@@ -27,11 +27,12 @@ from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.files import require_writable
 from dasvdd_runtime.reading.recording_types import used_channels
 from dasvdd_runtime.words import duration
-from dasvdd_train.corpus import Corpus, Stretch, fingerprint, hold_out
+from dasvdd_train.corpus import Corpus, Stretch, fingerprint
 from dasvdd_train.features import feature_vectors, fit_standardisation, frame_table
 from dasvdd_train.holdout import save_holdout
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel, load_model, save_model
+from dasvdd_train.split import hold_out
 from numpy.typing import NDArray
 
 from .held_out import load_like, score_recordings

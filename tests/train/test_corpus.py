@@ -11,8 +11,9 @@ import soundfile
 from dasvdd_runtime.errors import DataError
 from dasvdd_runtime.reading.manifest import Segment
 from dasvdd_train.config import DataSettings
-from dasvdd_train.corpus import Corpus, Stretch, fingerprint, hold_out, load_corpus
+from dasvdd_train.corpus import Corpus, Stretch, fingerprint, load_corpus
 from dasvdd_train.sample_store import SampleStore
+from dasvdd_train.split import hold_out
 
 RATE_HZ = 8000
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -149,64 +149,6 @@ def fingerprint(stretches: Sequence[Stretch]) -> str:
     return digest.hexdigest()
 
 
-def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, minimum_train_samples: int) -> Corpus:
-    """The corpus with a part of its training stretches turned into held-out ones, as `settings.holdout` says.
-
-    'tail': the last `holdout_share` of every stretch, one window apart from what is trained on; a stretch too short
-    for that is trained on whole; where all are too short, and there are enough of them, whole ones are held out as by
-    'recordings', which takes them evenly spread in reading order. Where the recordings already name held-out parts,
-    nothing changes. Raises DataError if nothing could be held out.
-    """
-    training = corpus.with_role("train")
-    if not training:
-        raise DataError("none of the recordings has the role 'train'")
-    if settings.holdout == "none" or corpus.with_role("holdout"):
-        return corpus
-    if settings.holdout == "recordings":
-        held = _spread(len(training), settings.holdout_share)
-        if not 0 < len(held) < len(training):
-            raise DataError(
-                f"--holdout recordings with {len(training)} recording(s) leaves none to train on or to hold out. "
-                "Use --holdout tail, or add recordings."
-            )
-        stretches = [replace(s, role="holdout") if i in held else s for i, s in enumerate(training)]
-        return replace(corpus, stretches=stretches + _without(corpus, "train"))
-    stretches, notes = [], []
-    for stretch in training:
-        tail = round(len(stretch.samples) * settings.holdout_share)
-        train_end = len(stretch.samples) - tail - window_samples
-        if tail < window_samples or train_end < minimum_train_samples:
-            stretches.append(stretch)
-            seconds = len(stretch.samples) / corpus.sample_rate_hz
-            notes.append(f"{stretch.name}: {seconds:.2f} s is too short to hold out its tail; all of it is trained on")
-            continue
-        held_start_seconds = stretch.start_seconds + (train_end + window_samples) / corpus.sample_rate_hz
-        stretches.append(replace(stretch, samples=stretch.samples.part(0, train_end)))
-        tail_samples = stretch.samples.part(len(stretch.samples) - tail, len(stretch.samples))
-        stretches.append(replace(stretch, role="holdout", start_seconds=held_start_seconds, samples=tail_samples))
-    if len(notes) == len(training):
-        if len(training) * settings.holdout_share >= 1:
-            whole = hold_out(
-                corpus,
-                settings.model_copy(update={"holdout": "recordings"}),
-                window_samples=window_samples,
-                minimum_train_samples=minimum_train_samples,
-            )
-            longest = max(len(stretch.samples) for stretch in training) / corpus.sample_rate_hz
-            note = (
-                f"the recordings have at most {longest:.2f} s, too little to hold out the tail of any: "
-                f"{len(whole.with_role('holdout'))} of {len(training)} whole recordings are held out instead"
-            )
-            return replace(whole, notes=[*whole.notes, note])
-        longest = max(len(stretch.samples) for stretch in training) / corpus.sample_rate_hz
-        needed = window_samples / settings.holdout_share / corpus.sample_rate_hz
-        raise DataError(
-            f"no recording is long enough to hold out its last {settings.holdout_share:.0%}: the longest has "
-            f"{longest:.2f} s, at least {needed:.2f} s are needed. Use --holdout recordings, or a shorter window."
-        )
-    return replace(corpus, stretches=stretches + _without(corpus, "train"), notes=corpus.notes + notes)
-
-
 def _kind(segments: Sequence[Segment]) -> Kind:
     audio = [segment for segment in segments if is_audio(segment.path)]
     if audio and len(audio) < len(segments):
@@ -285,16 +227,6 @@ def _stretch(segment: Segment, samples: StoredSamples, start_seconds: float) -> 
         start_seconds=start_seconds,
         samples=samples,
     )
-
-
-def _without(corpus: Corpus, role: Role) -> list[Stretch]:
-    return [stretch for stretch in corpus.stretches if stretch.role != role]
-
-
-def _spread(count: int, share: float) -> set[int]:
-    """Indices of about `share` of `count` items, evenly spread."""
-    held = max(1, round(count * share))
-    return {round((i + 0.5) * count / held - 0.5) for i in range(held)}
 
 
 def _unit_in(name: str) -> str:

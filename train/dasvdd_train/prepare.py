@@ -14,11 +14,12 @@ from dasvdd_runtime.words import count, duration
 
 from .architecture import build_model, front_end_used
 from .config import DataSettings, TrainConfig
-from .corpus import Corpus, Stretch, hold_out, load_corpus
+from .corpus import Corpus, Stretch, load_corpus
 from .diagnosis import Doubt, short_doubts
 from .features import Geometry, geometry
 from .metrics import EpochMetrics
 from .model import DasvddModel
+from .split import hold_out
 
 
 class Listener(Protocol):
