@@ -27,7 +27,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported,
 import torch
 from dasvdd_train.batches import split_batch
 from dasvdd_train.features import FeatureVectors
-from dasvdd_train.trainer import choose_device, train_to_epoch_end
+from dasvdd_train.steps import train_to_epoch_end
+from dasvdd_train.trainer import choose_device
 from dasvdd_train.training_state import Member, Recipe, initial_state
 
 SHAPES = {"table": (8, (10, 10), 4), "middle": (64, (128,), 32), "image": (784, (1024, 256), 256)}

@@ -30,7 +30,8 @@ from dasvdd_train.features import FrameTable, feature_vectors
 from dasvdd_train.front_ends import Rows
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.network import build_decoder, build_encoder
-from dasvdd_train.trainer import member_for, recipe_for, train_to_epoch_end
+from dasvdd_train.steps import train_to_epoch_end
+from dasvdd_train.trainer import member_for, recipe_for
 from dasvdd_train.training_state import initial_state
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset

@@ -11,7 +11,8 @@ from dasvdd_runtime.errors import DataError
 from dasvdd_train.dasvdd import CENTER_LEARNING_RATE, CENTER_LEARNING_RATE_DECAY, center_distance, reconstruction_error
 from dasvdd_train.features import FeatureVectors
 from dasvdd_train.network import build_decoder, build_encoder
-from dasvdd_train.trainer import Trained, train_members, train_steps, train_to_epoch_end
+from dasvdd_train.steps import train_steps, train_to_epoch_end
+from dasvdd_train.trainer import Trained, train_members
 from dasvdd_train.training_state import Member, Recipe, initial_state
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode

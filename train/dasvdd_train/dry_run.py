@@ -18,7 +18,8 @@ from .features import FeatureVectors, frame_table
 from .front_ends import FrontEnd
 from .model import DasvddModel
 from .prepare import Listener, Prepared, prepare
-from .trainer import choose_device, member_for, recipe_for, require_a_batch, train_to_epoch_end
+from .steps import train_to_epoch_end
+from .trainer import choose_device, member_for, recipe_for, require_a_batch
 from .training_state import initial_state
 
 ROLES: tuple[Role, ...] = ("train", "holdout", "test_normal", "test_anomalous")

@@ -18,7 +18,8 @@ from ..dasvdd import center_distance, reconstruction_error
 from ..features import FeatureVectors
 from ..metrics import EpochMetrics
 from ..network import build_decoder, build_encoder
-from ..trainer import StepObserver, Trained, choose_device, train_members
+from ..steps import StepObserver
+from ..trainer import Trained, choose_device, train_members
 from ..training_state import Member, Recipe
 from .settings import CellSettings
 
