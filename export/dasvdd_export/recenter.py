@@ -97,7 +97,7 @@ def recenter(model_path: Path, data: Path, folder: Path) -> Report:
     trained = load_model(model_path)
     corpus = _split(trained, load_like(trained, data, role="train"), data)
     fitting = corpus.with_role("train")
-    seconds = _seconds(fitting, trained)
+    seconds = corpus.seconds_of(fitting)
     needed = MINIMUM_WINDOWS * trained.window_samples / trained.sample_rate_hz
     if seconds < needed:
         raise DataError(
@@ -151,7 +151,7 @@ def recenter(model_path: Path, data: Path, folder: Path) -> Report:
     return Report(
         model=folder / "model.pt",
         seconds=seconds,
-        held_out_seconds=_seconds(corpus.with_role("holdout"), trained),
+        held_out_seconds=corpus.seconds_of(corpus.with_role("holdout")),
         mean_shift_median=float(np.median(np.abs(shifts))),
         mean_shift_worst=float(shifts[worst]),
         worst_band=model.residual_names[worst],
@@ -206,10 +206,6 @@ def _require_free(folder: Path, model_path: Path) -> None:
     require_writable(there)
     if there.exists() and (there.samefile(model_path) or load_model(there).recentred is None):
         raise DataError(f"{there} was trained and would be overwritten. Name another folder: --out FOLDER")
-
-
-def _seconds(stretches: Sequence[Stretch], trained: TrainedModel) -> float:
-    return sum(len(stretch.samples) for stretch in stretches) / trained.sample_rate_hz
 
 
 def _scores_of(streams: Sequence[NDArray[np.float64]], calibration: Calibration | None, explained: float) -> ScoresOf:

@@ -62,6 +62,10 @@ class Corpus:
         """The stretches of these roles, in order."""
         return [stretch for stretch in self.stretches if stretch.role in roles]
 
+    def seconds_of(self, stretches: Sequence[Stretch]) -> float:
+        """How long `stretches` are together."""
+        return sum(len(stretch.samples) for stretch in stretches) / self.sample_rate_hz
+
 
 def load_corpus(
     segments: Sequence[Segment],
@@ -138,6 +142,14 @@ def by_reason(errors: Sequence[RecordingError]) -> list[str]:
         else:
             lines += [f"{path}: {reason}" for path in named]
     return lines
+
+
+def seconds_by_recording(stretches: Sequence[Stretch], sample_rate_hz: float) -> dict[str, float]:
+    """How long `stretches` are, those of one name together."""
+    seconds: dict[str, float] = {}
+    for stretch in stretches:
+        seconds[stretch.name] = seconds.get(stretch.name, 0.0) + len(stretch.samples) / sample_rate_hz
+    return seconds
 
 
 def fingerprint(stretches: Sequence[Stretch]) -> str:

@@ -11,7 +11,7 @@ from dasvdd_runtime.reading.manifest import Role, Segment
 from rich.table import Table
 
 from .config import TrainConfig
-from .corpus import Stretch
+from .corpus import Stretch, seconds_by_recording
 from .data_diagnosis import amount_doubts, share_doubts
 from .diagnosis import Doubt
 from .features import FeatureVectors, frame_table
@@ -96,7 +96,6 @@ def role_table(found: Plan) -> Table:
 
 
 def _roles(prepared: Prepared) -> list[RolePlan]:
-    rate_hz = prepared.corpus.sample_rate_hz
     groups: dict[tuple[str, str, Role], list[Stretch]] = {}
     for role in ROLES:
         for stretch in prepared.corpus.with_role(role):
@@ -107,7 +106,7 @@ def _roles(prepared: Prepared) -> list[RolePlan]:
             condition,
             role,
             recordings=len({stretch.name for stretch in stretches}),
-            seconds=sum(len(stretch.samples) for stretch in stretches) / rate_hz,
+            seconds=prepared.corpus.seconds_of(stretches),
             windows=sum(prepared.sizes.windows_in(len(stretch.samples)) for stretch in stretches),
         )
         for (machine, condition, role), stretches in sorted(groups.items())
@@ -115,10 +114,7 @@ def _roles(prepared: Prepared) -> list[RolePlan]:
 
 
 def _warnings(prepared: Prepared, vectors: int) -> list[Doubt]:
-    rate_hz = prepared.corpus.sample_rate_hz
-    seconds: dict[str, float] = {}
-    for stretch in prepared.training:
-        seconds[stretch.name] = seconds.get(stretch.name, 0.0) + len(stretch.samples) / rate_hz
+    seconds = seconds_by_recording(prepared.training, prepared.corpus.sample_rate_hz)
     batch_rows = prepared.config.training.batch_rows
     return share_doubts(seconds) + amount_doubts(
         vectors=vectors, batch_rows=batch_rows, training_seconds=sum(seconds.values())

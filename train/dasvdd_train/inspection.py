@@ -133,7 +133,7 @@ def window_vectors(model: DasvddModel, windows: NDArray[np.float32]) -> tuple[Te
 
 def _stride(stretches: Sequence[Stretch], sizes: Geometry, most: int) -> int:
     """Samples from one window to the next, a multiple of the window hop, so that there are about `most` at most."""
-    windows = sum((len(s.samples) - sizes.window_samples) // sizes.window_hop_samples + 1 for s in stretches)
+    windows = sum(sizes.windows_in(len(s.samples)) for s in stretches)
     return max(1, -(-windows // most)) * sizes.window_hop_samples
 
 

@@ -185,7 +185,7 @@ def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Li
     for note in corpus.notes:
         listener.say(note)
     seconds = {
-        role: sum(len(s.samples) for s in corpus.with_role(role)) / corpus.sample_rate_hz
+        role: corpus.seconds_of(corpus.with_role(role))
         for role in ("train", "holdout", "test_normal", "test_anomalous")
     }
     parts = ", ".join(f"{value:.1f} s {role.replace('_', ' ')}" for role, value in seconds.items() if value)
