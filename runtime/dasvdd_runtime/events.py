@@ -162,14 +162,15 @@ def source_state(change: StateChange) -> Event:
     }
 
 
-def score(decision: Decision, *, start_seconds: float) -> Event:
-    """One window was scored. `start_seconds`: where it begins in the stream."""
+def score(decision: Decision, *, start_seconds: float, level_dbfs: float | None) -> Event:
+    """One window was scored. `start_seconds`: where it begins; `level_dbfs`: over the second up to its end."""
     return {
         "event": "score",
         "start_seconds": start_seconds,
         "score": decision.score,
         "smoothed_score": decision.smoothed_score,
         "in_alarm": decision.in_alarm,
+        "level_dbfs": level_dbfs,
     }
 
 

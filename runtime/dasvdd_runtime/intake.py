@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .condition.health import LEAST_ROWS, SourceHealth, State, StateChange
 from .condition.newest_second import NewestSecond
 from .condition.running_gate import STEP_SECONDS as GATE_STEP_SECONDS
-from .condition.running_gate import GateSettings, LevelMeter, RunningGate
+from .condition.running_gate import GateSettings, LevelMeter, RunningGate, Sums, level_of
 from .condition.silence import has_silent_edge
 from .contract import ModelMetadata
 from .windows import Window, Windower
@@ -52,6 +52,20 @@ class Break:
     """Windows of which nothing can be said: silent, or with samples that are not finite."""
     idle: int = 0
     """Windows while the machine stood still or settled."""
+
+
+@dataclass(frozen=True)
+class FitWindow:
+    """A window that may be judged, and its source as it was at the window's end: it may be scored much later."""
+
+    window: Window
+    state: State
+    level_sums: tuple[Sums, ...]
+
+    @property
+    def level_dbfs(self) -> float | None:
+        """Level of the channels that the model uses over the second up to its end."""
+        return level_of(self.level_sums)
 
 
 class Cutter:
@@ -103,7 +117,7 @@ class Cutter:
         """Samples that complete the next window."""
         return self._windower.needed_samples
 
-    def cut(self, samples: NDArray[np.float32]) -> Iterator[Window | Break | StateChange]:
+    def cut(self, samples: NDArray[np.float32]) -> Iterator[FitWindow | Break | StateChange]:
         """What `samples` [samples, channels], which follow those before, cause, in order, whatever their number.
 
         They are judged in short steps that end where a window does, so that each window meets the state at its end.
@@ -154,11 +168,11 @@ class Cutter:
         self.next_sample += len(samples)
         return self.health.samples(self._of_model(samples), idle=idle)
 
-    def _judged(self, window: Window) -> Window | Break:
+    def _judged(self, window: Window) -> FitWindow | Break:
         """`window`, which ends here, if it may be scored."""
         if window.first_sample < self._last_unjudged_sample:
             return Break(idle=1)
-        return window if self._is_fit(window) else Break(withheld=1)
+        return FitWindow(window, self.health.state, self._level.sums) if self._is_fit(window) else Break(withheld=1)
 
     def _end_of(self, window: Window) -> int:
         return window.first_sample + self._metadata.window_samples

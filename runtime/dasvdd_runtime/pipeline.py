@@ -23,7 +23,7 @@ from .detector import Decision, Detector
 from .errors import DataError
 from .events import Counts, Event
 from .evidence.base import Clips
-from .intake import Break, Cutter, Intake
+from .intake import Break, Cutter, FitWindow, Intake
 from .running.snapshot import Heard, Residual, SourceSnapshot
 from .scorer import Scores, WindowScorer
 from .windows import StreamMemory, Waiting, Window
@@ -54,7 +54,7 @@ class Pipeline:
         self.counts = Counts()
         self._recording = recording
         self._cutter = Cutter(intake or Intake(), metadata)
-        self._steps: deque[Window | Break | Event] = deque()
+        self._steps: deque[FitWindow | Break | Event] = deque()
         self._last: tuple[Decision, Residual] | None = None
         self.use_model(model_name, metadata, scorer, rule, report_scores=report_scores)
 
@@ -125,17 +125,17 @@ class Pipeline:
 
     def windows(self) -> list[Waiting]:
         """The windows that wait for their scores, oldest first."""
-        return [Waiting(step, self._memory) for step in self._steps if isinstance(step, Window)]
+        return [Waiting(step.window, self._memory) for step in self._steps if isinstance(step, FitWindow)]
 
     def decide(self, scores: Scores) -> list[Event]:
         """The scores of the oldest windows that wait, in order; the events up to the next window that waits."""
         caused: list[Event] = []
         for score, residual in zip(scores.score.tolist(), scores.residual, strict=True):
             caused += self.events_due()
-            window = self._steps.popleft()
-            assert isinstance(window, Window)
+            fit = self._steps.popleft()
+            assert isinstance(fit, FitWindow)
             if np.isfinite(score):
-                caused += self._decide(window, score, residual)
+                caused += self._decide(fit, score, residual)
             else:
                 self._pass_over(Break(withheld=1))
                 caused += self._state_events(self._cutter.health.fault(f"the score of a window is {score}"))
@@ -144,11 +144,11 @@ class Pipeline:
     def events_due(self) -> list[Event]:
         """The events before the first window that waits."""
         caused: list[Event] = []
-        while self._steps and not isinstance(self._steps[0], Window):
+        while self._steps and not isinstance(self._steps[0], FitWindow):
             step = self._steps.popleft()
             if isinstance(step, Break):
                 self._pass_over(step)
-            elif not isinstance(step, Window):
+            elif not isinstance(step, FitWindow):
                 caused.append(step)
         if not self._steps:
             self.clips.settle(self._cutter.next_sample)
@@ -232,8 +232,8 @@ class Pipeline:
         self._detector.gap()
         self._drift.gap()
 
-    def _decide(self, window: Window, score: float, residual: NDArray[np.float64]) -> list[Event]:
-        metadata = self._metadata
+    def _decide(self, fit: FitWindow, score: float, residual: NDArray[np.float64]) -> list[Event]:
+        metadata, window = self._metadata, fit.window
         end_seconds = (window.first_sample + metadata.window_samples) / metadata.sample_rate_hz
         decision = self._detector.update(end_seconds, score, residual.tolist())
         self._last = decision, Residual(residual, metadata.residual_baseline, metadata.residual_names)
@@ -242,9 +242,10 @@ class Pipeline:
         self.counts.running_seconds += metadata.window_hop_seconds
         caused: list[Event] = []
         if self._report_scores:
-            caused.append(events.score(decision, start_seconds=window.first_sample / metadata.sample_rate_hz))
+            start_seconds = window.first_sample / metadata.sample_rate_hz
+            caused.append(events.score(decision, start_seconds=start_seconds, level_dbfs=fit.level_dbfs))
         caused += self._alarm_events(decision, window)
-        caused += self._drift_events(decision, window, residual)
+        caused += self._drift_events(decision, fit, residual)
         return [self._placed(event, end_seconds) for event in caused]
 
     def _alarm_events(self, decision: Decision, window: Window) -> list[Event]:
@@ -269,11 +270,11 @@ class Pipeline:
             caused.append(cleared | self.clips.cleared(episode))
         return caused
 
-    def _drift_events(self, decision: Decision, window: Window, residual: NDArray[np.float64]) -> list[Event]:
-        anomalous = decision.in_alarm or decision.smoothed_score > self._rule.threshold or self.state is not State.OK
+    def _drift_events(self, decision: Decision, fit: FitWindow, residual: NDArray[np.float64]) -> list[Event]:
+        anomalous = decision.in_alarm or decision.smoothed_score > self._rule.threshold or fit.state is not State.OK
         if not self._drift.window(decision.smoothed_score, anomalous=anomalous):
             return []
-        report = self._drift.sample(window.samples, level_dbfs=self.level_dbfs, residual=residual)
+        report = self._drift.sample(fit.window.samples, level_dbfs=fit.level_dbfs, residual=residual)
         return [] if report is None else [events.drift(report, self._bands(list(report.residual)))]
 
     def _bands(self, residual: tuple[float, ...] | list[float]) -> list[dict[str, Any]]:

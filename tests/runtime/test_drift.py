@@ -217,6 +217,15 @@ def test_the_pipeline_tells_a_drift_with_its_bands_and_moves_no_threshold(pipeli
     assert (known.threshold, known.in_alarm) == (1.0, False)
 
 
+def test_a_window_is_told_by_its_own_state_however_late_it_is_scored(pipeline_of: Any) -> None:
+    """Of stretches that come at once and end in a fault, only the windows of the fault are left out of the day."""
+    pipeline = pipeline_of()
+    rows = (np.sqrt(0.35) * np.random.default_rng(8).standard_normal((1000, 2))).astype(np.float32)
+    rows[-1] = np.nan
+    told = [event for _ in range(100) for event in judge(pipeline, rows) if event["event"] == "drift"]
+    assert [event["drifting"] for event in told] == [True]
+
+
 def test_a_new_threshold_begins_a_new_watch(pipeline_of: Any) -> None:
     """After a calibration at the drifted score, the same running is normal."""
     pipeline = pipeline_of()

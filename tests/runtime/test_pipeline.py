@@ -84,6 +84,20 @@ def test_a_clipped_second_is_told_whatever_the_blocks(pipeline: Callable[..., Pi
     assert [event["state"] for event in of_kind(events, "source_state")][-2:] == ["CLIPPED", "OK"]
 
 
+@pytest.mark.parametrize("blocks", [1, 97])
+def test_a_window_has_the_level_of_its_own_second_however_late_it_is_scored(
+    pipeline: Callable[..., Pipeline], blocks: int
+) -> None:
+    """Noise that grows by 20 dB in ten seconds: each score tells the level up to the end of its window."""
+    line = pipeline()
+    samples = noise(10) * np.logspace(-1, 0, 10 * RATE_HZ, dtype=np.float32)[:, None]
+    told = [event for part in np.array_split(samples, blocks) for event in judge(line, part)]
+    for event in of_kind(told, "score")[20:]:
+        end = round(event["stream_seconds"] * RATE_HZ)
+        second = samples[end - RATE_HZ : end]
+        assert event["level_dbfs"] == pytest.approx(10 * np.log10(2 * second.var()), abs=0.3)
+
+
 @pytest.mark.parametrize(("used", "state"), [("0", "SILENT"), ("1", "OK"), ("all", "SILENT"), ("mean", "SILENT")])
 def test_a_dead_channel_is_silence_where_the_model_uses_it(
     pipeline: Callable[..., Pipeline], used: str, state: str

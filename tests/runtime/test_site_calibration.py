@@ -123,7 +123,7 @@ def test_what_is_clipped_or_doubtful_does_not_count() -> None:
 
     def feed(first: int, last: int, score: float) -> None:
         for number in range(first, last):
-            collector.take({"event": "score", "start_seconds": 0.5 * number, "score": score})
+            collector.take({"event": "score", "start_seconds": 0.5 * number, "score": score, "level_dbfs": -30.0})
 
     feed(0, 20, 1.0)
     feed(20, 22, 9.0)

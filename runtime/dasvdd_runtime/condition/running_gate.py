@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,10 @@ class RunningGate:
         self._still_seconds = self._running_seconds = 0.0
 
 
+Sums = tuple[int, NDArray[np.float64], NDArray[np.float64]]
+"""Of samples that follow each other: their number, and of each channel the sum and the sum of squares."""
+
+
 class LevelMeter:
     """Level over the newest second, dB relative to a full-scale sine (sensors: to 1 unit rms times sqrt(2)).
 
@@ -70,7 +75,7 @@ class LevelMeter:
 
     def __init__(self, sample_rate_hz: float) -> None:
         self._second_samples = max(1, round(sample_rate_hz))
-        self._parts: deque[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = deque()
+        self._parts: deque[Sums] = deque()
         self._samples = 0
 
     def add(self, samples: NDArray[np.float32]) -> None:
@@ -89,12 +94,21 @@ class LevelMeter:
     @property
     def level_dbfs(self) -> float | None:
         """The level; -inf for silence, NaN where samples are not finite, None before the first. From any thread."""
-        parts = list(self._parts)
-        if not parts:
-            return None
-        samples = sum(count for count, _, _ in parts)
-        total = np.sum([part for _, part, _ in parts], axis=0)
-        squares = np.sum([part for _, _, part in parts], axis=0)
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            power = float(np.mean(np.maximum(squares / samples - np.square(total / samples), 0.0)))
-            return float(10 * np.log10(2 * power))
+        return level_of(self.sums)
+
+    @property
+    def sums(self) -> tuple[Sums, ...]:
+        """What `level_of` makes the level of: a window keeps them until it is scored, which may be later."""
+        return tuple(self._parts)
+
+
+def level_of(sums: Sequence[Sums]) -> float | None:
+    """The level of samples of which these are the sums, as `LevelMeter.level_dbfs`; None without any."""
+    if not sums:
+        return None
+    samples = sum(count for count, _, _ in sums)
+    total = np.sum([part for _, part, _ in sums], axis=0)
+    squares = np.sum([part for _, _, part in sums], axis=0)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        power = float(np.mean(np.maximum(squares / samples - np.square(total / samples), 0.0)))
+        return float(10 * np.log10(2 * power))

@@ -180,7 +180,7 @@ class _Feed:
         pipeline = self._pipelines[source]
         assert isinstance(pipeline.scorer, CalibrationScorer)
         spectrum = pipeline.scorer.next_spectrum() if event["event"] == "score" else None
-        self._collectors[source].take(event, level_dbfs=pipeline.level_dbfs, spectrum=spectrum)
+        self._collectors[source].take(event, spectrum=spectrum)
         self._progress()
         if all(collector.done for collector in self._collectors.values()):
             self._enough()

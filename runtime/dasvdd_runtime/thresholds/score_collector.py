@@ -79,14 +79,12 @@ class ScoreCollector:
         """The figures [pieces, figures] of windows whose scores were taken."""
         return np.array(self._spectra, np.float32)
 
-    def take(
-        self, event: Event, *, level_dbfs: float | None = None, spectrum: NDArray[np.float32] | None = None
-    ) -> None:
-        """The next event of the source, the source's level over the second before, and the figures of its window."""
+    def take(self, event: Event, *, spectrum: NDArray[np.float32] | None = None) -> None:
+        """The next event of the source, as JSON holds it, and the figures of its window's spectrum."""
         if event["event"] == "score":
             taken = self._score(event["start_seconds"], event["score"])
-            if taken and level_dbfs is not None and math.isfinite(level_dbfs):
-                self._levels.append(level_dbfs)
+            if taken and event["level_dbfs"] is not None:
+                self._levels.append(event["level_dbfs"])
             if taken and spectrum is not None:
                 self._spectra.append(spectrum)
         elif event["event"] == "source_state":
