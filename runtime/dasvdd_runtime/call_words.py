@@ -129,7 +129,8 @@ def _drift(event: Event, zone: tzinfo | None) -> Told:
 
 
 def _overload(event: Event, zone: tzinfo | None) -> Told:
-    return "Overloaded", (_logged(event),)
+    only_bursts = set(event["dropped_seconds"]) <= set(event["bursts"])
+    return "Samples dropped" if only_bursts else "Overloaded", (_logged(event),)
 
 
 def _evidence_lost(event: Event, zone: tzinfo | None) -> Told:

@@ -51,9 +51,7 @@ def _line(event: Event) -> Line | None:
         lasted = duration(lasted_seconds(event["start_seconds"], event["stream_seconds"]))
         return logging.WARNING, f"source '{source}': scores cleared the alarm, which lasted {lasted}{waits}"
     if kind == "overload":
-        dropped = ", ".join(f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items())
-        advice = "Use fewer sources or a longer window hop."
-        return logging.ERROR, f"scoring is slower than the sources: dropped {dropped}. {advice}"
+        return logging.ERROR, _line_of_overload(event)
     if kind == "clock_jump":
         return logging.WARNING, f"the wall clock was set by {event['seconds']:+.1f} s; durations are not affected"
     if kind == "reload_refused":
@@ -70,6 +68,23 @@ def _line(event: Event) -> Line | None:
     if kind == "drift":
         return logging.INFO, f"source '{source}'{muted} drifts no longer"
     return None
+
+
+def _line_of_overload(event: Event) -> str:
+    def of(names: set[str]) -> str:
+        return ", ".join(
+            f"{lost:.1f} s of '{name}'" for name, lost in event["dropped_seconds"].items() if name in names
+        )
+
+    told, bursts = [], set(event["bursts"])
+    if slow := of({*event["dropped_seconds"]} - bursts):
+        told.append(f"scoring is slower than the sources: dropped {slow}. Use fewer sources or a longer window hop.")
+    if at_once := of(bursts):
+        told.append(
+            f"more came at once than may wait: dropped {at_once}. Have what sends it send as it hears, or read it from "
+            "a pipe or a file that grows, which drop nothing."
+        )
+    return " ".join(told)
 
 
 def _line_of_reload(event: Event) -> Line:

@@ -243,9 +243,12 @@ def _spectrum_change(change: SpectrumChange) -> dict[str, Any]:
     return {"name": change.name, "change": change.change, "unit": change.unit, "usual": [change.low, change.high]}
 
 
-def overload(dropped_seconds: dict[str, float]) -> Event:
-    """Scoring fell behind and samples were dropped. `dropped_seconds`: by source, since the event before."""
-    return {"event": "overload", "dropped_seconds": dropped_seconds}
+def overload(dropped_seconds: dict[str, float], *, bursts: list[str]) -> Event:
+    """Samples were dropped. `dropped_seconds`: by source, since the event before.
+
+    `bursts`: the sources that gave more at once than may wait; of the others, scoring fell behind.
+    """
+    return {"event": "overload", "dropped_seconds": dropped_seconds, "bursts": bursts}
 
 
 def clock_jump(seconds: float) -> Event:

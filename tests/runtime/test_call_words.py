@@ -115,7 +115,12 @@ def test_nobody_is_called_where_nobody_need_act(told: dict[str, Any]) -> None:
         (unmuted(drifting=["pump7"]), "Drifts, muted no longer: pump7", "drifting: pump7"),
         (event("drift", drifting=True, reasons=["louder"]), "Drifts: pump7", "louder"),
         (event("drift", drifting=False, reasons=[]), "Drifts no longer: pump7", "drifts no longer"),
-        (event("overload", dropped_seconds={"pump7": 2.0}), "Overloaded: pump7", "dropped 2.0 s"),
+        (
+            event("overload", dropped_seconds={"a": 2.0}, bursts=[]),
+            "Overloaded: pump7",
+            "slower than the sources: dropped 2",
+        ),
+        (event("overload", dropped_seconds={"a": 2.0}, bursts=["a"]), "Samples dropped: pump7", "more came at once"),
         (event("evidence_lost", alarm=ALARM, reason="disk full"), "Evidence lost: pump7", "disk full"),
         (event("evidence_lost", alarm=None, reason="disk full"), "Evidence lost: pump7", "any alarm before"),
         (

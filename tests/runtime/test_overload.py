@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from dasvdd_runtime.running.service import Service
 from dasvdd_runtime.scorer import Scores
 from dasvdd_runtime.sources.base import Block
 from dasvdd_runtime.windows import Waiting
+from monitor_child import MonitorChild
+from white_noise import noise
 
 RATE_HZ = 16000
 BLOCK_SECONDS = (0.01, 0.1, 0.4, 0.01, 0.1, 0.4, 0.01, 0.1)
@@ -101,7 +104,27 @@ def test_overload_is_shed_fairly_and_said(tiny_model: Any) -> None:
     assert heard.min() > 1
     told = [event["dropped_seconds"] for event in sink.events if event["event"] == "overload"]
     assert 1 <= len(told) <= 2
+    assert all(event["bursts"] == [] for event in sink.events if event["event"] == "overload")
     for summary in summaries:
         by_events = sum(event.get(summary["source"], 0.0) for event in told)
         assert by_events == pytest.approx(summary["dropped_seconds"])
     assert max(np.diff(beats)) < 5
+
+
+def test_a_burst_is_told_from_a_processor_that_is_too_slow(tiny_model: Any, tmp_path: Path) -> None:
+    """Ten minutes of sound that a program gives at once: what has no room is dropped, and the reason is the burst."""
+    tiny_model(threshold=10.0)
+    (tmp_path / "held_back.raw").write_bytes(np.round(3000 * noise(600)).astype("<i2").tobytes())
+    config = tmp_path / "monitor.toml"
+    config.write_text(
+        '[model]\npath = "model.onnx"\n[[source]]\nname = "late"\nkind = "command"\nformat = "s16le"\n'
+        f'argv = ["sh", "-c", "cat {tmp_path}/held_back.raw; sleep 60"]\n'
+    )
+    child = MonitorChild(config)
+    try:
+        told = child.wait_for("overload")
+        child.stop()
+    finally:
+        child.kill()
+    assert (told["bursts"], told["dropped_seconds"].keys()) == (["late"], {"late"})
+    assert b"more came at once than may wait: dropped" in b"".join(child.errors)

@@ -102,7 +102,7 @@ def test_a_reload_changes_each_receiver(field: str, tmp_path: Path, make_broker:
         )
         assert changed_sections(before, after) == [f"[{field}]"]
         outlets = Outlets(before)
-        first, second = with_id(overload({"a": 1.0})), with_id(overload({"a": 2.0}))
+        first, second = with_id(overload({"a": 1.0}, bursts=[])), with_id(overload({"a": 2.0}, bursts=[]))
         outlets.write(to_json(first, now=datetime.now(UTC)), durable=True)
         wait_until(lambda: by_old() == [first["id"]])
         for change in prepared(outlets.preparations(after)):

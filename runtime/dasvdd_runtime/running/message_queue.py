@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ QUEUE_SECONDS = 10.0
 """Samples of a live source that may wait, or three windows if that is more; beyond that the oldest are dropped."""
 WAITING_BLOCKS = 4
 """Blocks of a source that is not live that may wait; beyond that it is read no further."""
+BURST_TIMES = 2.0
+"""What fills the queue so much faster than the clock is a burst, whatever the scoring does."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Samples:
     """Samples that never arrived."""
     dropped: int = 0
     """Samples that arrived, but were dropped for the queue was full."""
+    burst: bool = False
+    """They were dropped since samples came faster than the clock, not since they waited for long."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,13 @@ class MessageQueue:
         wake: threading.Event,
         queue_seconds: float = QUEUE_SECONDS,
         unread_stays: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._rate_hz = sample_rate_hz
+        self._arrived = 0
+        """Samples since all was taken, those that were dropped included."""
+        self._arriving_since_seconds = 0.0
         self._live = live
         self._unread_stays = unread_stays
         self._drops = live and not unread_stays
@@ -87,6 +99,9 @@ class MessageQueue:
                 self._changed.wait_for(lambda: self._closed or self._samples < self._most_samples)
             self._messages.append(message)
             if isinstance(message, Samples):
+                if not self._arrived:
+                    self._arriving_since_seconds = self._clock()
+                self._arrived += len(message.samples)
                 self._samples += len(message.samples)
             else:
                 self._others += 1
@@ -99,7 +114,7 @@ class MessageQueue:
         """Everything that waits."""
         with self._changed:
             messages, self._messages = list(self._messages), deque()
-            self._samples = self._others = 0
+            self._samples = self._others = self._arrived = 0
             self._changed.notify_all()
         return messages
 
@@ -136,6 +151,7 @@ class MessageQueue:
             gap=True,
             lost=oldest.lost + following.lost,
             dropped=oldest.dropped + len(oldest.samples) + following.dropped,
+            burst=self._arrived / self._rate_hz > BURST_TIMES * (self._clock() - self._arriving_since_seconds),
         )
         self._samples -= len(oldest.samples)
         del self._messages[at[0]]
@@ -150,7 +166,7 @@ def joined(messages: list[Message]) -> list[Message]:
         if run and not (isinstance(message, Samples) and not message.gap):
             first = run[0]
             whole = first.samples if len(run) == 1 else np.concatenate([part.samples for part in run])
-            shorter.append(Samples(whole, gap=first.gap, lost=first.lost, dropped=first.dropped))
+            shorter.append(replace(first, samples=whole))
             run = []
         if isinstance(message, Samples):
             run.append(message)

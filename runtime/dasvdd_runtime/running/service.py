@@ -69,6 +69,7 @@ class Service:
         self._stop_reason: str | None = None
         self._reload_asked = False
         self._dropped_seconds: dict[str, float] = {}
+        self._bursts: set[str] = set()
         self._next_overload_seconds = -float("inf")
 
     def request_stop(self, reason: str) -> None:
@@ -164,6 +165,7 @@ class Service:
             dropped_seconds = message.dropped / channel.capture.sample_rate_hz
             name = channel.capture.name
             self._dropped_seconds[name] = self._dropped_seconds.get(name, 0.0) + dropped_seconds
+            (self._bursts.add if message.burst else self._bursts.discard)(name)
         pipeline.cut(message.samples)
 
     def _end(self, channel: Channel, message: Ended) -> None:
@@ -185,11 +187,11 @@ class Service:
             self._emit([clock_jump(jump_seconds)])
             self._alarms.clock_was_set()
 
-    def _tell_overload(self) -> None:
-        if self._dropped_seconds and self._clock() >= self._next_overload_seconds:
+    def _tell_overload(self, *, last: bool = False) -> None:
+        if self._dropped_seconds and (last or self._clock() >= self._next_overload_seconds):
             self._next_overload_seconds = self._clock() + OVERLOAD_SECONDS
-            self._emit([overload(self._dropped_seconds)])
-            self._dropped_seconds = {}
+            self._emit([overload(self._dropped_seconds, bursts=sorted(self._bursts))])
+            self._dropped_seconds, self._bursts = {}, set()
 
     def _beat(self) -> None:
         if self._heartbeat is not None and all(map(_progresses, self._channels)):
@@ -228,8 +230,7 @@ class Service:
 
     def _close(self, *, reason: str) -> None:
         """Write the last event and close the sinks."""
-        if self._dropped_seconds:
-            self._emit([overload(self._dropped_seconds)])
+        self._tell_overload(last=True)
         alarms_open = [channel.capture.name for channel in self._channels if channel.pipeline.in_alarm]
         failed = {channel.capture.name: str(channel.error) for channel in self._channels if channel.error is not None}
         self._emit([*self._alarms.last_evidence(), stopped(reason=reason, alarms_open=alarms_open, failed=failed)])
