@@ -132,6 +132,21 @@ def test_folders_are_searched_at_any_depth_in_order(tiny_model: Any, tmp_path: P
     assert [s["file"] for s in summaries] == [str(folder / name) for name in sorted(names)]
 
 
+def test_sound_that_is_not_read_is_named_with_what_to_do(tiny_model: Any, tmp_path: Path) -> None:
+    """Among others in a folder, alone in one, and given by itself; what a file manager hides is nobody's recording."""
+    model = tiny_model()
+    soundfile.write(tmp_path / "a.mp3", noise(1), RATE_HZ)
+    convert = "ffmpeg -i a.mp3 a.wav"
+    assert convert in score(model, tmp_path / "a.mp3").stderr
+    alone = score(model, tmp_path)
+    assert alone.exit_code == 65 and convert in alone.stderr
+    (tmp_path / "._b.wav").write_bytes(b"\0")
+    soundfile.write(tmp_path / "b.wav", noise(1), RATE_HZ)
+    among = score(model, tmp_path, "--summary")
+    assert [s["file"] for s in lines(among)[1]] == [str(tmp_path / "b.wav")]
+    assert among.exit_code == 0 and convert in among.stderr
+
+
 def test_unreadable_recordings_are_named_and_the_others_scored(tiny_model: Any, tmp_path: Path) -> None:
     """Truncated, too short, of other channels, not finite: each is named with its reason, and the exit code is 65."""
     write_wav(tmp_path / "rec" / "good.wav", noise(2))

@@ -63,7 +63,10 @@ def score(
     provider: str,
     threads: int,
 ) -> None:
-    """Score RECORDINGS (files or folders) with MODEL, window by window.
+    """Score RECORDINGS (files, or folders at any depth) with MODEL, window by window.
+
+    Sound is read from WAV, FLAC and OGG files, rows of sensors from CSV, NPY, NPZ and Parquet, as in training; MP3 and
+    its like are not, and are named.
 
     Each recording goes through the decision chain of the model on its own: above_threshold is the smoothed score
     against the threshold, an episode is an alarm from rise to clear. A recording that cannot be read is named on
@@ -98,16 +101,21 @@ def find_recordings(given: tuple[Path, ...], *, kind: Kind) -> list[Path]:
 
     Raises InputMissing for a path that is not there, DataError for a folder without any.
     """
+    from ..reading.manifest import files_below, passed_over
     from ..recordings import is_audio, is_table
 
     found: list[Path] = []
     for path in given:
         if path.is_dir():
             suits = is_audio if kind == "audio" else is_table
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and suits(p))
+            inside = files_below(path, suits)
+            unread = passed_over(path) if kind == "audio" else ""
             if not inside:
                 wanted = "WAV, FLAC or OGG" if kind == "audio" else "CSV, NPY, NPZ or Parquet"
-                raise DataError(f"the folder {path} holds no {wanted} file at any depth, and the model is for {kind}.")
+                fault = f"the folder {path} holds no {wanted} file at any depth, and the model is for {kind}."
+                raise DataError(f"{fault} {unread}".strip())
+            if unread:
+                click.echo(f"note: {unread}", err=True)
             found += inside
         elif path.exists():
             found.append(path)
@@ -125,12 +133,13 @@ def score_one(
     progress: Progress,
 ) -> None:
     """Score the recording at `path` and print it. Raises DasvddError if it cannot be scored."""
-    from ..reading.manifest import is_manifest
+    from ..reading.manifest import is_manifest, refuse_unread_sound
     from ..recording_scores import RecordingSummary, check_fits, score_recording
     from ..recordings import TableFormat
 
     if is_manifest(path):
         raise DataError(f"{path}: it is a manifest, not a recording. Name the recordings or their folder.")
+    refuse_unread_sound(path)
     metadata = scorer.metadata
     table = TableFormat.for_channels(
         channels or metadata.channel_names, sample_rate_hz=metadata.sample_rate_hz, time_column=time_column

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -93,8 +93,7 @@ def find_segments(data: str | Path, *, role: Role = "train") -> list[Segment]:
         return [Segment(path, role=role) for path in _recordings_in(data)]
     if is_audio(data) or is_table(data):
         return [Segment(data, role=role)]
-    if data.suffix.lower() in _UNREAD_AUDIO:
-        raise RecordingError(data, _convert_words([data]))
+    refuse_unread_sound(data)
     raise RecordingError(data, f"this is neither a recording ({_suffixes()}) nor a manifest nor a folder of recordings")
 
 
@@ -104,9 +103,23 @@ def passed_over(data: Path) -> str:
     return f"{data}: {_convert_words(unread)}" if unread else ""
 
 
+def refuse_unread_sound(path: Path) -> None:
+    """Raises RecordingError for a file of sound of a kind that is not read, with the command that converts it."""
+    if path.suffix.lower() in _UNREAD_AUDIO:
+        raise RecordingError(path, _convert_words([path]))
+
+
+def files_below(folder: Path, suits: Callable[[Path], bool]) -> list[Path]:
+    """The files in `folder`, at any depth, that `suits` takes, sorted by name; those with a dot before it are left out.
+
+    So are those in folders with one.
+    """
+    found = [path for path in folder.rglob("*") if suits(path) and path.is_file() and not _is_hidden(path, folder)]
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
 def _unread_in(folder: Path) -> list[Path]:
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _UNREAD_AUDIO and path.is_file())
-    return sorted(path for path in found if not _is_hidden(path, folder))
+    return files_below(folder, lambda path: path.suffix.lower() in _UNREAD_AUDIO)
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:
@@ -154,11 +167,7 @@ def _suffixes() -> str:
 
 
 def _recordings_in(folder: Path) -> list[Path]:
-    found = [
-        path
-        for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts)
-        if (is_audio(path) or is_table(path)) and path.is_file() and not _is_hidden(path, folder)
-    ]
+    found = files_below(folder, lambda path: is_audio(path) or is_table(path))
     if not found:
         unread = _unread_in(folder)
         raise InputMissing(
