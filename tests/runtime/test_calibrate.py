@@ -309,6 +309,24 @@ def test_a_faulty_recording_changes_nothing(site: Path) -> None:
     assert noted is not None and noted.current == before
 
 
+def test_a_recording_that_alone_alarmed_puts_no_threshold_in_force(site: Path, tiny_model: Any) -> None:
+    """--from a folder where one file is a little louder and alarmed: 1, it is named, and what was there judges on."""
+    tiny_model(threshold=0.0045)
+    (site / "healthy").mkdir()
+    for number, amplitude in enumerate([0.1, 0.1, 0.1, 0.125]):
+        samples = noise(10, amplitude=amplitude, seed=number)
+        soundfile.write(site / "healthy" / f"{number}.wav", samples, RATE_HZ, subtype="FLOAT")
+    done = command(site, "--alarms-per-day", OFTEN, "--from", str(site / "healthy"))
+    assert done.exit_code == 1, done.output
+    assert "alarms in " in done.stderr and "3.wav, and none in the other 3 recordings" in done.stderr
+    assert "NOT in force" in done.stdout
+    noted = read_site_file(site / "state", "pump7")
+    assert noted is not None and noted.current is None
+    assert command(site, "--restore", "--source", "pump7").exit_code == 0
+    noted = read_site_file(site / "state", "pump7")
+    assert noted is not None and noted.current is not None
+
+
 def test_only_running_time_that_is_not_clipped_or_silent_counts(site: Path) -> None:
     """Among standstill, silence and full-scale noise, only the good seconds are learned from (the gate lags by one)."""
     parts = [noise(10), noise(8, amplitude=1e-4), 0 * noise(12), noise(6, amplitude=0.1)]

@@ -25,6 +25,7 @@ from ..sources.tables import SourceTable
 from ..state.state_file import FILE_NAME
 from ..state.state_store import StateStore
 from ..thresholds.choice import rests_on
+from ..thresholds.recordings_apart import alarmed_apart
 from ..thresholds.site_calibration import doubts, lies_above_training
 from ..thresholds.site_threshold import SiteFile, SiteThreshold, file_of, restore, use_own, write_site_threshold
 from ..words import duration
@@ -118,7 +119,8 @@ def calibrate(
     session = _collect(subjects, data)
     _refuse_open_alarms(directory, tables)
     learned = [subject.calibrated(datetime.now(UTC)) for subject in subjects]
-    in_force = [_keep(directory, subject, site) for subject, site in zip(subjects, learned, strict=True)]
+    in_doubt = alarmed_apart(session.alarms)
+    in_force = [_keep(directory, subject, site, in_doubt) for subject, site in zip(subjects, learned, strict=True)]
     if any(in_force):
         click.echo("A running monitor takes it with SIGHUP: systemctl reload dasvdd-monitor.")
     exit_code = EXIT_OK if all(in_force) else EXIT_FAILURE
@@ -190,12 +192,13 @@ def _collect(subjects: Sequence[Subject], data: Path | None) -> Session:
     return session
 
 
-def _keep(directory: Path, subject: Subject, site: SiteThreshold) -> bool:
-    """Write what was learned and say what it replaces; whether it is in force."""
+def _keep(directory: Path, subject: Subject, site: SiteThreshold, in_doubt: str) -> bool:
+    """Write what was learned and say what it replaces; whether it is in force. `in_doubt`: why not, where it is not."""
     name, metadata = subject.table.name, subject.model.scorer.metadata
-    in_force = not lies_above_training(site, metadata)
+    in_force = not (in_doubt or lies_above_training(site, metadata))
     write_site_threshold(directory, site, in_force=in_force)
-    for doubt in doubts(site, metadata, alarms=subject.collector.alarms):
+    others = doubts(site, metadata, alarms=0 if in_doubt else subject.collector.alarms)
+    for doubt in [*others, *([in_doubt] if in_doubt else [])]:
         click.echo(f"warning: source '{name}': {doubt}", err=True)
     learned = f"threshold {site.calibration.threshold:.5g}, {rests_on(site.calibration)}"
     before = f"{subject.before.value:.5g} ({subject.before.why})"

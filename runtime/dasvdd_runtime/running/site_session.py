@@ -101,6 +101,8 @@ class Session:
         self.interrupted = False
         self.all_joined = True
         """False where a device holds its thread."""
+        self.alarms: dict[str, int] = {}
+        """How many alarms the threshold before raised in each recording that was replayed."""
         self._subjects = list(subjects)
         self._progress = progress
         self._service: Service | None = None
@@ -136,7 +138,8 @@ class Session:
                     raise
                 raise DataError(f"{path}: {error}") from error
             ends[str(path)] = len(collector.streams)
-            if alarms := collector.alarms - alarms_before:
+            self.alarms[str(path)] = alarms = collector.alarms - alarms_before
+            if alarms:
                 log.warning("%s: the threshold before raised %s in it", path, count(alarms, "alarm"))
         if not self.interrupted:
             refuse_apart(_parted(collector.streams, ends))
