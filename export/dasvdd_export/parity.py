@@ -30,6 +30,8 @@ AS_FAR_FROM_FLOAT64 = 4.0
 """The graph may be this much further from float64 than torch's float32 is. For usual sounds that lies far below STRICT;
 it counts where noise lies 60 dB and more below a steady tone, a transformer's hum say, whose rounding it drowns in."""
 BATCHES = (1, 3, 64)
+LATENCY_TURNS = 30
+"""Times that torch and the graph score a window in turns."""
 
 Run = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float64]]]
 """The graph: windows in its input's layout -> outputs by name."""
@@ -146,7 +148,7 @@ def inconsistency(run: Run, windows: NDArray[np.float32], gamma: float) -> float
     )
 
 
-def latency_milliseconds(trained: TrainedModel, run: Run, *, repeats: int = 30) -> tuple[float, float]:
+def latency_milliseconds(trained: TrainedModel, run: Run) -> tuple[float, float]:
     """Median time of one window in torch and in the graph, interleaved, one thread each."""
     window = as_input(np.zeros((1, trained.window_samples, trained.channels), np.float32), trained.kind)
 
@@ -161,7 +163,7 @@ def latency_milliseconds(trained: TrainedModel, run: Run, *, repeats: int = 30) 
     times: list[list[float]] = [[], []]
     try:
         with torch.no_grad():
-            for _ in range(repeats):
+            for _ in range(LATENCY_TURNS):
                 for column, score in enumerate((in_torch, in_graph)):
                     started = time.perf_counter()
                     score()

@@ -32,7 +32,6 @@ MOST_HOPS = 255
 """After the first window of a sequence that is compared: the state turns over where a window has no more."""
 MOST_WINDOWS = 2048
 """Of one kind of input that are compared."""
-LATENCY_TURNS = 30
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -173,7 +172,7 @@ def _milliseconds(checked: Checked, scorer: StreamScorer) -> tuple[float, float]
     window = np.zeros((trained.window_samples, trained.channels), np.float32)
     whole = as_input(window[None], trained.kind).numpy()
     times: list[tuple[float, float]] = []
-    for turn in range(1 + LATENCY_TURNS):
+    for turn in range(1 + parity.LATENCY_TURNS):
         waiting = [Waiting(Window(turn * trained.window_hop_samples, window), memory)]
         begin = time.perf_counter()
         checked.run(whole)

@@ -67,12 +67,11 @@ def calibrate(
     window_hop_seconds: float,
     false_alarms_per_day: float = 1.0,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> Calibration:
     """The smallest threshold with at most `false_alarms_per_day` episodes per day of normal running.
 
     `streams` holds scores of normal running in time order, one array [windows] per uninterrupted stretch; the decision
-    chain restarts at each. The same `seed` gives the same result.
+    chain restarts at each. The same scores give the same result.
 
     Raises NotEnoughScores below MINIMUM_WINDOWS scores, and ValueError for scores that are negative or not finite and
     for a rate, hop or confidence out of range.
@@ -90,7 +89,7 @@ def calibrate(
             "tail of normal running. Record the healthy machine for longer, or hold out a larger part."
         )
     chain = Chain.of(checked, settings=settings, window_hop_seconds=window_hop_seconds)
-    bound = _RateBound(chain, confidence=confidence, seed=seed)
+    bound = _RateBound(chain, confidence=confidence)
     threshold = _counted_threshold(chain, bound, false_alarms_per_day)
     counted = threshold is not None
     if threshold is None:
@@ -125,7 +124,7 @@ def _check_stream(stream: NDArray[np.float64]) -> NDArray[np.float64]:
 class _RateBound:
     """Upper confidence bound of the episode rate at any threshold."""
 
-    def __init__(self, chain: Chain, *, confidence: float, seed: int) -> None:
+    def __init__(self, chain: Chain, *, confidence: float) -> None:
         self._chain = chain
         self._confidence = confidence
         # Ten correlation lengths make blocks nearly independent; 20 blocks leave something to draw, 1000 are plenty.
@@ -133,7 +132,7 @@ class _RateBound:
         block_windows = max(10 * correlation_length(chain.smoothed), windows // 1000)
         block_windows = max(1, min(block_windows, windows // 20))
         self._bootstrap = BlockBootstrap(
-            length=windows, block_samples=block_windows, replicates=BOOTSTRAP_REPLICATES, seed=seed
+            length=windows, block_samples=block_windows, replicates=BOOTSTRAP_REPLICATES, seed=0
         )
 
     def episodes_per_day(self, threshold: float, *, enough: float = math.inf) -> float:

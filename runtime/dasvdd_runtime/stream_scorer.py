@@ -33,9 +33,9 @@ def stream_path(plain: Path) -> Path:
     return plain.with_suffix(f".stream{plain.suffix}")
 
 
-def open_scorer(path: Path, *, provider: str = "cpu", content: bytes | None = None) -> Scorer | StreamScorer:
-    """A scorer of the form that is in the file at `path`. Raises as OpenedModel does."""
-    session, opened_for = open_session(path, provider=provider, threads=1, content=content)
+def open_scorer(path: Path, *, content: bytes | None = None) -> Scorer | StreamScorer:
+    """A scorer on the CPU of the form that is in the file at `path`. Raises as OpenedModel does."""
+    session, opened_for = open_session(path, provider="cpu", threads=1, content=content)
     return scorer_over(session, path, opened_for)
 
 

@@ -42,12 +42,11 @@ class EarlyStop:
     last_score: float
     """Held-out score of the last epoch that was trained."""
     stop_epoch: int | None
-    """The epoch after which it would have stopped; None: the best is less than `patience` epochs ago."""
-    patience: int
+    """The epoch after which it would have stopped; None: the best is less than PATIENCE epochs ago."""
 
 
-def early_stop(history: Sequence[EpochMetrics], *, patience: int = PATIENCE) -> EarlyStop | None:
-    """What stopping after `patience` epochs without a lower held-out score would have done; None without such a score.
+def early_stop(history: Sequence[EpochMetrics]) -> EarlyStop | None:
+    """What stopping after PATIENCE epochs without a lower held-out score would have done; None without such a score.
 
     `best_epoch` is the best up to the stop: what happened later, early stopping would not have seen.
     """
@@ -58,12 +57,12 @@ def early_stop(history: Sequence[EpochMetrics], *, patience: int = PATIENCE) -> 
     for metrics, score in scored:
         if score < best_score:
             best, best_score = metrics, score
-        elif best is not None and metrics.epoch - best.epoch >= patience:
+        elif best is not None and metrics.epoch - best.epoch >= PATIENCE:
             stop = metrics
             break
     if best is None:
         return None
-    return EarlyStop(best.epoch, best_score, scored[-1][1], stop.epoch if stop else None, patience)
+    return EarlyStop(best.epoch, best_score, scored[-1][1], stop.epoch if stop else None)
 
 
 def learning_curve(history: Sequence[EpochMetrics]) -> LearningCurve | None:

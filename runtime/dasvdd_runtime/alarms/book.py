@@ -61,17 +61,12 @@ def lasted_seconds(start_seconds: float, end_seconds: float) -> float:
     return end_seconds - start_seconds
 
 
-def _random_id() -> str:
-    return str(uuid.uuid4())
-
-
 class AlarmBook:
     """Which alarms last, which wait for an acknowledgement, and what events must say of them."""
 
-    def __init__(self, *, latch: bool, new_id: Callable[[], str] = _random_id) -> None:
+    def __init__(self, *, latch: bool) -> None:
         """`latch`: an alarm stays after its scores cleared, until `acknowledge`."""
         self._latch = latch
-        self._new_id = new_id
         self._active: dict[str, Alarm] = {}
         self._latched: dict[str, dict[str, Alarm]] = {}
         self._acknowledged: set[str] = set()
@@ -148,7 +143,7 @@ class AlarmBook:
 
     def _begin(self, event: Event, *, now: datetime, muted: bool) -> Alarm:
         alarm = Alarm(
-            id=event.get("alarm") or self._new_id(),
+            id=event.get("alarm") or str(uuid.uuid4()),
             source=event["source"],
             model_fingerprint=event["model_fingerprint"],
             state=AlarmState.ACTIVE,

@@ -8,7 +8,7 @@ from collections.abc import Set
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..alarms.book import Alarm
+from ..alarms.book import Alarm, lasted_seconds
 from ..alarms.mutes import ALL, Mute
 from ..errors import DasvddError
 from ..events import carrying_bands
@@ -17,7 +17,7 @@ from ..thresholds.choice import ThresholdInForce
 from .history import STEP_SECONDS, STEPS, History
 from .observed import Observed
 from .privacy_words import privacy_words
-from .probes import HUNG_SECONDS, faults
+from .probes import faults
 from .state_words import ENDED, words_for
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ class Status:
         *,
         machine: str,
         shelf: EvidenceShelf | None = None,
-        hung_seconds: float = HUNG_SECONDS,
     ) -> None:
         """`board`: None where alarms are not kept; `machine`: the name of this one; `shelf`: of their evidence."""
         self._observed = observed
@@ -44,7 +43,6 @@ class Status:
         self._board = board
         self._machine = machine
         self._shelf = shelf
-        self._hung_seconds = hung_seconds
         self._run = str(uuid.uuid4())
 
     def curves(self, after: int = -1) -> dict[str, Any]:
@@ -58,13 +56,12 @@ class Status:
         alarms, mutes, trouble = self._alarms_and_mutes()
         ends = {mute.source: mute for mute in mutes}
         kept: Set[str] = self._shelf.alarms() if self._shelf is not None and alarms else frozenset()
-        since_beat_seconds = self._observed.since_beat_seconds()
         return {
             "run": self._run,
             "machine": self._machine,
             "version": self._observed.versions.get("dasvdd", ""),
             "time": time.time(),
-            "faults": faults(sources, since_beat_seconds=since_beat_seconds, hung_seconds=self._hung_seconds),
+            "faults": faults(sources, since_beat_seconds=self._observed.since_beat_seconds()),
             "keeps_alarms": self._board is not None,
             "state_trouble": trouble,
             "privacy": privacy_words(sources),
@@ -141,7 +138,7 @@ def _alarm(alarm: Alarm, *, has_evidence: bool) -> dict[str, Any]:
         "source": alarm.source,
         "state": alarm.state.value,
         "raised_at": alarm.raised_at.timestamp(),
-        "lasted_seconds": None if alarm.end_seconds is None else alarm.end_seconds - alarm.start_seconds,
+        "lasted_seconds": None if alarm.end_seconds is None else lasted_seconds(alarm.start_seconds, alarm.end_seconds),
         "peak_ratio": alarm.peak_score / alarm.threshold,
         "muted": alarm.muted,
         "recording": alarm.recording,

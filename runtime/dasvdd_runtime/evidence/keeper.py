@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..alarms.later_events import evidence_lost
-from ..configuration.config import MonitorConfig
 from ..contract import ModelMetadata
 from ..errors import ConfigError
 from ..events import Event
@@ -33,10 +31,8 @@ class EvidenceKeeper:
         directory: Path,
         *,
         patient: bool = False,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`patient` as ClipWriter has it. Raises ConfigError where `directory` cannot be used, but for a full disk."""
-        self._now = now
         self._claims: dict[Path, Claim] = {}
         self._told: list[Event] = []
         self._writer = ClipWriter(self._opened(table, directory), patient=patient)
@@ -68,7 +64,7 @@ class EvidenceKeeper:
             return before
         if isinstance(before, SourceClips):
             before.dismiss()
-        return Clips() if source.mode == "none" else SourceClips(source, metadata, table, self._writer, now=self._now)
+        return Clips() if source.mode == "none" else SourceClips(source, metadata, table, self._writer)
 
     def results(self) -> list[Event]:
         """What became of clips since the last call."""
@@ -93,14 +89,4 @@ class EvidenceKeeper:
             log.error("%s. Monitoring goes on; alarms leave no evidence before there is room again", error)
             self._told.append(evidence_lost(None, None, reason=str(error)))
         self._claims[directory] = claim
-        return EvidenceFolder(directory, table, now=self._now, claim=claim.take)
-
-
-def make_evidence(config: MonitorConfig) -> EvidenceKeeper | None:
-    """What keeps clips of alarms; None where there is no place for them or none are wanted.
-
-    Raises as EvidenceKeeper does.
-    """
-    if config.evidence.directory is None or not config.keeps_evidence:
-        return None
-    return EvidenceKeeper(config.evidence, config.evidence.directory, patient=config.only_replays)
+        return EvidenceFolder(directory, table, now=lambda: datetime.now(UTC), claim=claim.take)

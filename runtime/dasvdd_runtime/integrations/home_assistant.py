@@ -10,7 +10,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
@@ -37,14 +37,12 @@ class HomeAssistant:
         *,
         prefix: str,
         discovery_prefix: str,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`prefix`: of the monitor's topics."""
         self._commands = commands
         self._prefix = prefix
         self._discovery_prefix = discovery_prefix
         self._node = f"dasvdd_{_digest(prefix)}"
-        self._clock = clock
         self._names: dict[str, str] = {}
         self._models: dict[str, str] = {}
         self._configs: dict[str, bytes] = {}
@@ -132,9 +130,9 @@ class HomeAssistant:
         if now == before:
             return []
         only_score = {key: now[key] for key in now if key != "score"} == {k: before[k] for k in before if k != "score"}
-        if only_score and self._clock() - told_seconds < SCORE_SECONDS:
+        if only_score and time.monotonic() - told_seconds < SCORE_SECONDS:
             return []
-        self._told[source.name] = (now, self._clock())
+        self._told[source.name] = (now, time.monotonic())
         return [Message(self._topic(source.name, "now"), json.dumps(now).encode(), retain=True)]
 
     def _topic(self, source: str, leaf: str) -> str:

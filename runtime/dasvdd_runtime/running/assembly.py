@@ -144,11 +144,12 @@ class Assembly:
         )
 
     def _make_evidence(self, config: MonitorConfig) -> EvidenceKeeper | None:
-        if not config.keeps_evidence:
+        directory = config.evidence.directory
+        if directory is None or not config.keeps_evidence:
             return None
-        from ..evidence.keeper import make_evidence
+        from ..evidence.keeper import EvidenceKeeper
 
-        return make_evidence(config)
+        return EvidenceKeeper(config.evidence, directory, patient=config.only_replays)
 
     def _use_evidence(self, evidence: EvidenceKeeper | None) -> None:
         self._evidence = evidence

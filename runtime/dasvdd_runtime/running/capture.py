@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 from ..condition.loss_meter import LossMeter
 from ..errors import DasvddError
@@ -40,7 +39,6 @@ class Capture:
         wake: threading.Event,
         queue_seconds: float = QUEUE_SECONDS,
         unread_stays: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wake` is set whenever something arrives; `queue_seconds` of a live source's samples may wait.
 
@@ -52,7 +50,6 @@ class Capture:
         self.sample_rate_hz = source.sample_rate_hz
         self._source = source
         self._give_up_seconds = 2 * max(stall_seconds, STALL_SAMPLES / source.sample_rate_hz)
-        self._clock = clock
         self._loss = LossMeter(source.sample_rate_hz)
         self._stop = threading.Event()
         self._queue = MessageQueue(
@@ -66,7 +63,7 @@ class Capture:
         self._waiting_since: float | None = None
         self._reopened = False
         self._heard_seconds = 0.0
-        self._came_round_seconds = clock()
+        self._came_round_seconds = time.monotonic()
 
     def start(self) -> None:
         """Start the thread."""
@@ -105,7 +102,7 @@ class Capture:
     def waiting_seconds(self) -> float:
         """For how long the open source has given no samples; 0 while it is closed or its queue is full."""
         since = self._waiting_since
-        return 0.0 if since is None else max(0.0, self._clock() - since)
+        return 0.0 if since is None else max(0.0, time.monotonic() - since)
 
     @property
     def live(self) -> bool:
@@ -120,7 +117,7 @@ class Capture:
     @property
     def alive(self) -> bool:
         """The thread goes on: it has come round within ALIVE_SECONDS, or waits before it opens the device again."""
-        return self._clock() - self._came_round_seconds < ALIVE_SECONDS
+        return time.monotonic() - self._came_round_seconds < ALIVE_SECONDS
 
     def _run(self) -> None:
         retry_seconds = FIRST_RETRY_SECONDS
@@ -141,7 +138,7 @@ class Capture:
 
     def _session(self) -> DasvddError | None:
         """From open to close; returns the fault that ended it."""
-        self._waiting_since = self._came_round_seconds = self._clock()
+        self._waiting_since = self._came_round_seconds = time.monotonic()
         try:
             self._source.open()
             self._read_to_end()
@@ -164,11 +161,11 @@ class Capture:
         """Hand over samples until the source ends, gives none for too long, or a stop is asked for."""
         reopened = self._reopened
         self._reopened = True
-        waiting_since = self._clock()
+        waiting_since = time.monotonic()
         while not self._stop.is_set():
             self._waiting_since = waiting_since
             block = self._source.read()
-            now = self._came_round_seconds = self._clock()
+            now = self._came_round_seconds = time.monotonic()
             if block is None:
                 return
             if len(block.samples):
@@ -176,7 +173,7 @@ class Capture:
                 lost = self._lost_before(block, now)
                 gap = block.overflowed or lost > 0 or (reopened and block.lost is None)
                 self._queue.put(Samples(block.samples, gap=gap, lost=lost))
-                reopened, waiting_since = False, self._clock()
+                reopened, waiting_since = False, time.monotonic()
                 self._heard_seconds += len(block.samples) / self._source.sample_rate_hz
             elif self._source.live and now - waiting_since >= self._give_up_seconds:
                 return

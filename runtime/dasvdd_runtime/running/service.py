@@ -47,7 +47,6 @@ class Service:
         alarms: AlarmDesk | None = None,
         heartbeat: Callable[[], None] | None = None,
         reload: Callable[[Sequence[Channel]], ReloadPlan] | None = None,
-        clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`wake` is the event that the channels' captures set. Sinks get each event in the order given.
@@ -63,7 +62,6 @@ class Service:
         """Events written so far, by kind. To be read, from any thread."""
         self._heartbeat = heartbeat
         self._reload = reload
-        self._clock = clock
         self._now = now
         self._clock_watch = ClockWatch()
         self._stop_reason: str | None = None
@@ -110,7 +108,7 @@ class Service:
 
     def _watch(self, max_seconds: float | None) -> str:
         """Serve the channels until there is a reason to stop, and return it."""
-        begin_seconds = self._clock()
+        begin_seconds = time.monotonic()
         next_summary_seconds = begin_seconds + SUMMARY_SECONDS
         while self._stop_reason is None:
             self._wake.wait(POLL_SECONDS)
@@ -126,9 +124,9 @@ class Service:
                 self._take_new_configuration()
             if all(channel.ended for channel in self._channels):
                 self._stop_reason = "all sources have ended"
-            elif max_seconds is not None and self._clock() - begin_seconds >= max_seconds:
+            elif max_seconds is not None and time.monotonic() - begin_seconds >= max_seconds:
                 self._stop_reason = f"{max_seconds:g} s are over"
-            elif self._clock() >= next_summary_seconds:
+            elif time.monotonic() >= next_summary_seconds:
                 next_summary_seconds += SUMMARY_SECONDS
                 self._emit([_summary(channel) for channel in self._channels if not channel.ended])
         return self._stop_reason
@@ -182,14 +180,14 @@ class Service:
                 self._emit(channel.pipeline.events_due())
 
     def _look_at_clock(self) -> None:
-        jump_seconds = self._clock_watch.look(self._now().timestamp(), self._clock())
+        jump_seconds = self._clock_watch.look(self._now().timestamp(), time.monotonic())
         if jump_seconds is not None:
             self._emit([clock_jump(jump_seconds)])
             self._alarms.clock_was_set()
 
     def _tell_overload(self, *, last: bool = False) -> None:
-        if self._dropped_seconds and (last or self._clock() >= self._next_overload_seconds):
-            self._next_overload_seconds = self._clock() + OVERLOAD_SECONDS
+        if self._dropped_seconds and (last or time.monotonic() >= self._next_overload_seconds):
+            self._next_overload_seconds = time.monotonic() + OVERLOAD_SECONDS
             self._emit([overload(self._dropped_seconds, bursts=sorted(self._bursts))])
             self._dropped_seconds, self._bursts = {}, set()
 

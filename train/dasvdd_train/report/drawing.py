@@ -23,6 +23,7 @@ ROLE_COLORS = {"holdout": "#0072b2", "test_normal": "#00785a", "test_anomalous":
 """Darkened Okabe-Ito colours: told apart with any colour vision, at least 4.5:1 on white."""
 NARROW, WIDE = (5.2, 3.5), (10.4, 3.5)
 """Figure sizes in inches. A narrow one shown at a phone's width has its text at about 10 pixels."""
+LONGEST_LABEL = 14
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dasvdd",
@@ -93,7 +94,7 @@ def _leading_two_or_five(value: float, _: int) -> str:
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
-def shortened(name: str, most: int = 14) -> str:
-    """`name`, cut in the middle to `most` characters: channels often differ at their ends alone."""
-    tail = most // 2 - 1
-    return name if len(name) <= most else f"{name[: most - 1 - tail]}…{name[-tail:]}"
+def shortened(name: str) -> str:
+    """`name`, cut in the middle to LONGEST_LABEL characters: channels often differ at their ends alone."""
+    tail = LONGEST_LABEL // 2 - 1
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1 - tail]}…{name[-tail:]}"

@@ -13,7 +13,7 @@ from dasvdd_runtime.thresholds.promises import hours_to_count
 from dasvdd_runtime.words import count, duration, long_duration, rate
 
 from ..diagnosis import USABLE_AUC
-from ..metrics import early_stop
+from ..metrics import PATIENCE, early_stop
 from ..outcomes import Outcome, outcomes
 from ..summary import comparison_words
 from .data import ReportData
@@ -261,8 +261,8 @@ def training_words(data: ReportData) -> str:
         f"last, epoch {data.epochs[-1].epoch}: {stop.last_score:.4g})."
     )
     if stop.stop_epoch is None:
-        return f"{text} Early stopping with a patience of {count(stop.patience, 'epoch')} would not have ended it."
+        return f"{text} Early stopping with a patience of {count(PATIENCE, 'epoch')} would not have ended it."
     return (
-        f"{text} Early stopping with a patience of {count(stop.patience, 'epoch')} would have ended the training after "
+        f"{text} Early stopping with a patience of {count(PATIENCE, 'epoch')} would have ended the training after "
         f"epoch {stop.stop_epoch}. From the lowest point on, the model learned its training recordings by heart."
     )
