@@ -280,7 +280,8 @@ def test_a_passphrase_from_a_file_or_the_environment_and_never_in_the_output(
     for options, said in [
         ([], "has a passphrase"),
         (["--passphrase-file", signed / "wrong"], "another passphrase"),
-        (["--passphrase-env", "NOT_SET"], "not set"),
+        (["--passphrase-env", "NOT_SET"], "--passphrase-env: the environment variable NOT_SET is not set"),
+        (["--passphrase-env", "HOME", "--passphrase-file", signed / "wrong"], "give one of them"),
     ]:
         result = program("sign", model, "--key", key, *options)
         assert result.exit_code != 0 and said in result.output

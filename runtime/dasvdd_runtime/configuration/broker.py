@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from ..errors import ConfigError
 from ..extras import require
 from .hosts import require_host
-from .secret import Secret
+from .secret import Secret, refuse_two_places
 from .strict_config import StrictModel
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class BrokerTable(StrictModel):
 
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:
-        if self.password_file is not None and self.password_env:
-            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        refuse_two_places("password", self.password_file, self.password_env)
         if (self.password_file is not None or self.password_env) and not self.username:
             raise ValueError("a password needs a username")
         if self.key_file is not None and self.cert_file is None:

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import model_validator
 
 from ..configuration.hosts import is_loopback
-from ..configuration.secret import Secret
+from ..configuration.secret import Secret, refuse_two_places
 from ..configuration.strict_config import StrictModel
 
 
@@ -41,8 +41,7 @@ class HttpTable(StrictModel):
                 f"listen: {self.listen!r} is no IP address with a port from 1 to 65535: for instance 127.0.0.1:9464, "
                 "0.0.0.0:9464 or [::1]:9464"
             )
-        if self.token_file is not None and self.token_env:
-            raise ValueError("the token is in token_file or in token_env: keep one of them")
+        refuse_two_places("token", self.token_file, self.token_env)
         if not is_loopback(self.address[0]) and self.token_file is None and not self.token_env:
             raise ValueError(
                 f"listen: {self.listen} can be reached by other machines, and without a token anyone there could read "

@@ -114,4 +114,6 @@ def _require() -> None:
 def _passphrase(file: Path | None, env: str) -> str | None:
     from ..configuration.secret import Secret
 
-    return Secret(label="--passphrase", file=file, env=env).read()
+    if file is not None and env:
+        raise click.UsageError("the passphrase is in --passphrase-file or in --passphrase-env: give one of them")
+    return Secret(label="--passphrase", file=file, env=env, joint="-").read()

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..configuration.broker import BrokerTable
 from ..configuration.hosts import is_loopback, require_host
-from ..configuration.secret import Secret
+from ..configuration.secret import Secret, refuse_two_places
 from ..configuration.strict_config import StrictModel
 
 
@@ -148,8 +148,7 @@ class WebhookTable(ReceiverTable):
             raise ValueError("url holds a space or a character outside ASCII: encode it (%20, xn--)")
         if parts.scheme == "http" and not self.allow_http and not is_loopback(host):
             raise ValueError(f"http to {host} can be read by anyone on the way: use https, or set allow_http = true")
-        if self.token_file is not None and self.token_env:
-            raise ValueError("the token is in token_file or in token_env: keep one of them")
+        refuse_two_places("token", self.token_file, self.token_env)
         return self
 
 
@@ -223,8 +222,7 @@ class EmailTable(ReceiverTable):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.password_file is not None and self.password_env:
-            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        refuse_two_places("password", self.password_file, self.password_env)
         if bool(self.username) != (self.password_file is not None or bool(self.password_env)):
             raise ValueError("username and password_file (or password_env) go together: give both, or neither")
         if self.security == "none" and self.username and not is_loopback(self.host):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..configuration.broker import BrokerTable
 from ..configuration.hosts import require_host
-from ..configuration.secret import Secret
+from ..configuration.secret import Secret, refuse_two_places
 from ..configuration.strict_config import StrictModel
 from .base_tables import BaseSourceTable
 from .row_alignment import DEFAULT_GAP_ROWS, Fill
@@ -216,8 +216,7 @@ class OpcUaTable(PolledTable):
 
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:
-        if self.password_file is not None and self.password_env:
-            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        refuse_two_places("password", self.password_file, self.password_env)
         if (self.password_file is not None or bool(self.password_env)) != bool(self.username):
             raise ValueError("username and password_file (or password_env) belong together: one is missing")
         if (self.security == "none") != (self.cert_file is None) or (self.cert_file is None) != (self.key_file is None):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from ..configuration.secret import Secret
+from ..configuration.secret import Secret, refuse_two_places
 from .base_tables import BaseSourceTable
 from .row_tables import CsvTailTable, IioTable, ModbusTable, MqttTopicsTable, OpcUaTable, SerialTable
 
@@ -113,8 +113,7 @@ class RtspTable(BaseSourceTable):
             raise ValueError("the url holds a user or a password: use `username` and `password_file` or `password_env`")
         if any(sign in self.url for sign in "'\n\r\\"):
             raise ValueError("the url holds a quote, a backslash or a line break: write it percent-encoded")
-        if self.password_file is not None and self.password_env:
-            raise ValueError("the password is in password_file or in password_env: keep one of them")
+        refuse_two_places("password", self.password_file, self.password_env)
         if bool(self.username) != (self.password_file is not None or bool(self.password_env)):
             raise ValueError("username and password_file (or password_env) belong together: one is missing")
         return self
