@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.golden import relative_difference
 from dasvdd_runtime.reading.manifest import Role, find_segments
 from dasvdd_train.corpus import Corpus, load_corpus
 from dasvdd_train.features import Geometry
@@ -15,8 +16,6 @@ from dasvdd_train.holdout import MAX_BYTES, MAX_WINDOWS, Holdout, load_holdout
 from dasvdd_train.model_file import TrainedModel
 from dasvdd_train.scoring import sample_windows, score_stretch, score_windows
 from numpy.typing import NDArray
-
-from . import parity
 
 SAME_MODEL = 1e-3
 """Held-out scores of one model differ less than this between machines, which sum in other orders in fp32."""
@@ -45,7 +44,7 @@ def read_held_out(
             f"{expected[1]}]: it belongs to another model. Train again, or give --calibration DATA."
         )
     scores, _ = score_windows(trained.model, holdout.windows)
-    difference = parity.relative_difference(scores, holdout.window_scores)
+    difference = relative_difference(scores, holdout.window_scores)
     if not difference <= SAME_MODEL:
         raise DataError(
             f"{path}: its windows score otherwise with {model_path.name} than when it was trained (relative difference "
@@ -105,7 +104,7 @@ def streams_of_variant(holdout: Holdout, found: NDArray[np.float64]) -> list[NDA
     the kept one nearest to it in time. Raises DataError where the kept windows are not the streams'.
     """
     joined, positions = np.concatenate(holdout.streams), holdout.window_positions
-    if parity.relative_difference(joined[positions], holdout.window_scores) > SAME_MODEL:
+    if relative_difference(joined[positions], holdout.window_scores) > SAME_MODEL:
         raise DataError(
             "the held-out windows are not those of the held-out scores beside them, so no threshold can be set for a "
             "variant. Train again, or give --calibration DATA."

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from dasvdd_runtime.contract import OUTPUT_NAMES
 from dasvdd_runtime.errors import DasvddError
+from dasvdd_runtime.golden import relative_difference, relative_differences
 from dasvdd_train.features import as_input
 from dasvdd_train.model import DasvddModel
 from dasvdd_train.model_file import TrainedModel
@@ -181,18 +182,6 @@ def session_runner(session: object) -> Run:
         return {name: np.asarray(out, np.float64) for name, out in zip(OUTPUT_NAMES, outputs, strict=True)}
 
     return run
-
-
-def relative_difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
-    """Largest |found - expected| / |expected|; infinite where one is not finite."""
-    return float(np.max(relative_differences(found, expected), initial=0.0))
-
-
-def relative_differences(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """|found - expected| / |expected| per entry; infinite where one is not finite."""
-    scale = np.maximum(np.abs(expected), np.finfo(np.float32).tiny)
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(np.abs(found - expected) / scale, nan=np.inf, posinf=np.inf)
 
 
 def _torch_scores(model: DasvddModel, batch: NDArray[Any]) -> NDArray[np.float64]:

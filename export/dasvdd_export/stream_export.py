@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from dasvdd_runtime.contract import GoldenSequences, GoldenWindows, ModelMetadata, StreamInfo, encode
+from dasvdd_runtime.golden import relative_differences
 from dasvdd_runtime.scorer import BATCH_WINDOWS, Scores
 from dasvdd_runtime.stream_scorer import StreamScorer
 from dasvdd_runtime.windows import StreamMemory, Waiting, Window, cut_windows
@@ -139,7 +140,7 @@ def _compared(
     sequences = _end_to_end(windows, chosen, trained.window_samples + hops * trained.window_hop_samples)
     expected, found = _by_plain_form(checked, sequences), scorer.score_sequences(sequences)
     residuals = np.abs(found.residual - expected.residual).max(axis=1) / np.maximum(expected.score, TINY)
-    differences = np.maximum(parity.relative_differences(found.score, expected.score), residuals)
+    differences = np.maximum(relative_differences(found.score, expected.score), residuals)
     of_plain_form = next(finding.limit for finding in checked.findings if finding.name == name)
     features = trained.model.bands * trained.model.stacked_frames
     limit = of_plain_form if of_plain_form > usual_limit else parity.STRICT

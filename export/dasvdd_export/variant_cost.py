@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from dasvdd_runtime.errors import DasvddError
+from dasvdd_runtime.golden import relative_difference
 from dasvdd_train.evaluation import Separation, separation
 from dasvdd_train.features import as_input
 from dasvdd_train.holdout import Holdout
@@ -110,7 +111,7 @@ def golden_tolerance(run: parity.Run, windows: NDArray[np.float32], least: float
     scores = run(windows)["score"]
     noise = np.random.default_rng(0).choice([-1.0, 1.0], windows.shape) * SMALLEST_DIFFERENCE
     moved = run((windows * (1 + noise)).astype(np.float32))["score"]
-    return max(least, TOLERANCE_MARGIN * parity.relative_difference(moved, scores))
+    return max(least, TOLERANCE_MARGIN * relative_difference(moved, scores))
 
 
 def speeds(models: dict[str, Path], *, provider: Literal["cpu", "cuda"], threads: int) -> dict[str, Speed]:

@@ -83,6 +83,18 @@ class GoldenSequences(BaseModel):
         return _unpacked(self.samples_base64, self.shape, "sequences")
 
 
+def relative_differences(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|found - expected| / |expected| per entry; infinite where one is not finite."""
+    scale = np.maximum(np.abs(expected), np.finfo(np.float32).tiny)
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.abs(found - expected) / scale, nan=np.inf, posinf=np.inf)
+
+
+def relative_difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    """The largest of `relative_differences`; 0 of nothing."""
+    return float(np.max(relative_differences(found, expected), initial=0.0))
+
+
 def _packed(values: NDArray[np.float32]) -> str:
     return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
 

@@ -17,11 +17,12 @@ from dasvdd_export.checked import Checked
 from dasvdd_export.export import check, graph_faults, open_graph
 from dasvdd_export.export_variants import Row, export_variants
 from dasvdd_export.held_out import streams_of_variant
-from dasvdd_export.parity import nan_findings, relative_difference, session_runner
+from dasvdd_export.parity import nan_findings, session_runner
 from dasvdd_export.tables import show_variants
 from dasvdd_export.variant_cost import Speed, cost
 from dasvdd_runtime import Scorer
 from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.golden import relative_difference
 from dasvdd_runtime.model_files.onnxruntime_session import session_options
 from dasvdd_runtime.thresholds.choice import choose_threshold
 from dasvdd_runtime.thresholds.site_threshold import SiteThreshold

@@ -211,6 +211,17 @@ def test_changed_arithmetic_fails_the_golden_windows(tiny_model: Any, tmp_path: 
         Scorer(path).verify_golden()
 
 
+def test_the_golden_window_that_is_named_is_the_one_whose_difference_is(tiny_model: Any) -> None:
+    """The error names the window that is relatively furthest off, also beside a louder one that is off by more."""
+    noise = np.random.default_rng(0).standard_normal((1, 1, 1600)).astype(np.float32)
+    windows = np.concatenate([noise, 1e-3 * noise])
+    loud, quiet = Scorer(tiny_model()).score_windows(windows.swapaxes(1, 2)).score
+    assert 0.1 * loud > 2 * quiet
+    golden = contract.GoldenWindows.encode(windows, np.array([1.1 * loud, 3 * quiet]), relative_tolerance=1e-4)
+    with pytest.raises(ModelError, match=r"golden window 2 of 2 .*relative difference 0\.67"):
+        Scorer(tiny_model(golden=golden)).verify_golden()
+
+
 def test_golden_windows_of_another_shape_are_refused(tiny_model: Any) -> None:
     """Golden windows that do not fit the graph, or none, are an error and not a silent pass."""
     three = np.zeros((3, 1, 1600), np.float32)

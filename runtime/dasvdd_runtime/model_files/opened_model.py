@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..contract import OUTPUT_NAMES, ModelMetadata, decode
 from ..errors import DasvddError, ModelError
+from ..golden import relative_differences
 from .execution_providers import ExecutionProvider
 from .opening import open_session
 
@@ -121,10 +122,10 @@ class OpenedModel:
 
     def _golden_difference(self, scores: NDArray[np.float64], stored: NDArray[np.float64], allowed: float) -> float:
         """Largest relative difference of golden windows' `scores` [windows]. Raises ModelError beyond `allowed`."""
-        apart = np.abs(scores - stored)
-        difference = float(np.max(apart / np.maximum(np.abs(stored), np.finfo(np.float32).tiny)))
-        if not difference <= allowed:
-            worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf)))
+        differences = relative_differences(scores, stored)
+        worst = int(np.argmax(differences))
+        difference = float(differences[worst])
+        if difference > allowed:
             raise ModelError(
                 f"golden window {worst + 1} of {len(stored)} scores {scores[worst]:.7g} on {self.provider}; the "
                 f"exporter computed {stored[worst]:.7g} (relative difference {difference:.2g}, allowed "

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..contract import ModelMetadata
 from ..errors import DasvddError
+from ..golden import relative_difference
 from ..scorer import Scorer
 from ..stream_scorer import StreamScorer
 
@@ -87,7 +88,7 @@ def _scores_otherwise(plain: Scorer, stream: StreamScorer) -> str | None:
     golden = plain.metadata.golden
     windows, expected = golden.windows(), np.array(golden.scores)
     found = stream.score_sequences(windows.swapaxes(1, 2) if plain.metadata.kind == "audio" else windows).score
-    difference = float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), np.finfo(np.float32).tiny)))
+    difference = relative_difference(found, expected)
     if difference <= golden.relative_tolerance:
         return None
     return (
