@@ -94,7 +94,7 @@ def score_recordings(trained: TrainedModel, corpus: Corpus) -> tuple[Holdout, Se
 
 def sizes_of(trained: TrainedModel) -> Geometry:
     """The windows of `trained`."""
-    return Geometry(trained.window_samples, trained.window_hop_samples, trained.window_samples)
+    return Geometry(trained.window_samples, trained.window_hop_samples, trained.model.vector_samples)
 
 
 def streams_of_variant(holdout: Holdout, found: NDArray[np.float64]) -> list[NDArray[np.float64]]:

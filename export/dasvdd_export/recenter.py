@@ -35,7 +35,7 @@ from dasvdd_train.model_file import TrainedModel, load_model, save_model
 from dasvdd_train.split import hold_out
 from numpy.typing import NDArray
 
-from .held_out import load_like, score_recordings
+from .held_out import load_like, score_recordings, sizes_of
 
 MINIMUM_WINDOWS = 300
 """Windows without overlap: a band's mean is then known to 6 % of its deviation (1 / sqrt(300)), which adds 0.3 % of the
@@ -192,10 +192,11 @@ def _split(trained: TrainedModel, corpus: Corpus, data: Path) -> Corpus:
     settings = trained.config.data
     if settings.holdout == "none":
         settings = settings.model_copy(update={"holdout": "tail"})
-    front_end = trained.model.front_end
-    minimum = front_end.frame_samples + (trained.model.stacked_frames - 1) * front_end.frame_hop_samples
+    sizes = sizes_of(trained)
     try:
-        return hold_out(corpus, settings, window_samples=trained.window_samples, minimum_train_samples=minimum)
+        return hold_out(
+            corpus, settings, window_samples=sizes.window_samples, minimum_train_samples=sizes.minimum_samples
+        )
     except DataError as error:
         raise DataError(f"{data}: {error}") from error
 

@@ -73,10 +73,8 @@ def test_standardisation_is_numpys() -> None:
 
 def test_windows_are_whole_frame_hops() -> None:
     """Wanted seconds are rounded to whole frame hops, at least one."""
-    front_end = audio_model().front_end
     sizes = geometry(
-        front_end,
-        stacked_frames=3,
+        audio_model(),
         window_seconds=1.0,
         window_hop_seconds=0.001,
         sample_rate_hz=8000.0,
@@ -88,8 +86,7 @@ def test_window_shorter_than_a_vector_is_refused() -> None:
     """A window without a whole feature vector could not be scored."""
     with pytest.raises(ConfigError, match="shorter than one feature vector"):
         geometry(
-            Rows(channels=1, channel_names=["a"]),
-            stacked_frames=20,
+            DasvddModel(Rows(channels=1, channel_names=["a"]), stacked_frames=20, widths=(6,), latent=2),
             window_seconds=0.1,
             window_hop_seconds=0.1,
             sample_rate_hz=100.0,

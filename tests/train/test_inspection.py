@@ -58,10 +58,7 @@ def model() -> DasvddModel:
 @pytest.fixture(scope="module")
 def sizes(model: DasvddModel) -> Geometry:
     """Windows of a second every half second."""
-    return geometry(
-        model.front_end,
-        stacked_frames=2, window_seconds=1.0, window_hop_seconds=0.5, sample_rate_hz=RATE_HZ,
-    )  # fmt: skip
+    return geometry(model, window_seconds=1.0, window_hop_seconds=0.5, sample_rate_hz=RATE_HZ)
 
 
 STRETCHES = [

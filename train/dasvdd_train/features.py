@@ -33,23 +33,17 @@ class Geometry:
 
 
 def geometry(
-    front_end: FrontEnd,
-    *,
-    stacked_frames: int,
-    window_seconds: float,
-    window_hop_seconds: float,
-    sample_rate_hz: float,
+    model: DasvddModel, *, window_seconds: float, window_hop_seconds: float, sample_rate_hz: float
 ) -> Geometry:
     """The wanted seconds rounded to whole frame hops. Raises ConfigError if a window holds no feature vector."""
-    hop = front_end.frame_hop_samples
+    hop, minimum = model.front_end.frame_hop_samples, model.vector_samples
     window_samples = max(1, round(window_seconds * sample_rate_hz / hop)) * hop
     window_hop_samples = max(1, round(window_hop_seconds * sample_rate_hz / hop)) * hop
-    minimum = front_end.frame_samples + (stacked_frames - 1) * hop
     if window_samples < minimum:
         raise ConfigError(
             f"a window of {window_samples} samples ({window_samples / sample_rate_hz:g} s) is shorter than one feature "
-            f"vector of {stacked_frames} stacked frames ({minimum} samples, {minimum / sample_rate_hz:g} s). Use a "
-            "longer window_seconds, fewer stacked_frames or a smaller n_fft."
+            f"vector of {model.stacked_frames} stacked frames ({minimum} samples, {minimum / sample_rate_hz:g} s). Use "
+            "a longer window_seconds, fewer stacked_frames or a smaller n_fft."
         )
     return Geometry(window_samples, window_hop_samples, minimum)
 

@@ -42,6 +42,11 @@ class DasvddModel(nn.Module):
         self.register_buffer("center", torch.zeros(latent))
         self.register_buffer("gamma", torch.zeros(()))
 
+    @property
+    def vector_samples(self) -> int:
+        """Samples that one feature vector takes: the least that can be scored or trained on."""
+        return self.front_end.frame_samples + (self.stacked_frames - 1) * self.front_end.frame_hop_samples
+
     def frames(self, window: Tensor) -> Tensor:
         """Standardised frames [batch, frames, bands] of `window`, laid out as the front end's input.
 

@@ -68,8 +68,7 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
     model = build_model(corpus, config)
     config = _effective(config, corpus, model)
     sizes = geometry(
-        model.front_end,
-        stacked_frames=model.stacked_frames,
+        model,
         window_seconds=config.window.window_seconds,
         window_hop_seconds=config.window.window_hop_seconds,
         sample_rate_hz=corpus.sample_rate_hz,
