@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import torch
@@ -45,7 +45,7 @@ def export_module(
 ) -> onnx.ModelProto:
     """The graph of `module` for inputs of `shapes` behind a batch. Raises DasvddError as `export_graph` does."""
     batch = torch.export.Dim("batch", min=1, max=65536)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             module,
             tuple(torch.zeros(2, *shape) for shape in shapes.values()),
@@ -104,8 +104,8 @@ def _strip_notes(graph: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]  # a generator context manager; its type adds nothing here
-    """Silence the exporter's own progress and its deprecation warnings about itself."""
+def quiet() -> Iterator[None]:
+    """Leave out what torch's exporter and onnxruntime's quantiser say of themselves: progress, advice, warnings."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

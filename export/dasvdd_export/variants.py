@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import onnx
@@ -14,7 +12,7 @@ from dasvdd_runtime.model_files.onnxruntime_session import import_onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from .fused import check_graph
+from .fused import check_graph, quiet
 
 VariantName = Literal["fp32", "fp16", "int8"]
 VARIANTS: tuple[VariantName, ...] = get_args(VariantName)
@@ -53,7 +51,8 @@ def int8_graph(graph: onnx.ModelProto, windows: NDArray[np.float32]) -> onnx.Mod
 
     prepared = _copy(graph)
     names = _branch_off(prepared)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    # Quiet: its advice to pre-process would fuse away the names of the networks' nodes.
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(prepared.SerializeToString())
         quantize_static(
@@ -155,16 +154,3 @@ def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
     return copy
-
-
-@contextmanager
-def _quiet() -> Iterator[Any]:
-    """Without onnxruntime's advice to pre-process, which would fuse away the names of the networks' nodes."""
-    import logging
-
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(previous)
