@@ -10,9 +10,9 @@ from ..alarms.book import VERDICTS, Alarm, AlarmState, Verdict
 from ..alarms.commands import judge
 from ..errors import DataError
 from ..state.state_store import StateStore
-from .alarms import ID_LETTERS
+from .alarms import named
 from .common import examples, reports_errors
-from .state import open_state, shown, state_options
+from .state import open_state, state_options
 
 
 @click.command(
@@ -44,7 +44,7 @@ def ack(
         judge(store, chosen, verdict, note)
     for alarm in chosen:
         over = "; it is over as soon as a monitor looks" if alarm.state is AlarmState.LATCHED else ""
-        click.echo(f"{_named(alarm)}: {verdict}{_before(alarm, verdict)}{over}")
+        click.echo(f"{named(alarm)}: {verdict}{_before(alarm, verdict)}{over}")
 
 
 def _before(alarm: Alarm, verdict: Verdict) -> str:
@@ -73,10 +73,6 @@ def _not_judged(store: StateStore, source: str | None) -> list[Alarm]:
     return found
 
 
-def _named(alarm: Alarm) -> str:
-    return f"{alarm.id[:ID_LETTERS]} {alarm.source} {shown(alarm.raised_at)}"
-
-
 def _listed(alarms: list[Alarm]) -> str:
-    shown_alarms = "".join(f"\n  {_named(alarm)}" for alarm in alarms[:10])
+    shown_alarms = "".join(f"\n  {named(alarm)}" for alarm in alarms[:10])
     return shown_alarms + ("\n  ..." if len(alarms) > 10 else "")

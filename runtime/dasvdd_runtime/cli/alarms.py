@@ -62,6 +62,11 @@ def alarms(
 _HEADER = ("ID", "SOURCE", "RAISED", "LASTED", "PEAK/THRESHOLD", "STATE", "VERDICT", "NOTE")
 
 
+def named(alarm: Alarm) -> str:
+    """An alarm, as commands tell which one they mean."""
+    return f"{alarm.id[:ID_LETTERS]} {alarm.source} {shown(alarm.raised_at)}"
+
+
 def _as_text(value: object) -> str:
     """ISO 8601 for a time; a state or verdict as it is."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

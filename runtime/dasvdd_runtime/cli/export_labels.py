@@ -8,15 +8,14 @@ from pathlib import Path
 
 import click
 
-from ..alarms.book import Alarm
 from ..alarms.labels import find_recorded, labels_of
 from ..errors import DataError
 from ..evidence.kept import kept_clips
 from ..files import write_atomically
 from ..reading.manifest import COLUMNS, Segment
-from .alarms import ID_LETTERS
+from .alarms import named
 from .common import InputPath, examples, reports_errors
-from .state import evidence_directory, open_state, shown, state_options
+from .state import evidence_directory, open_state, state_options
 
 
 @click.command(
@@ -50,7 +49,7 @@ def export_labels(
     clips = kept_clips(evidence_directory(config_path, directory))
     labels = labels_of(found, [] if recordings is None else find_recorded(recordings), clips)
     for alarm, reason in labels.left_out:
-        click.echo(f"left out: {_named(alarm)}: {reason}", err=True)
+        click.echo(f"left out: {named(alarm)}: {reason}", err=True)
     if not labels.segments:
         raise DataError(f"none of {len(found)} alarms can be written to {out}; the lines above say why.")
     write_atomically(out, _manifest(labels.segments, out.parent.resolve()).encode())
@@ -68,7 +67,3 @@ def _manifest(segments: list[Segment], folder: Path) -> str:
         written = path.relative_to(folder) if path.is_relative_to(folder) else path
         rows.writerow([written, part.start_seconds, part.end_seconds, part.role, part.machine, part.condition])
     return text.getvalue()
-
-
-def _named(alarm: Alarm) -> str:
-    return f"{alarm.id[:ID_LETTERS]} {alarm.source} {shown(alarm.raised_at)}"
