@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -189,8 +190,8 @@ def _write(file: Path, text: str) -> None:
 def _why(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "this user may not. A udev rule can give the group of this user the right to it"
-    if error.errno == 22:
+    if error.errno == errno.EINVAL:
         return "the device refuses it. Does it need a `trigger`?"
-    if error.errno == 16:
+    if error.errno == errno.EBUSY:
         return "another program uses the buffer"
     return error.strerror or str(error)

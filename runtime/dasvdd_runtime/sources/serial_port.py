@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import termios
@@ -119,10 +120,10 @@ class SerialSource:
 def _why(error: Exception) -> str:
     """What opening a port failed with, and what to do."""
     number = getattr(error, "errno", None)
-    if isinstance(error, FileNotFoundError) or number == 2:
+    if isinstance(error, FileNotFoundError) or number == errno.ENOENT:
         return "there is no such port. Is it plugged in? `ls /dev/serial/by-id` lists those that are"
-    if number == 13:
+    if number == errno.EACCES:
         return "this user may not. Add it to the group that owns the port, mostly dialout"
-    if "exclusively lock" in str(error) or number in (11, 16):
+    if "exclusively lock" in str(error) or number in (errno.EAGAIN, errno.EBUSY):
         return "another program uses it"
     return str(error)
