@@ -22,8 +22,9 @@ def long_duration(seconds: float) -> str:
 
 
 def count(number: float, noun: str) -> str:
-    """'1 recording', '3 recordings', '0.5 alarms'."""
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+    """'1 recording', '3 recordings', '0.5 alarms', '2 stretches'."""
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:g} {noun}{'' if number == 1 else plural}"
 
 
 def rate(per_day: float) -> str:

@@ -205,7 +205,7 @@ def held_out_doubts(
     return [
         Doubt(
             "held-out-stands-out",
-            f"{count(len(far), 'held-out stretch').replace('stretchs', 'stretches')} unlike the rest: {named}. Listen "
+            f"{count(len(far), 'held-out stretch')} unlike the rest: {named}. Listen "
             "there: a fault, a passer-by, or a way of running that training lacks? It raises the threshold. Leave it "
             "out, or record more like it.",
         )
