@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from dasvdd_train.reproduction import cli, paper
-from dasvdd_train.reproduction.experiments import EXPERIMENTS
+from dasvdd_train.reproduction.datasets.split import LabelledRows
+from dasvdd_train.reproduction.experiments import EXPERIMENTS, Context, Plan
 from dasvdd_train.reproduction.methods import METHODS
 from dasvdd_train.reproduction.paper import TABLE_2, TABLE_2_AVERAGES
+from dasvdd_train.reproduction.results import Results
+from dasvdd_train.reproduction.runner import Library
 from dasvdd_train.reproduction.settings import ENTRIES, CellSettings
 from small_pima import write_pima
 
@@ -64,6 +67,15 @@ def test_table_2_is_written_and_finished_cells_are_not_run_again(tmp_path: Path)
     now = [line for line in (out / "results.jsonl").read_text().splitlines() if line.endswith("}")]
     assert now[0] == lines[0]
     assert [json.loads(line)["auc"] for line in now] == aucs
+
+
+def test_table_2_draws_what_is_finished_and_nothing_else(tmp_path: Path) -> None:
+    """Where no cell is finished there is no picture, and its tables say so."""
+    rows = LabelledRows(np.zeros((4, 2), np.float32), np.ones((4, 2), np.float32))
+    context = Context(Plan(("pima",), None, 1), Library(tmp_path, {"pima": rows}), Results(tmp_path), {})
+    files = EXPERIMENTS["table2"].report(context, tmp_path)
+    assert [path.name for path in files] == ["table2.csv", "table2.md"]
+    assert "0 of 1 cells are finished" in files[1].read_text()
 
 
 def test_a_sweep_has_the_papers_figure_at_its_usual_value_alone(tmp_path: Path) -> None:

@@ -50,8 +50,9 @@ def cells(plan: Plan, library: Library) -> list[Cell]:
 def report(context: Context, out: Path) -> list[Path]:
     """table2.csv, table2.md and, where anything is finished, table2.png."""
     wanted = cells(context.plan, context.library)
-    by_split: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for result in context.found(wanted):
+    finished = context.found(wanted)
+    by_split: Splits = defaultdict(lambda: defaultdict(list))
+    for result in finished:
         by_split[result.dataset, result.class_name][result.method].append(result)
     parts = context.preamble(wanted)
     rows: list[Row] = []
@@ -72,7 +73,7 @@ def report(context: Context, out: Path) -> list[Path]:
         write_csv(out / "table2.csv", CSV_HEADER, rows),
         write_markdown(out / "table2.md", "Table 2: AUC on benchmark data sets", parts),
     ]
-    return files + ([_plot(out / "table2.png", by_split)] if by_split else [])
+    return files + ([_plot(out / "table2.png", by_split)] if finished else [])
 
 
 def class_means(by_class: Sequence[Sequence[Result]]) -> Summary | None:
@@ -91,7 +92,8 @@ def paper_mean(dataset: str, classes: Sequence[str], method: str) -> float:
     return float(np.mean(rows)) if 0 < len(rows) < whole else paper.average(dataset, method)
 
 
-Splits = dict[tuple[str, str], dict[str, list[Result]]]
+Splits = defaultdict[tuple[str, str], defaultdict[str, list[Result]]]
+"""Results by (data set, class) and method; none of a split that is looked up and has none."""
 
 
 def _own_table(dataset: str, classes: list[str], by_split: Splits) -> str:
@@ -183,7 +185,7 @@ def _gamma(results: Sequence[Result]) -> str | None:
 
 def _plot(path: Path, by_split: Splits) -> Path:
     """A panel a data set; where one method was run, a place a class, else a place a class and method."""
-    datasets = list(dict.fromkeys(dataset for dataset, _ in by_split))
+    datasets = list(dict.fromkeys(dataset for (dataset, _), by_method in by_split.items() if any(by_method.values())))
     several = len({method for methods in by_split.values() for method, results in methods.items() if results}) > 1
     drawing = figure(width=9, height=2.6 * len(datasets) + 0.3)
     for axes, dataset in zip(drawing.subplots(len(datasets), squeeze=False)[:, 0], datasets, strict=True):
