@@ -64,10 +64,9 @@ class WebhookPublisher:
             status = self._request("POST", body=content.encode(), headers=headers)
             if 200 <= status < 300:
                 delivered(row)
-            elif 400 <= status < 500 and status not in LATER and event["event"] != "events_dropped":
-                refused(row)
             elif 400 <= status < 500 and status not in LATER:
-                delivered(row)  # one that tells of refusals, refused: to count it would make another
+                # One that tells of refusals is not counted where it is refused itself: that would make another.
+                (delivered if event["event"] == "events_dropped" else refused)(row)
             else:
                 raise DeliveryFailed(f"{self.address} answers {status}{_hint(status)}")
 
