@@ -74,6 +74,25 @@ def test_old_clips_are_removed_though_no_alarm_comes(tmp_path: Path) -> None:
     assert stems(tmp_path) == {young}
 
 
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_clip_that_goes_while_the_folder_is_counted_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    """`check` counts the clips of a monitor that runs and removes old ones meanwhile: before any look at a file."""
+    put(tmp_path, size=1000)
+    gone = tmp_path / f"{put(tmp_path, size=5000)}.flac"
+    looks = iter(range(1, 10))
+    stat = Path.stat
+
+    def stat_while_it_goes(path: Path, **options: Any) -> os.stat_result:
+        if path == gone and next(looks) == look:
+            gone.unlink()
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat_while_it_goes)
+    assert a_folder(tmp_path).used_bytes() < 6001
+
+
 def test_what_is_not_a_clip_is_never_removed(tmp_path: Path) -> None:
     """Other files, folders and names that are nearly those of clips survive every bound and every start."""
     alarm = uuid.uuid4()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -116,9 +117,14 @@ def _kept(directory: Path) -> list[Kept]:
     clips: defaultdict[str, Kept] = defaultdict(Kept)
     for path in directory.iterdir() if directory.is_dir() else ():
         match = _OWN.match(path.name)
-        if match is None or not path.is_file():
+        if match is None:
             continue
-        status = path.stat()
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # removed since it was listed: by the monitor, where `check` looks
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            continue
         kept = clips[match["stem"]]
         kept.paths.append(path)
         kept.size += status.st_size
