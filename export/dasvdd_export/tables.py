@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from dasvdd_runtime.calibration import Calibration
 from dasvdd_runtime.stream_scorer import stream_path
-from dasvdd_runtime.words import duration
+from dasvdd_runtime.words import count, duration
 from rich.console import Console
 from rich.table import Table
 
@@ -124,6 +124,6 @@ def warn_not_ready(reasons: Sequence[str]) -> None:
 def _threshold(calibration: Calibration) -> str:
     extrapolated = ", extrapolated" if calibration.extrapolates else ""
     return (
-        f"threshold {calibration.threshold:.6g} for {calibration.false_alarms_per_day:g} false alarm(s) a day "
+        f"threshold {calibration.threshold:.6g} for {count(calibration.false_alarms_per_day, 'false alarm')} a day "
         f"({duration(3600 * calibration.hours)} of normal running{extrapolated})"
     )

@@ -16,6 +16,7 @@ from .reading.quality import Quality
 from .recordings import TableFormat, probe, read_pieces
 from .scorer import Scorer
 from .windows import Windower
+from .words import count
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def check_fits(path: Path, metadata: ModelMetadata, table: TableFormat) -> float
                 f"ffmpeg -i mono.wav -ac {metadata.channels} wide.wav makes a recording of one that fits."
             )
         raise DataError(
-            f"{path}: it has {channels} channel{'s' * (channels != 1)}, the model takes {metadata.channels} "
+            f"{path}: it has {count(channels, 'channel')}, the model takes {metadata.channels} "
             f"({', '.join(metadata.channel_names)}). Score a recording made like the training data, or train "
             f"again.{fitting}"
         )

@@ -22,9 +22,10 @@ def long_duration(seconds: float) -> str:
 
 
 def count(number: float, noun: str) -> str:
-    """'1 recording', '3 recordings', '0.5 alarms', '2 stretches'."""
+    """'1 recording', '3 recordings', '0.5 alarms', '2 stretches', '1234567 windows'."""
     plural = "es" if noun.endswith("ch") else "s"
-    return f"{number:g} {noun}{'' if number == 1 else plural}"
+    shown = f"{number:.0f}" if float(number).is_integer() else f"{number:g}"
+    return f"{shown} {noun}{'' if number == 1 else plural}"
 
 
 def rate(per_day: float) -> str:

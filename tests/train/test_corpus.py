@@ -46,7 +46,7 @@ def test_a_recording_that_is_left_out_does_not_set_the_rate(tmp_path: Path) -> N
     soundfile.write(stereo, 0.1 * np.random.default_rng(0).standard_normal((48000, 2)), 48000)
     corpus = load(stereo, write(tmp_path / "a.wav"), write(tmp_path / "b.wav", rate_hz=16000))
     assert corpus.sample_rate_hz == RATE_HZ
-    assert "0.wav: it has 2 channel(s)" in corpus.rejected[0]
+    assert "0.wav: it has 2 channels (" in corpus.rejected[0]
 
 
 def test_one_reason_of_many_recordings_is_one_line(tmp_path: Path) -> None:

@@ -241,9 +241,9 @@ def test_rates_are_readable(per_day: float, words: str) -> None:
 
 
 def test_counts_and_long_durations_are_readable() -> None:
-    """One recording is no 'recordings', and three days are no 259 200 s."""
-    assert [count(1, "recording"), count(2, "recording"), count(0.5, "alarm")] == [
-        "1 recording", "2 recordings", "0.5 alarms",
+    """One recording is no 'recordings', a month's windows no 2.592e+06, and three days are no 259 200 s."""
+    assert [count(1, "recording"), count(2, "recording"), count(0.5, "alarm"), count(2_592_000, "window")] == [
+        "1 recording", "2 recordings", "0.5 alarms", "2592000 windows",
     ]  # fmt: skip
     assert [long_duration(12.3), long_duration(90), long_duration(259_200)] == ["12.3 s", "1 min 30 s", "3.0 days"]
 

@@ -22,6 +22,7 @@ from dasvdd_runtime.recordings import (
     open_pieces,
     resampled,
 )
+from dasvdd_runtime.words import count
 from numpy.typing import NDArray
 
 from .config import DataSettings
@@ -110,7 +111,7 @@ def load_corpus(
         if recording.channel_names != channels:
             misfit = RecordingError(
                 segment.path,
-                f"it has {len(recording.channel_names)} channel(s) ({_names(recording.channel_names)}), most "
+                f"it has {count(len(recording.channel_names), 'channel')} ({_names(recording.channel_names)}), most "
                 f"recordings have {len(channels)} ({_names(channels)})",
             )
             if settings.strict:

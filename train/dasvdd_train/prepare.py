@@ -189,7 +189,7 @@ def _describe(corpus: Corpus, sizes: Geometry, config: TrainConfig, listener: Li
     }
     parts = ", ".join(f"{value:.1f} s {role.replace('_', ' ')}" for role, value in seconds.items() if value)
     channels = len(corpus.channel_names)
-    listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {channels} channel(s): {parts}")
+    listener.say(f"{corpus.kind} at {corpus.sample_rate_hz:g} Hz, {count(channels, 'channel')}: {parts}")
     if corpus.kind == "audio" and channels > 1:
         listener.say(_channel_words(config.data.channel, channels))
     window = sizes.window_samples / corpus.sample_rate_hz

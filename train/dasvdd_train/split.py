@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.words import count
 
 from .config import DataSettings
 from .corpus import Corpus, Stretch
@@ -74,11 +75,11 @@ def _parted(
 
 def _whole_ones(training: Sequence[Stretch], share: float) -> list[Stretch]:
     """`training` with about `share` of it held out, whole and evenly spread. Raises DataError where that cannot be."""
-    count = max(1, round(len(training) * share))
-    held = {round((i + 0.5) * len(training) / count - 0.5) for i in range(count)}
+    wanted = max(1, round(len(training) * share))
+    held = {round((i + 0.5) * len(training) / wanted - 0.5) for i in range(wanted)}
     if not 0 < len(held) < len(training):
         raise DataError(
-            f"--holdout recordings with {len(training)} recording(s) leaves none to train on or to hold out. "
+            f"--holdout recordings with {count(len(training), 'recording')} leaves none to train on or to hold out. "
             "Use --holdout tail, or add recordings."
         )
     return [replace(stretch, role="holdout") if i in held else stretch for i, stretch in enumerate(training)]

@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from ..windows import StreamMemory, Waiting, Window
+from ..words import count
 from .common import examples, model_options, reports_errors
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def bench(
         return
     metadata = scorer.metadata
     click.echo(
-        f"{metadata.name} on {scorer.provider}, {threads} thread{'s' * (threads != 1)}, opened in "
+        f"{metadata.name} on {scorer.provider}, {count(threads, 'thread')}, opened in "
         f"{1000 * open_seconds:.0f} ms; window {metadata.window_seconds:g} s every {metadata.window_hop_seconds:g} s"
     )
     click.echo(
@@ -103,7 +104,7 @@ def bench(
     if share > 1:
         click.echo("This machine cannot keep up with one stream: train with a longer window hop or a smaller network.")
     else:
-        click.echo(f"One stream takes {100 * share:.2g} % of the time of {threads} core{'s' * (threads != 1)}.")
+        click.echo(f"One stream takes {100 * share:.2g} % of the time of {count(threads, 'core')}.")
 
 
 def measure(scorer: Scorer, *, batch: int, seconds: float) -> Timing:

@@ -12,6 +12,7 @@ import click
 
 from ..errors import EXIT_CONFIG, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
 from ..logs import log_to_stderr
+from ..words import count
 from . import trial_capture
 from .bench import measure, measure_stream
 from .check_evidence import check_evidence
@@ -65,8 +66,8 @@ def check(config_path: Path, seconds: float) -> None:
             if scorer is not None:
                 check_threshold(config, table, scorer, report)
                 hanging = check_source(table, scorer, seconds, report) or hanging
-    warnings = f"{report.warnings} warning{'s' * (report.warnings != 1)}"
-    click.echo(f"{'fit to run' if report.exit_code == EXIT_OK else 'not fit to run'}, {warnings}")
+    fit = "fit to run" if report.exit_code == EXIT_OK else "not fit to run"
+    click.echo(f"{fit}, {count(report.warnings, 'warning')}")
     if hanging:  # a driver holds a thread; an ordinary end would wait for it for ever
         sys.stdout.flush()
         os._exit(report.exit_code)
@@ -112,7 +113,7 @@ def check_model(config: MonitorConfig, model: ModelTable, report: Report) -> Sco
         report.add(
             "ok",
             "model",
-            f"{metadata.name}, exported {metadata.created}: {metadata.channels} channel(s) at "
+            f"{metadata.name}, exported {metadata.created}: {count(metadata.channels, 'channel')} at "
             f"{metadata.sample_rate_hz:g} Hz, a window of {metadata.window_seconds:g} s every "
             f"{metadata.window_hop_seconds:g} s",
         )
@@ -207,7 +208,9 @@ def check_speed(sources: int, scorer: Scorer | StreamScorer, report: Report) -> 
     else:
         timing = measure(scorer, batch=1, seconds=SPEED_SECONDS)
     times = timing.times_real_time / sources
-    text = f"a window takes {timing.p50_milliseconds:.2g} ms: {times:.3g} times real time for {sources} source(s)"
+    text = (
+        f"a window takes {timing.p50_milliseconds:.2g} ms: {times:.3g} times real time for {count(sources, 'source')}"
+    )
     if times < 1:
         report.add("FAIL", "speed", f"{text}, 1 is the least. Use fewer sources, or train with a longer window hop.")
     elif times < HEADROOM:

@@ -210,7 +210,7 @@ class TablePrinter:
         calibration = metadata.calibration
         click.echo(
             f"{metadata.name}: window {metadata.window_seconds:g} s every {metadata.window_hop_seconds:g} s, threshold "
-            f"{calibration.threshold:.5g} for {calibration.false_alarms_per_day:g} false alarm(s) a day"
+            f"{calibration.threshold:.5g} for {count(calibration.false_alarms_per_day, 'false alarm')} a day"
             + (" (extrapolated)" if calibration.extrapolates else "")
         )
 

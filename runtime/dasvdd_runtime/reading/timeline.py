@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..words import count
 from .recording_types import RATE_TOLERANCE, RecordingError
 from .time_stamps import SECOND_NS
 
@@ -102,9 +103,9 @@ class Timeline:
         found = []
         if len(self.pieces) > 1:
             gaps = len(self.pieces) - 1
-            found.append(f"{gaps} gap{'s' * (gaps > 1)}, {self.gap_seconds:.4g} s without rows: no window crosses them")
+            found.append(f"{count(gaps, 'gap')}, {self.gap_seconds:.4g} s without rows: no window crosses them")
         if len(self.duplicates):
-            found.append(f"{len(self.duplicates)} duplicate row(s) left out")
+            found.append(f"{count(len(self.duplicates), 'duplicate row')} left out")
         return "; ".join(found)
 
 

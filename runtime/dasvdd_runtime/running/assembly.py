@@ -15,6 +15,7 @@ from ..errors import ModelError
 from ..sources.tables import SourceTable
 from ..thresholds.choice import ThresholdInForce
 from ..versions import versions
+from ..words import count
 from .changes import Change, prepared
 from .channels import Channel, make_channel
 from .loaded_model import LoadedModel, load_models, note_signed
@@ -227,7 +228,7 @@ def _require_same_stream(source: str, old_model: LoadedModel, new_model: LoadedM
     if _stream(old_model) != _stream(new_model):
         old, new = old_model.scorer.metadata, new_model.scorer.metadata
         raise ModelError(
-            f"the new model of source '{source}' takes {new.channels} channel(s) of {new.kind} at "
+            f"the new model of source '{source}' takes {count(new.channels, 'channel')} of {new.kind} at "
             f"{new.sample_rate_hz:g} Hz ({', '.join(new.channel_names)}), the one that runs {old.channels} at "
             f"{old.sample_rate_hz:g} Hz ({', '.join(old.channel_names)}). Restart the monitor to change them."
         )

@@ -13,7 +13,7 @@ from ..condition.spectrum import UsualSpectrum
 from ..contract import ModelMetadata
 from ..detector import DecisionSettings
 from ..errors import DataError
-from ..words import long_duration, rate
+from ..words import count, long_duration, rate
 from .promises import FAR_RATIO, UNPROVEN_RATIO, hours_to_bound, hours_to_promise, is_promised, promised_rate
 from .site_threshold import SiteThreshold
 
@@ -100,7 +100,7 @@ def doubts(site: SiteThreshold, metadata: ModelMetadata, *, alarms: int) -> list
         )
     if alarms:
         found.append(
-            f"the threshold before raised {alarms} alarm{'s' * (alarms != 1)} in this time, which now count as normal. "
+            f"the threshold before raised {count(alarms, 'alarm')} in this time, which now count as normal. "
             "If the machine was not healthy, take the former threshold back (--restore)."
         )
     return found

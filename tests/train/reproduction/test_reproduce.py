@@ -63,7 +63,7 @@ def test_table_2_is_written_and_finished_cells_are_not_run_again(tmp_path: Path)
     (out / "results.jsonl").write_text(lines[0] + "\n" + lines[1][:40])
     again = reproduce(*arguments, "--out", out)
     assert "2 cells, 1 of them finished before" in again.stderr
-    assert "1 line(s) cannot be read" in again.stderr
+    assert "1 line cannot be read" in again.stderr
     now = [line for line in (out / "results.jsonl").read_text().splitlines() if line.endswith("}")]
     assert now[0] == lines[0]
     assert [json.loads(line)["auc"] for line in now] == aucs

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from dasvdd_runtime.errors import ConfigError
 from dasvdd_runtime.reading.recording_types import Kind
+from dasvdd_runtime.words import count
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -63,7 +64,7 @@ def channel_mix(channel: str, channels: int) -> NDArray[np.float32]:
         return np.eye(channels, dtype=np.float32)
     if not channel.isdecimal() or int(channel) >= channels:
         raise ConfigError(
-            f"channel '{channel}' where the recordings have {channels} channel(s): "
+            f"channel '{channel}' where the recordings have {count(channels, 'channel')}: "
             f"choose 0 to {channels - 1}, 'mean' or 'all'"
         )
     return np.eye(channels, dtype=np.float32)[int(channel) : int(channel) + 1]

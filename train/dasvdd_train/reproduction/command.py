@@ -7,6 +7,7 @@ from pathlib import Path
 from dasvdd_runtime.errors import ConfigError, DataError, InputMissing, nearest
 from dasvdd_runtime.extras import require
 from dasvdd_runtime.files import require_writable
+from dasvdd_runtime.words import count
 
 from ..config import parse_assignment
 from ..trainer import choose_device
@@ -59,7 +60,7 @@ def reproduce(
     with Reporter() as reporter:
         if results.damaged_lines:
             reporter.say(
-                f"warning: {out / FILE}: {results.damaged_lines} line(s) cannot be read; their cells run again"
+                f"warning: {out / FILE}: {count(results.damaged_lines, 'line')} cannot be read; their cells run again"
             )
         cells = experiment.cells(plan, library)
         for reason in library.missing.values():
