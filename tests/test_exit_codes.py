@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -100,6 +101,16 @@ def test_a_configuration_that_is_not_there_is_78(here: Path, words: str) -> None
     code, output = exit_code(words)
     assert code == 78, output
     assert "nowhere: there is no such file" in output
+
+
+def test_ctrl_c_while_a_command_is_imported_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As later: a script that stops a command need not know how far it had come."""
+
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert exit_code("monitor calibrate monitor.toml") == (130, "interrupted\n")
 
 
 def test_a_file_in_the_place_of_a_folder_is_wrong_usage(here: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import cast
+from typing import Any, cast
 
 import click
 
 from .. import __version__
 from ..errors import nearest
-from .common import examples
+from .common import examples, reports_errors
 
 COMMANDS = {
     "init": "Write the files that set a device up.",
@@ -43,6 +43,10 @@ class LazyGroup(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         return cast(click.Command, getattr(importlib.import_module(f"{__name__}.{name}"), name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Click's, with the exit code and word of `reports_errors` for a Ctrl-C while a command is imported."""
+        return reports_errors(super().invoke)(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
