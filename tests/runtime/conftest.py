@@ -20,6 +20,7 @@ from mqtt_monitor import write_config, write_recording
 from numpy.typing import NDArray
 from reloading import HEAD
 from reloading import write as write_paced
+from smtp_server import MailServer
 from sparkplug_host import Host
 from tiny_model import TinyModel
 from wall_clock import WallClock
@@ -169,6 +170,20 @@ def wall_clock(tmp_path: Path, require_program: Callable[[str], str]) -> WallClo
     if library is None:
         pytest.skip("libfaketime.so.1 is not where the program faketime is")
     return WallClock(tmp_path / "clock", library)
+
+
+@pytest.fixture
+def serve_mail() -> Iterator[Callable[..., MailServer]]:
+    """Makes mail servers, not started yet, and stops them at the end of the test."""
+    servers: list[MailServer] = []
+
+    def make(**settings: Any) -> MailServer:
+        servers.append(MailServer(**settings))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
 
 
 @pytest.fixture

@@ -1,32 +1,26 @@
-"""`dasvdd-monitor score` and `bench`, and what all commands share: exit codes, pipes, interrupts, help."""
+"""`dasvdd-monitor score`: windows, episodes, faults, forms of output."""
 
 from __future__ import annotations
 
 import json
 import os
 import pty
-import signal
 import subprocess
-import sys
 import tracemalloc
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 import scipy.signal
 import soundfile
 from click.testing import CliRunner, Result
-from dasvdd_runtime import Scorer, __version__, cli
-from dasvdd_runtime.cli.common import reports_errors
+from dasvdd_runtime import Scorer, cli
 from dasvdd_runtime.detector import DecisionSettings, find_episodes
-from dasvdd_runtime.errors import ConfigError
+from monitor_child import MONITOR
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
-MONITOR = [sys.executable, "-c", "from dasvdd_runtime.cli import main; main()"]
 
 
 def noise(seconds: float, *, seed: int = 0, amplitude: float = 0.1) -> NDArray[np.float32]:
@@ -301,99 +295,3 @@ def test_a_terminal_gets_a_table(tiny_model: Any, tmp_path: Path) -> None:
     assert "threshold 0.1 for 1 false alarm" in text
     assert len([row for row in text.splitlines() if row.strip()[:1].isdigit()]) == 19
     assert "no alarm" in text
-
-
-def test_a_reader_that_goes_away_is_no_error(tiny_model: Any, tmp_path: Path) -> None:
-    """`| head -1` ends the program with 141 and nothing on standard error."""
-    wav = write_wav(tmp_path / "long.wav", noise(300))
-    with subprocess.Popen(
-        [*MONITOR, "score", str(tiny_model()), str(wav)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(20) == 141
-
-
-def test_control_c_ends_cleanly(tiny_model: Any, tmp_path: Path) -> None:
-    """An interrupt exits with 130, one word and no traceback."""
-    wav = write_wav(tmp_path / "long.wav", noise(300))
-    with subprocess.Popen(
-        [*MONITOR, "score", str(tiny_model()), str(wav)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # A shell lets its background jobs, and what they start, ignore interrupts.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.readline()  # it is scoring, and soon waits for the pipe
-        process.send_signal(signal.SIGINT)
-        process.stdout.read()
-        assert process.stderr.read() == b"interrupted\n"
-        assert process.wait(20) == 130
-
-
-def test_any_other_exception_keeps_its_traceback() -> None:
-    """A fault of the program is not dressed up as one of the user."""
-
-    @reports_errors
-    def faulty() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        faulty()
-
-
-def test_a_dasvdd_error_becomes_its_exit_code() -> None:
-    """The decorator alone makes a click command report: one line, the error's code."""
-
-    @click.command()
-    @reports_errors
-    def command() -> None:
-        raise ConfigError("k = 5 of n = 3")
-
-    result = CliRunner().invoke(command)
-    assert (result.exit_code, result.stderr) == (78, "error: k = 5 of n = 3\n")
-
-
-@pytest.mark.parametrize("command", list(cli.COMMANDS))
-def test_every_command_has_help_with_examples(command: str) -> None:
-    """--help works for each command of the table and shows how it is called."""
-    result = CliRunner().invoke(cli.main, [command, "--help"])
-    assert result.exit_code == 0, result.output
-    assert f"dasvdd-monitor {command}" in result.output.split("Examples:")[1]
-
-
-def test_help_and_version_of_the_program() -> None:
-    """The group lists its commands and knows its version."""
-    listed = CliRunner().invoke(cli.main, ["--help"]).output
-    assert all(name in listed for name in cli.COMMANDS)
-    assert __version__ in CliRunner().invoke(cli.main, ["--version"]).output
-
-
-def test_an_unknown_command_names_the_nearest() -> None:
-    """A slip of the keyboard is answered with the command that was meant."""
-    result = CliRunner().invoke(cli.main, ["scroe"])
-    assert result.exit_code == 2
-    assert "Did you mean 'score'?" in result.stderr
-
-
-@pytest.mark.parametrize("kind", ["audio", "sensor"])
-def test_bench_measures_what_it_prints(tiny_model: Any, kind: str) -> None:
-    """Both batch sizes, consistent numbers, and memory that agrees with the kernel's own account."""
-    arguments = ["bench", str(tiny_model(kind=kind)), "--seconds", "0.1", "--provider", "cpu"]
-    result = CliRunner().invoke(cli.main, [*arguments, "--format", "json"])
-    assert result.exit_code == 0, result.output
-    measured = json.loads(result.stdout)
-    one, many = measured["timings"]
-    assert (one["batch"], many["batch"]) == (1, 64)
-    for timing in (one, many):
-        assert 0 < timing["p50_milliseconds"] <= timing["p99_milliseconds"]
-        assert timing["windows_per_second"] == pytest.approx(1000 * timing["batch"] / timing["p50_milliseconds"])
-        assert timing["times_real_time"] == pytest.approx(0.05 * timing["windows_per_second"])
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    assert many["memory_megabytes"]["resident"] == pytest.approx(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, rel=0.1)
-    table = CliRunner().invoke(cli.main, arguments).output
-    assert "CPUExecutionProvider" in table
-    assert "MB resident" in table

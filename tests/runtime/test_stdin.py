@@ -1,0 +1,97 @@
+"""Standard input as a source: samples or rows, however the bytes arrive."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.sources.decoders import CsvDecoder, PcmDecoder
+from dasvdd_runtime.sources.stdin import StdinSource
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=8), channels=st.integers(1, 3))
+def test_pcm_may_be_cut_anywhere(cuts: list[int], channels: int) -> None:
+    """However the bytes arrive, the samples are those that libsndfile makes of the whole."""
+    values = np.arange(-150, 150, dtype="<i2")[: 300 // channels * channels].reshape(-1, channels)
+    data = values.tobytes()
+    decoder = PcmDecoder(format="s16le", channels=channels)
+    edges = [0, *sorted(cuts), len(data)]
+    found = [decoder.decode(data[a:b]) for a, b in itertools.pairwise(edges)]
+    expected, _ = soundfile.read(
+        io.BytesIO(data), samplerate=16000, channels=channels, format="RAW", subtype="PCM_16", always_2d=True
+    )
+    np.testing.assert_array_equal(np.concatenate([*found, decoder.finish()]), expected.astype(np.float32))
+
+
+@given(cuts=st.lists(st.integers(0, 60), max_size=8))
+def test_csv_may_be_cut_anywhere(cuts: list[int]) -> None:
+    """However the bytes arrive, the rows are the same, the last one without a line feed included."""
+    data = b"time;x;y\r\n1;0.5;-2\r\n\r\n2;1e3;+4\r\n3; 7 ;8"
+    decoder = CsvDecoder(["y", "x"])
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    found = [decoder.decode(data[a:b]) for a, b in itertools.pairwise(edges)]
+    rows = np.concatenate([*found, decoder.finish()])
+    np.testing.assert_array_equal(rows, np.array([[-2, 0.5], [4, 1000], [8, 7]], np.float32))
+
+
+def test_a_bad_row_is_a_fault_and_not_the_end() -> None:
+    """A word in a cell, an empty cell and a torn row become NaN where they stand; the rows around them are kept."""
+    rows = CsvDecoder(["x", "y"]).decode(b"1,2\n3,oops\n4,\n5\n6,7,8\n9,10\n")
+    nan = np.nan
+    np.testing.assert_array_equal(rows, [[1, 2], [3, nan], [4, nan], [nan, nan], [nan, nan], [9, 10]])
+
+
+def test_what_cannot_be_read_is_named_with_line_and_column(caplog: pytest.LogCaptureFixture) -> None:
+    """And with what mends it; a missing value is no fault of the writing, and is not told."""
+    CsvDecoder(["x", "y"], label="source 'a'").decode(b"t;x;y\n0;1;2\n1;3,5;4\n2;oops;4\n3;;nan\n4;5\n")
+    assert [message.removesuffix("; it counts as not finite") for message in caplog.messages] == [
+        "source 'a': line 3 of those read, column 2 (x): '3,5' is no number. Write numbers with a decimal point.",
+        "source 'a': line 4 of those read, column 2 (x): 'oops' is no number.",
+        "source 'a': line 6 of those read has 2 columns, the first has 3: '4;5'",
+    ]
+
+
+def test_bytes_without_a_line_feed_do_not_fill_the_memory() -> None:
+    """A binary stream sent by mistake as CSV is cut into faulty rows."""
+    decoder = CsvDecoder(["x"])
+    decoder.decode(b"1\n")
+    rows = np.concatenate([decoder.decode(b"\xff" * 65_536) for _ in range(40)])
+    assert len(rows) >= 1
+    assert np.isnan(rows).all()
+    assert len(decoder._reader._pending) < 1_100_000
+
+
+def test_a_table_without_the_models_channels_is_refused() -> None:
+    """The error shows what came and what is needed."""
+    with pytest.raises(DataError, match=r"3 columns \(time, a, b\).*2 \(x, y\)"):
+        CsvDecoder(["x", "y"]).decode(b"time,a,b\n")
+    with pytest.raises(DataError, match="csv_tail leaves out a column of times that is named: time_column = 'time'"):
+        CsvDecoder(["x", "y"]).decode(b"time,a,b\n")
+
+
+def test_standard_input_waits_ends_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty pipe gives empty blocks at once, and the end comes after the last row."""
+    reading, writing = os.pipe()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(reading))
+    source = StdinSource(format="csv", sample_rate_hz=10.0, channel_names=["x"])
+    source.open()
+    begin = time.monotonic()
+    block = source.read()
+    assert block is not None
+    assert block.samples.shape == (0, 1)
+    assert time.monotonic() - begin < 1.0
+    os.write(writing, b"1\n2\n3")
+    os.close(writing)
+    rows = np.concatenate([block.samples for block in iter(source.read, None)])
+    source.close()
+    sys.stdin.close()
+    np.testing.assert_array_equal(rows, [[1], [2], [3]])
