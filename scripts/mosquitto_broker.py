@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -12,11 +15,19 @@ from typing import Self
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
+FIRST_PORT, PORTS_OF_A_PROCESS, PROCESSES = 12_000, 200, 100
+"""Below those ports that Linux gives to who asks for any."""
+_untried_ports = itertools.count()
+
+
 def free_port() -> int:
-    """A TCP port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port on which nothing listens, and that nobody else is given: neither a connection nor another test run."""
+    while True:
+        number = next(_untried_ports) % PORTS_OF_A_PROCESS
+        port = FIRST_PORT + os.getpid() % PROCESSES * PORTS_OF_A_PROCESS + number
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def make_certificates(folder: Path, openssl: str) -> None:
