@@ -6,9 +6,13 @@ import ctypes.util
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
+from make_tiny_models import make_audio, make_sensor
 
 # Before torch is imported: threads that wait for each other by spinning take the processor from all that runs beside.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -16,6 +20,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A busy machine is no fault of the code; under continuous integration the same examples each time.
 settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Literal["audio", "sensor"], Path], Path]:
+    """`tiny_run("audio", folder)` is a run of its own in `folder`: trained and exported once for all processes."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def copy(kind: Literal["audio", "sensor"], folder: Path) -> Path:
+        made = shared / f"tiny_{kind}"
+        with FileLock(shared / f"tiny_{kind}.lock"):
+            if not made.exists():
+                making = tmp_path_factory.mktemp(kind)
+                {"audio": make_audio, "sensor": make_sensor}[kind](making)
+                made.symlink_to(making)
+        return Path(shutil.copytree(made / "run", folder / "run"))
+
+    return copy
 
 
 @pytest.fixture

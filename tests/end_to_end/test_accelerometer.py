@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from dasvdd_runtime import Scorer
-from make_tiny_models import SENSOR_RATE_HZ, make_sensor, write_sensor
+from make_tiny_models import SENSOR_RATE_HZ, write_sensor
 
 FAULT_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_run: Callable[..., Path]) -> Path:
     """A model of a healthy machine's three axes."""
-    return make_sensor(tmp_path_factory.mktemp("sensor")) / "model.onnx"
+    return tiny_run("sensor", tmp_path_factory.mktemp("sensor")) / "model.onnx"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,16 @@ from dasvdd_train.features import as_input
 from dasvdd_train.front_ends import LogMel, Rows
 from dasvdd_train.holdout import load_holdout
 from dasvdd_train.model_file import TrainedModel, load_model, save_model
-from make_tiny_models import make_audio, make_sensor, write_audio
+from make_tiny_models import write_audio
 from untrained_models import FRONT_ENDS, untrained
 
 
 @pytest.fixture(scope="module", params=["audio", "sensor"])
-def exported_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported_run(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_run: Callable[..., Path]
+) -> Path:
     """A trained and exported run of each kind."""
-    make = {"audio": make_audio, "sensor": make_sensor}[request.param]
-    return make(tmp_path_factory.mktemp(request.param))
+    return tiny_run(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def do_export(run: Path, out: Path, **options: object) -> object:
@@ -309,13 +311,13 @@ def test_a_wrong_graph_of_a_steady_tone_is_still_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--variant", "int8", "--max-drop", "1")], ids=["fp32", "int8"])
 def test_a_model_that_is_not_ready_is_exported_with_its_reasons(
-    exported_run: Path, tmp_path: Path, options: tuple[str, ...]
+    tmp_path: Path, options: tuple[str, ...], tiny_run: Callable[..., Path]
 ) -> None:
     """What the training said must be mended is said again, a line each; the export itself is done: exit code 0."""
-    trained = dataclasses.replace(load_model(exported_run / "model.pt"), not_ready=("the loss rose.", "little data."))
-    save_model(tmp_path / "model.pt", trained)
-    shutil.copy(exported_run / "holdout.npz", tmp_path)
-    done = CliRunner().invoke(main, [str(tmp_path / "model.pt"), *options])
+    run = tiny_run("sensor", tmp_path)
+    trained = dataclasses.replace(load_model(run / "model.pt"), not_ready=("the loss rose.", "little data."))
+    save_model(run / "model.pt", trained)
+    done = CliRunner().invoke(main, [str(run / "model.pt"), *options])
     assert done.exit_code == 0, done.output
     assert [line for line in done.stderr.splitlines() if line.startswith("warning: this model is not ready")] == [
         "warning: this model is not ready: the loss rose.",
@@ -323,7 +325,7 @@ def test_a_model_that_is_not_ready_is_exported_with_its_reasons(
     ]
 
 
-def test_the_training_of_a_doubtful_model_is_not_forgotten(tmp_path: Path) -> None:
+def test_the_training_of_a_doubtful_model_is_not_forgotten(tmp_path: Path, tiny_run: Callable[..., Path]) -> None:
     """The serious warnings of dasvdd-train are in its model.pt: two epochs on a little noise have some."""
-    run = make_audio(tmp_path)
+    run = tiny_run("audio", tmp_path)
     assert any("reconstructs nothing" in reason for reason in load_model(run / "model.pt").not_ready)

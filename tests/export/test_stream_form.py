@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,13 @@ from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.model_files.opening import open_session
 from dasvdd_runtime.stream_scorer import StreamScorer
 from dasvdd_train.features import as_input
-from make_tiny_models import make_audio
 from untrained_models import FRONT_ENDS, untrained
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_run: Callable[..., Path]) -> Path:
     """A tiny audio model with both forms."""
-    folder = make_audio(tmp_path_factory.mktemp("streamed"))
+    folder = tiny_run("audio", tmp_path_factory.mktemp("streamed"))
     export(folder / "model.pt", folder / "model.onnx", calibration_data=None, false_alarms_per_day=None, stream=True)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from dasvdd_runtime.thresholds.site_threshold import SiteThreshold
 from dasvdd_train.features import as_input
 from dasvdd_train.holdout import Holdout, load_holdout
 from dasvdd_train.spacing import evenly_spaced
-from make_tiny_models import make_sensor, train_and_export, write_audio
+from make_tiny_models import train_and_export, write_audio
 from sklearn.metrics import roc_auc_score
 
 EVERY_VARIANT = 1.0
@@ -55,9 +56,9 @@ def checked(run: Path) -> Checked:
 
 
 @pytest.fixture(scope="module")
-def sensor(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+def sensor(tmp_path_factory: pytest.TempPathFactory, tiny_run: Callable[..., Path]) -> Checked:
     """The fp32 graph of a sensor run."""
-    run = make_sensor(tmp_path_factory.mktemp("sensor"))
+    run = tiny_run("sensor", tmp_path_factory.mktemp("sensor"))
     return check(run / "model.pt", calibration_data=None, false_alarms_per_day=None)
 
 

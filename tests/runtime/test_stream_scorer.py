@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,26 @@ from dasvdd_runtime.scorer import WindowScorer
 from dasvdd_runtime.signing import cli as sign_cli
 from dasvdd_runtime.stream_scorer import StreamScorer
 from dasvdd_runtime.windows import StreamMemory, Waiting, Window
-from make_tiny_models import AUDIO_RATE_HZ, make_audio, make_sensor
+from make_tiny_models import AUDIO_RATE_HZ
 from monitor_child import MONITOR, MonitorChild
 
 Events = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module", params=["audio", "sensor"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_run: Callable[..., Path]
+) -> Path:
     """A model of each kind with both forms."""
-    folder = {"audio": make_audio, "sensor": make_sensor}[request.param](tmp_path_factory.mktemp(request.param))
+    folder = tiny_run(request.param, tmp_path_factory.mktemp(request.param))
     export(folder / "model.pt", folder / "model.onnx", calibration_data=None, false_alarms_per_day=None, stream=True)
     return folder
 
 
 @pytest.fixture(scope="module")
-def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def audio(tmp_path_factory: pytest.TempPathFactory, tiny_run: Callable[..., Path]) -> Path:
     """An audio model with both forms, and a recording in which the tone changes, gaps of silence in it."""
-    folder = make_audio(tmp_path_factory.mktemp("site"))
+    folder = tiny_run("audio", tmp_path_factory.mktemp("site"))
     export(folder / "model.pt", folder / "model.onnx", calibration_data=None, false_alarms_per_day=None, stream=True)
     time = np.arange(60 * AUDIO_RATE_HZ) / AUDIO_RATE_HZ
     samples = 0.2 * np.sin(2 * np.pi * np.where(time < 30, 440, 900) * time)
