@@ -55,12 +55,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of a fresh virtual environment with the wheel and its `[cpu]` extra."""
     folder = tmp_path_factory.mktemp("device")
-    venv.create(folder / "venv", with_pip=True)
+    venv.create(folder / "venv", symlinks=True)
     programs = folder / "venv" / "bin"
-    must_run(
-        *(programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", f"{wheel}[cpu]"),
-        cwd=folder,
-    )
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python")
+    must_run(*pip, "install", "--quiet", "-c", ROOT / "constraints.txt", f"{wheel}[cpu]", cwd=folder)
     return programs
 
 

@@ -269,7 +269,8 @@ def test_a_backlog_is_judged_whole_and_is_no_overload(tiny_model: Any, tmp_path:
         values = np.random.default_rng(0).uniform(-0.1, 0.1, 400_000)
         (tmp_path / "all.csv").write_text("x\n" + "".join(f"{value:.4f}\n" for value in values))
         (tmp_path / "all.csv").rename(tmp_path / "log.csv")
-        child.wait_for("score", count=39_999, seconds=60)
+        for count in [*range(5000, 40_000, 5000), 39_999]:
+            child.wait_for("score", count=count, seconds=60)
         assert child.stop() == 0
     finally:
         child.kill()

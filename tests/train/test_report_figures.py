@@ -203,9 +203,9 @@ def test_odd_scores_have_their_figures(tmp_path: Path) -> None:
 def test_many_recordings_stay_quick_and_small(tmp_path: Path) -> None:
     """A thousand recordings of 500 windows: under 2 MB, the table cut at 50 rows, and the cut said."""
     streams = [replace(stream("holdout", "r" * (i % 7 + 1), 2.0, 500), name=f"{i}.wav") for i in range(1000)]
-    started = time.monotonic()
+    started = time.process_time()
     html = written(tmp_path, replace(report_data(), streams=streams, evaluation=None))
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     assert len(html) < 2_000_000
     assert "950 more recordings" in html
 
