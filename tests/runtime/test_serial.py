@@ -144,6 +144,7 @@ def test_unplugged_and_plugged_in_again(cable: Cable, captured: Capturing, time_
 
     stream(6)
     source.wait(lambda: len(source.first_channel) >= 4)
+    begin = time.monotonic()
     cable.unplug()
     source.wait(lambda: len(source.missing) >= 2)
     assert f"{cable.port} was lost" in source.missing[0]
@@ -152,7 +153,7 @@ def test_unplugged_and_plugged_in_again(cable: Cable, captured: Capturing, time_
     deadline = time.monotonic() + 10
     while source.lost == 0 and time.monotonic() < deadline:
         stream(3)
-    assert 8 <= source.lost <= 60
+    assert 8 <= source.lost <= 10 * (time.monotonic() - begin) + 10
 
 
 def test_the_errors_of_opening_say_what_to_do(cable: Cable) -> None:
