@@ -13,7 +13,13 @@ import pytest
 from dasvdd_runtime.calibration import calibrate
 from dasvdd_runtime.detector import DecisionSettings, find_episodes
 from dasvdd_runtime.thresholds.score_collector import ScoreCollector
-from dasvdd_runtime.thresholds.site_calibration import CannotPromise, calibrate_site, doubts, seconds_needed
+from dasvdd_runtime.thresholds.site_calibration import (
+    CannotPromise,
+    calibrate_site,
+    doubts,
+    needs_a_word,
+    seconds_needed,
+)
 from dasvdd_runtime.thresholds.site_threshold import (
     SiteThreshold,
 )
@@ -100,7 +106,7 @@ def test_the_time_that_is_needed_is_the_least_that_is_not_refused(learned: Any, 
 
 
 def test_scores_far_from_training_and_alarms_are_doubted(learned: Any, tiny_model: Any) -> None:
-    """Four times the usual score of training is a warning with both numbers; the same score is none."""
+    """Four times the usual score of training, or an alarm, needs a word, with the numbers; the same score does not."""
     site = learned(scores_of_hours(8, seed=5, correlation_seconds=0), 1.0)
     usual = site.calibration.usual_score
 
@@ -109,10 +115,17 @@ def test_scores_far_from_training_and_alarms_are_doubted(learned: Any, tiny_mode
         return metadata.model_copy(update={"calibration": replace(metadata.calibration, usual_score=usual)})
 
     assert doubts(site, trained_at(usual), alarms=0) == []
+    assert not needs_a_word(site, trained_at(usual), alarms=0)
+    assert not needs_a_word(site, trained_at(4 * usual), alarms=0)
+    assert needs_a_word(site, trained_at(usual / 4), alarms=0)
+    assert needs_a_word(site, trained_at(usual), alarms=1)
     (far,) = doubts(site, trained_at(usual / 4), alarms=0)
     assert "4 times" in far
     (alarms,) = doubts(site, trained_at(usual), alarms=2)
-    assert "2 alarms" in alarms and "--restore" in alarms
+    assert "2 alarms in this time. " in alarms
+    names = [f"{number}.wav" for number in range(10)]
+    (alarms,) = doubts(site, trained_at(usual), alarms=12, alarmed_recordings=names)
+    assert "12 alarms in this time (0.wav, 1.wav, " in alarms and "7.wav and 2 other recordings)" in alarms
 
 
 def test_what_is_clipped_or_doubtful_does_not_count() -> None:

@@ -25,8 +25,7 @@ from ..sources.tables import SourceTable
 from ..state.state_file import FILE_NAME
 from ..state.state_store import StateStore
 from ..thresholds.choice import rests_on
-from ..thresholds.recordings_apart import alarmed_apart
-from ..thresholds.site_calibration import doubts, lies_above_training
+from ..thresholds.site_calibration import doubts, needs_a_word
 from ..thresholds.site_threshold import SiteFile, SiteThreshold, file_of, restore, use_own, write_site_threshold
 from ..words import duration
 from .alarms import ID_LETTERS
@@ -88,7 +87,8 @@ def calibrate(
     Listens to the sources as run does. Only time that run would judge counts, and nothing that is clipped. The
     threshold is kept in the state directory, for this source with this model; a running monitor takes it with SIGHUP.
     Where the time is too short for the rate or an alarm is open (exit code 65), and after Ctrl-C (130), nothing is
-    changed. A threshold whose scores lie far above those of training is kept, but not put in force (exit code 1).
+    changed. A threshold whose scores lie far above those of training, or in whose time the one before raised alarms, is
+    kept, but not in force until --restore (exit code 1).
     """
     if bring_back and reset:
         raise click.UsageError("--restore brings the former threshold back, --reset the model's own: give one of them")
@@ -119,8 +119,8 @@ def calibrate(
     session = _collect(subjects, data)
     _refuse_open_alarms(directory, tables)
     learned = [subject.calibrated(datetime.now(UTC)) for subject in subjects]
-    in_doubt = alarmed_apart(session.alarms)
-    in_force = [_keep(directory, subject, site, in_doubt) for subject, site in zip(subjects, learned, strict=True)]
+    alarmed = session.alarmed_recordings
+    in_force = [_keep(directory, subject, site, alarmed) for subject, site in zip(subjects, learned, strict=True)]
     if any(in_force):
         click.echo("A running monitor takes it with SIGHUP: systemctl reload dasvdd-monitor.")
     exit_code = EXIT_OK if all(in_force) else EXIT_FAILURE
@@ -192,13 +192,12 @@ def _collect(subjects: Sequence[Subject], data: Path | None) -> Session:
     return session
 
 
-def _keep(directory: Path, subject: Subject, site: SiteThreshold, in_doubt: str) -> bool:
-    """Write what was learned and say what it replaces; whether it is in force. `in_doubt`: why not, where it is not."""
-    name, metadata = subject.table.name, subject.model.scorer.metadata
-    in_force = not (in_doubt or lies_above_training(site, metadata))
+def _keep(directory: Path, subject: Subject, site: SiteThreshold, alarmed_recordings: Sequence[str]) -> bool:
+    """Write what was learned and say what it replaces; whether it is in force."""
+    name, metadata, alarms = subject.table.name, subject.model.scorer.metadata, subject.collector.alarms
+    in_force = not needs_a_word(site, metadata, alarms=alarms)
     write_site_threshold(directory, site, in_force=in_force)
-    others = doubts(site, metadata, alarms=0 if in_doubt else subject.collector.alarms)
-    for doubt in [*others, *([in_doubt] if in_doubt else [])]:
+    for doubt in doubts(site, metadata, alarms=alarms, alarmed_recordings=alarmed_recordings):
         click.echo(f"warning: source '{name}': {doubt}", err=True)
     learned = f"threshold {site.calibration.threshold:.5g}, {rests_on(site.calibration)}"
     before = f"{subject.before.value:.5g} ({subject.before.why})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +23,9 @@ from ..thresholds.recordings_apart import refuse_apart
 from ..thresholds.score_collector import CalibrationScorer, ScoreCollector
 from ..thresholds.site_calibration import calibrate_site, require_enough, seconds_needed
 from ..thresholds.site_threshold import SiteThreshold
-from ..words import count
 from .channels import Channel, make_channel
 from .loaded_model import LoadedModel, load_models
 from .service import Service
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,8 +97,8 @@ class Session:
         self.interrupted = False
         self.all_joined = True
         """False where a device holds its thread."""
-        self.alarms: dict[str, int] = {}
-        """How many alarms the threshold before raised in each recording that was replayed."""
+        self.alarmed_recordings: list[str] = []
+        """In which the threshold before raised alarms, of those that were replayed."""
         self._subjects = list(subjects)
         self._progress = progress
         self._service: Service | None = None
@@ -138,9 +134,8 @@ class Session:
                     raise
                 raise DataError(f"{path}: {error}") from error
             ends[str(path)] = len(collector.streams)
-            self.alarms[str(path)] = alarms = collector.alarms - alarms_before
-            if alarms:
-                log.warning("%s: the threshold before raised %s in it", path, count(alarms, "alarm"))
+            if collector.alarms > alarms_before:
+                self.alarmed_recordings.append(str(path))
         if not self.interrupted:
             refuse_apart(_parted(collector.streams, ends))
 

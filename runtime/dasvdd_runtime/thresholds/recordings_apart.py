@@ -58,21 +58,6 @@ def refuse_apart(scores: Mapping[str, NDArray[np.float64]]) -> None:
         )
 
 
-def alarmed_apart(alarms: Mapping[str, int]) -> str:
-    """A sentence where the threshold before raised alarms in some recordings, and none in more than half; else empty.
-
-    `alarms`: by the recording's name. Alarms in most of them are what calibrating is for: another place or microphone.
-    """
-    alarmed = [name for name, raised in alarms.items() if raised]
-    others = len(alarms) - len(alarmed)
-    if not alarmed or others <= len(alarmed):
-        return ""
-    return (
-        f"the threshold before raised alarms in {', '.join(alarmed)}, and none in the other "
-        f"{count(others, 'recording')}: so would a fault among healthy recordings. Listen to what alarmed."
-    )
-
-
 def _allowed(high: NDArray[np.float64], within: NDArray[np.float64]) -> float:
     """By how much, in logarithms, a recording may lie above the median of others. `high`, `within`: [others]."""
     others = len(high)

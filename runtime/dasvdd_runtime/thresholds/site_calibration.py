@@ -19,6 +19,7 @@ from .site_threshold import SiteThreshold
 
 CONFIDENCE = 0.95
 QUANTILES = (0.05, 0.5, 0.95, 0.99, 1.0)
+MOST_NAMED = 8
 
 
 class CannotPromise(DataError):
@@ -79,16 +80,22 @@ def calibrate_site(
     )
 
 
-def lies_above_training(site: SiteThreshold, metadata: ModelMetadata) -> bool:
-    """The scores are so far above those of training that only a person can say whether that machine was healthy."""
-    trained = metadata.calibration.usual_score
-    return trained > 0 and site.calibration.usual_score > FAR_RATIO * trained
-
-
-def doubts(site: SiteThreshold, metadata: ModelMetadata, *, alarms: int) -> list[str]:
-    """What a person should look at before the new threshold is trusted.
+def needs_a_word(site: SiteThreshold, metadata: ModelMetadata, *, alarms: int) -> bool:
+    """Only a person can say whether that machine was healthy: it scored far above training, or it raised `alarms`.
 
     `alarms`: how many the threshold before raised meanwhile.
+    """
+    trained = metadata.calibration.usual_score
+    return alarms > 0 or (trained > 0 and site.calibration.usual_score > FAR_RATIO * trained)
+
+
+def doubts(
+    site: SiteThreshold, metadata: ModelMetadata, *, alarms: int, alarmed_recordings: Sequence[str] = ()
+) -> list[str]:
+    """What a person should look at before the new threshold is trusted.
+
+    `alarms`: how many the threshold before raised meanwhile; `alarmed_recordings`: in which recordings, where it heard
+    recordings.
     """
     found = []
     usual, trained = site.calibration.usual_score, metadata.calibration.usual_score
@@ -100,10 +107,16 @@ def doubts(site: SiteThreshold, metadata: ModelMetadata, *, alarms: int) -> list
         )
     if alarms:
         found.append(
-            f"the threshold before raised {count(alarms, 'alarm')} in this time, which now count as normal. "
-            "If the machine was not healthy, take the former threshold back (--restore)."
+            f"the threshold before raised {count(alarms, 'alarm')} in this time"
+            f"{f' ({_listed(alarmed_recordings)})' if alarmed_recordings else ''}. With the new one in force what "
+            "alarmed there is normal, and such a sound raises no alarm any more. Listen to it first."
         )
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {count(rest, 'other recording')}" if rest > 0 else "")
 
 
 def _refusal(seconds: float, false_alarms_per_day: float, promised: float | None) -> CannotPromise:
