@@ -121,9 +121,9 @@ def test_closing_ends_what_a_dead_leader_left_behind(tmp_path: Path) -> None:
 def test_no_argument_is_read_by_a_shell() -> None:
     """What would be a substitution is handed over letter by letter."""
     table = CommandTable(name="c", kind="command", argv=["printf", "%s\n", "$(echo 5)", "7"], format="csv")
-    source = source_at(table, sample_rate_hz=1.0, channel_names=["x"])
+    source = source_at(table, sample_rate_hz=1.0, channel_names=["$(echo 5)"])
     source.open()
-    np.testing.assert_array_equal(read(source, 1), [[7.0]])  # the first line is no number: a header
+    np.testing.assert_array_equal(read(source, 1), [[7.0]])  # the first line is the header, with the channel's name
     source.close()
 
 

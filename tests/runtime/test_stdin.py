@@ -75,7 +75,48 @@ def test_a_table_without_the_models_channels_is_refused() -> None:
     with pytest.raises(DataError, match=r"3 columns \(time, a, b\).*2 \(x, y\)"):
         CsvDecoder(["x", "y"]).decode(b"time,a,b\n")
     with pytest.raises(DataError, match="csv_tail leaves out a column of times that is named: time_column = 'time'"):
-        CsvDecoder(["x", "y"]).decode(b"time,a,b\n")
+        CsvDecoder(["column 1", "column 2"]).decode(b"time,a,b\n")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "a;b;c",
+        "Ax [g];foo;Az [g]",
+        "Az [mg];Ay [mg];Ax [mg]",
+        "1;b;c",
+        "Ax [g];Ax [g];Ay [g];Az [g]",
+        "ax [g];ay [g];az [g]",
+    ],
+)
+def test_a_foreign_header_is_never_taken_by_place(header: str) -> None:
+    """Other names, some of them, another unit, order unknown: refused, as a file with it is; both lists are told."""
+    with pytest.raises(DataError) as refused:
+        CsvDecoder(["Ax [g]", "Ay [g]", "Az [g]"]).decode(f"{header}\n1;2;3\n".encode())
+    assert "Ax [g]" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ('# "Az [g]";Ax [g];Ay [g]', [[20, 30, 10]]),
+        ("n;Az [g];Ay [g];Ax [g]", [[40, 30, 20]]),
+        ("1.5;2;ERR", [[1.5, 2, np.nan], [10, 20, 30]]),
+        ("1,5;2,5;3,5", [[np.nan] * 3, [10, 20, 30]]),
+    ],
+    ids=["another order", "one more", "a first row that went wrong", "decimal commas"],
+)
+def test_columns_come_by_name_and_a_first_row_is_no_header(header: str, expected: list[list[float]]) -> None:
+    """All names, in any order and beside others, or none and a row of measurements."""
+    cells = ["10", "20", "30", "40"][: header.count(";") + 1]
+    rows = CsvDecoder(["Ax [g]", "Ay [g]", "Az [g]"]).decode(f"{header}\n{';'.join(cells)}\n".encode())
+    np.testing.assert_array_equal(rows, np.array(expected, np.float32))
+
+
+def test_channels_by_place_take_any_header() -> None:
+    """What [[source]] asks for by number, or a model of tables without names, says itself which column is which."""
+    rows = CsvDecoder(["column 1", "column 2"]).decode(b"a,b\n1,2\n")
+    np.testing.assert_array_equal(rows, [[1, 2]])
 
 
 def test_standard_input_waits_ends_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

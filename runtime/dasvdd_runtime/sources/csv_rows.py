@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from ..errors import DataError
+from ..reading.tables import sniff_delimiter
 from ..reading.time_stamps import is_time_label
 
 MAX_LINE_BYTES = 1_000_000
+_PLACE = re.compile(r"column \d+")
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,10 @@ class CsvRow:
 class CsvReader:
     """Lines of comma, semicolon or tab separated numbers, cut anywhere -> rows.
 
-    A first line that is not numeric is a header, from which the model's channels are picked by name; without one, or
-    where it does not name them, the columns must be the model's channels in order. A cell that is not a number, and
-    a row of another length, become NaN: the windows with it are a fault of the source, and monitoring goes on.
+    A first line of text is a header, from which the model's channels are picked by name, as from a file; one that does
+    not name them all, in their unit where that stands in the name, is refused. Without a header, or for channels that
+    have places for names ("column 1"), the columns must be the model's channels in order. A cell that is not a number,
+    and a row of another length, become NaN: the windows with it are a fault of the source, and monitoring goes on.
     """
 
     def __init__(self, channel_names: list[str], *, time_column: str = "none") -> None:
@@ -56,12 +60,13 @@ class CsvReader:
         if not text:
             return None
         if not self._columns:
-            self._delimiter = max(",;\t", key=text.count)
+            self._delimiter = sniff_delimiter(text)
             cells = self._cells(text)
             self._width = len(cells)
             self._time_at = self._choose_time(cells)
-            self._columns = self._choose_columns(cells)
-            if not all(is_number(cell) for i, cell in enumerate(cells) if i != self._time_at or cell in self._names):
+            has_header = self._is_header(cells)
+            self._columns = self._choose_columns(cells, has_header)
+            if has_header:
                 return None
         cells = self._cells(text)
         if len(cells) != self._width:
@@ -83,18 +88,14 @@ class CsvReader:
                 return f"{self._place}, column {column + 1} ({name}): '{cell[:40]}' is no number.{hint}"
         return ""
 
-    @property
-    def _names(self) -> list[str]:
-        return [*self._channel_names, self._time_column]
-
     def _cells(self, text: str) -> list[str]:
         return [cell.strip(' "') for cell in text.split(self._delimiter)]
 
     def _choose_time(self, cells: list[str]) -> int | None:
         if self._time_column == "none":
             return None
-        if self._time_column in cells:
-            return cells.index(self._time_column)
+        if self._time_column in (labels := _labels(cells)):
+            return labels.index(self._time_column)
         if self._time_column.isdecimal() and 1 <= int(self._time_column) <= len(cells):
             return int(self._time_column) - 1
         raise DataError(
@@ -102,12 +103,39 @@ class CsvReader:
             f"time_column = '{self._time_column}'. Give its name in the header, or its position from 1."
         )
 
-    def _choose_columns(self, cells: list[str]) -> list[int]:
-        if all(name in cells for name in self._channel_names):
-            return [cells.index(name) for name in self._channel_names]
+    def _is_header(self, cells: list[str]) -> bool:
+        """The first line names columns. Numbers may be names; a measurement among words is a row that went wrong."""
+        labels = _labels(cells)
+        if self._time_column in labels or self._names_all(labels):
+            return True
+        others = [cell for i, cell in enumerate(cells) if i != self._time_at]
+        numbers = [cell for cell in others if _is_meant_as_number(cell)]
+        return len(numbers) < len(others) and all(cell.isdecimal() or not cell for cell in numbers)
+
+    def _names_all(self, labels: list[str]) -> bool:
+        return all(name in labels for name in self._channel_names)
+
+    def _choose_columns(self, cells: list[str], has_header: bool) -> list[int]:
+        labels = _labels(cells)
+        twice = [name for name in self._channel_names if labels.count(name) > 1]
+        if twice:
+            raise DataError(
+                f"{labels.count(twice[0])} columns of the CSV are called '{twice[0]}': give each its own name"
+            )
+        if self._names_all(labels):
+            return [labels.index(name) for name in self._channel_names]
         others = [i for i in range(len(cells)) if i != self._time_at]
-        if len(others) == len(self._channel_names):
+        by_place = not has_header or all(map(_PLACE.fullmatch, self._channel_names))
+        if by_place and len(others) == len(self._channel_names):
             return others
+        if not by_place:
+            absent = [name for name in self._channel_names if name not in labels]
+            raise DataError(
+                f"the header of the CSV names {len(labels)} columns ({', '.join(labels[:8])}), the model takes "
+                f"{len(self._channel_names)} ({', '.join(self._channel_names)}), and '{absent[0]}' is not among them: "
+                "another name may be another quantity or unit. Send a header with the model's names, in any order; or "
+                "say in [[source]] which columns they are: channels, by name, or by place from 0."
+            )
         beside = "" if self._time_at is None else " beside the time"
         times = [cell for cell in cells if is_time_label(cell)] if self._time_at is None else []
         hint = f" csv_tail leaves out a column of times that is named: time_column = '{times[0]}'." if times else ""
@@ -116,6 +144,14 @@ class CsvReader:
             f"{len(self._channel_names)}{beside} ({', '.join(self._channel_names)}). "
             f"Send a header line with these names, or these columns alone.{hint}"
         )
+
+
+def _labels(cells: list[str]) -> list[str]:
+    return [cell.strip("#\" '") for cell in cells]
+
+
+def _is_meant_as_number(cell: str) -> bool:
+    return is_number(cell) or is_number(cell.replace(",", ".", 1))
 
 
 def number(cell: str) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..reading.tables import sniff_delimiter
 from .csv_rows import is_number, number
 
 MAX_PAYLOAD_BYTES = 100_000
@@ -53,7 +54,7 @@ def read_csv(payload: bytes, channels: int, *, may_have_more: bool = False, time
     """
     _check_size(payload)
     text = payload.decode("utf-8", errors="replace").strip()
-    cells = [cell.strip() for cell in text.split(max(",;\t", key=text.count))]
+    cells = [cell.strip() for cell in text.split(sniff_delimiter(text))]
     wanted = channels if time_at is None else channels + 1
     if len(cells) < wanted or (len(cells) > wanted and not may_have_more) or not text:
         raise PayloadError(f"{len(cells) if text else 0} values where {wanted} are wanted: {shown(payload)}")
