@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dasvdd_runtime.condition.levels import baseline_of
 from dasvdd_runtime.errors import DasvddError
 from dasvdd_runtime.scorer import Scorer
 from dasvdd_runtime.sources.base import Block
+from monitor_child import MONITOR
 from numpy.typing import NDArray
 
 RATE_HZ = 16000
@@ -135,6 +137,19 @@ def test_overrides_of_the_decision_are_a_warning(site: Path) -> None:
     result = check(site)
     assert verdicts(result)["decision"] == "warning"
     assert "threshold = 0.7" in result.stdout and "calibrated 0.1" in result.stdout
+
+
+@pytest.mark.parametrize(("threshold", "code"), [("2.0", 0), ("2.1", 78), ("1e300", 78)])
+def test_a_threshold_that_nothing_reaches_is_not_fit_to_run(site: Path, threshold: str, code: int) -> None:
+    """More than 20 times the model's own 0.1: a FAIL with both numbers and what to do, and the start of run says it."""
+    configure(site, f"[decision]\nthreshold = {threshold}\n")
+    result = check(site)
+    assert result.exit_code == code, result.output
+    run = subprocess.run(
+        [*MONITOR, "run", str(site / "monitor.toml")], capture_output=True, text=True, timeout=60, check=True
+    )
+    for told in (result.stdout, run.stderr):
+        assert ("hardly any fault alarms" in told and "the model's own (0.1)" in told) == bool(code)
 
 
 def test_standard_input_is_left_alone(site: Path) -> None:

@@ -156,7 +156,8 @@ def check_stream(config: MonitorConfig, model: ModelTable, plain: Scorer, report
 
 def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> None:
     """Report on the threshold in force and what it rests on."""
-    from ..thresholds.choice import rests_on
+    from ..thresholds.choice import out_of_reach, rests_on
+    from ..thresholds.promises import is_out_of_reach
 
     calibration = scorer.metadata.calibration
     try:
@@ -169,6 +170,8 @@ def check_decision(decision: DecisionTable, scorer: Scorer, report: Report) -> N
     if overrides:
         changed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
         report.add("warning", "decision", f"[decision] sets {changed}, so the rate no longer holds; {calibrated}")
+        if is_out_of_reach(threshold, calibration):
+            report.add("FAIL", "decision", out_of_reach(threshold, calibration), exit_code=EXIT_CONFIG)
     else:
         report.add("ok", "decision", f"threshold {threshold:.5g}, {calibrated}")
 

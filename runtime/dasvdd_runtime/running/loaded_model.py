@@ -18,7 +18,8 @@ from ..model_files.onnxruntime_session import release_free_memory
 from ..model_files.stream_beside import StreamBeside, find_stream_form
 from ..scorer import Scorer
 from ..stream_scorer import stream_path
-from ..thresholds.choice import ThresholdInForce, threshold_in_force
+from ..thresholds.choice import ThresholdInForce, out_of_reach, threshold_in_force
+from ..thresholds.promises import is_out_of_reach
 from .scoring_times import TimedScorer
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def load_model(config: MonitorConfig, table: ModelTable, directory: Path | None)
         log.warning("the metadata of %s has the field '%s', which this version ignores", table.path, unknown)
     metadata = scorer.metadata
     decision = config.overrides_of(table)
-    settings, _ = decision.apply(metadata.decision, metadata.calibration.threshold)
+    settings, threshold = decision.apply(metadata.decision, metadata.calibration.threshold)
     overrides = decision.overrides()
     if overrides:
         listed = ", ".join(f"{name} = {value:g}" for name, value in overrides.items())
@@ -152,6 +153,8 @@ def load_model(config: MonitorConfig, table: ModelTable, directory: Path | None)
             listed,
             metadata.calibration.false_alarms_per_day,
         )
+    if is_out_of_reach(threshold, metadata.calibration):
+        log.error("[decision] of model '%s': %s", table.name, out_of_reach(threshold, metadata.calibration))
     cooldown = config.alarm.cooldown_seconds
     timed = TimedScorer(stream.scorer or scorer)
     return LoadedModel(table.name, scorer, stream, timed, settings, overrides, cooldown, signed)

@@ -12,6 +12,7 @@ from ..contract import ModelMetadata
 from ..detector import DecisionSettings
 from ..errors import DataError
 from ..words import count, duration
+from .promises import REACH_RATIO
 from .site_threshold import SiteThreshold, read_site_file
 
 FINGERPRINT_LETTERS = 12
@@ -99,6 +100,15 @@ def choose_threshold(
     rate = site.calibration.false_alarms_per_day if same_chain else None
     return ThresholdInForce(
         site.calibration.threshold, site.calibration.usual_score, "site", why, rate, site.level_dbfs, site.spectrum
+    )
+
+
+def out_of_reach(threshold: float, calibration: Calibration) -> str:
+    """What to say of a configured threshold that `is_out_of_reach`."""
+    return (
+        f"threshold = {threshold:g} is {threshold / calibration.threshold:.3g} times the model's own "
+        f"({calibration.threshold:.5g}); above {REACH_RATIO:g} times hardly any fault alarms. Take it out of "
+        "[decision], and where the model's own alarms too often, calibrate on site (dasvdd-monitor calibrate)."
     )
 
 

@@ -10,6 +10,13 @@ UNPROVEN_RATIO = 10.0
 """A rate whose upper bound is this many times the target cannot be promised at all."""
 FAR_RATIO = 3.0
 """Scores of normal running whose usual value is this many times that of training lie far from it."""
+REACH_RATIO = 20.0
+"""A threshold this many times the model's own is above what most faults score."""
+
+
+def is_out_of_reach(threshold: float, calibration: Calibration) -> bool:
+    """`threshold` is so far above the calibrated one that hardly any fault would alarm."""
+    return threshold > REACH_RATIO * calibration.threshold
 
 
 def is_promised(calibration: Calibration) -> bool:
