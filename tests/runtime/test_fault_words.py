@@ -21,6 +21,15 @@ FAULTS = [
     (HEAD + SOURCE + '[decision]\nk = "3 of 5"', "decision.k: must be a whole number (given: '3 of 5')"),
     (HEAD + SOURCE + "[decision]\nthreshold = -1", "decision.threshold: must be above 0 (given: -1)"),
     (HEAD + SOURCE + "[decision]\nthreshold = nan", "decision.threshold: must be a finite number (given: nan)"),
+    (HEAD + SOURCE + "[decision]\nthreshold = true", "decision.threshold: must be a number (given: true)"),
+    (HEAD + SOURCE + '[decision]\nthreshold = "118"', "decision.threshold: must be a number (given: '118')"),
+    (HEAD + SOURCE + "[alarm]\nlatch = 1", "alarm.latch: must be true or false (given: 1)"),
+    (HEAD + SOURCE + 'stall_seconds = "5"', "source 'p'.stall_seconds: must be a number (given: '5')"),
+    (
+        HEAD + SOURCE + "[source.running]\nstop_level = true",
+        "source 'p'.running.stop_level: must be a number (given: true)",
+    ),
+    (HEAD + SOURCE + "channels = [true]", "source 'p'.channels, entry 1: must be a number (given: true)"),
     ("decision = 3\n" + HEAD + SOURCE, "decision: must be a table, [decision] with its keys below it (given: 3)"),
     ('model = "m.onnx"\n' + SOURCE, "model: must be a table, [model] with its keys below it (given: 'm.onnx')"),
     (
@@ -28,24 +37,24 @@ FAULTS = [
         "model.provider: provider 'gpu' is not known. Did you mean 'cuda'? Known: cpu, cuda,",
     ),
     ("[model]\npath = 7\n" + SOURCE, "model.path: must be a path, a text in quotes (given: 7)"),
-    (HEAD + SOURCE.replace('"p"', "7"), "source.0.name: must be a text in quotes (given: 7)"),
-    (HEAD + SOURCE.replace('"p"', '""'), "source.0.name: must not be empty (given: '')"),
-    (HEAD + SOURCE + 'stall_seconds = "5 s"', "source.0.stall_seconds: must be a number (given: '5 s')"),
-    (HEAD + SOURCE + "stall_seconds = -1", "source.0.stall_seconds: must be above 0 (given: -1)"),
-    (HEAD + SOURCE + "stal_seconds = 5", "unknown key 'source.0.stal_seconds'. Did you mean 'stall_seconds'?"),
-    (HEAD + SOURCE + 'channels = "left"', "source.0.channels: must be a list in square brackets (given: 'left')"),
+    (HEAD + SOURCE.replace('"p"', "7"), "source 1.name: must be a text in quotes (given: 7)"),
+    (HEAD + SOURCE.replace('"p"', '""'), "source 1.name: must not be empty (given: '')"),
+    (HEAD + SOURCE + 'stall_seconds = "5 s"', "source 'p'.stall_seconds: must be a number (given: '5 s')"),
+    (HEAD + SOURCE + "stall_seconds = -1", "source 'p'.stall_seconds: must be above 0 (given: -1)"),
+    (HEAD + SOURCE + "stal_seconds = 5", "source 'p': unknown key 'stal_seconds'. Did you mean 'stall_seconds'?"),
+    (HEAD + SOURCE + 'channels = "left"', "source 'p'.channels: must be a list in square brackets (given: 'left')"),
     (
         HEAD + SOURCE + "channels = [0, -1]",
-        "source.0.channels.1: must be at least 0 or must be a text in quotes (given: -1)",
+        "source 'p'.channels, entry 2: must be at least 0 or must be a text in quotes (given: -1)",
     ),
-    (HEAD + SOURCE + "running = true", "source.0.running: must be a table, [source.running] with its keys below it"),
-    (HEAD + SOURCE.replace('kind = "microphone"', ""), "the key 'source.0.kind' is missing"),
-    (HEAD + SOURCE.replace('name = "p"', ""), "the key 'source.0.name' is missing"),
+    (HEAD + SOURCE + "running = true", "source 'p'.running: must be a table, [source.running] with its keys below it"),
+    (HEAD + SOURCE.replace('kind = "microphone"', ""), "source 'p': the key 'kind' is missing"),
+    (HEAD + SOURCE.replace('name = "p"', ""), "source 1: the key 'name' is missing"),
     (HEAD, "the key 'source' is missing"),
     (SOURCE, "the key 'model' is missing"),
     (HEAD + SOURCE + '[evnets]\npath = "x"', "unknown key 'evnets'. Did you mean 'events'?"),
-    (HEAD + OPCUA.replace("opc.tcp", "http"), "source.0.url: must have the form"),
-    (HEAD + OPCUA + 'fill = "spline"', "source.0.fill: must be 'hold' or 'linear' (given: 'spline')"),
+    (HEAD + OPCUA.replace("opc.tcp", "http"), "source 'p'.url: must have the form"),
+    (HEAD + OPCUA + 'fill = "spline"', "source 'p'.fill: must be 'hold' or 'linear' (given: 'spline')"),
 ]
 
 
@@ -86,3 +95,9 @@ def test_a_text_without_quotes_is_told_by_its_line(tmp_path: Path) -> None:
     path.write_text("[model]\npath = m.onnx\n" + SOURCE)
     with pytest.raises(ConfigError, match=r"line 2, column 8.*A text stands in quotes"):
         load_config(path)
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_its_content(tmp_path: Path) -> None:
+    """A folder in its place is told as what it is, without the system's number."""
+    with pytest.raises(ConfigError, match=r": cannot be read: Is a directory\. It must be a file"):
+        load_config(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 _TABLE = "must be a table, [{table}] with its keys below it"
@@ -36,8 +37,8 @@ _WORDS = {
 """By pydantic's type of the fault; `table` is where the key stands, the rest the fault's context."""
 
 
-def in_words(fault: dict[str, Any], name: str) -> str:
-    """What the value of the key `name` must be, for one of pydantic's faults."""
+def in_words(fault: dict[str, Any], location: Sequence[Any]) -> str:
+    """What the value at `location`, keys and indexes, must be, for one of pydantic's faults."""
     words = _WORDS.get(fault["type"])
     if words is None:
         message: str = fault["msg"].removeprefix("Value error, ")
@@ -45,9 +46,9 @@ def in_words(fault: dict[str, Any], name: str) -> str:
     context = fault.get("ctx", {})
     if context.get("min_length") == 1:
         return "must not be empty"
-    if fault["type"] == "list_type" and "." not in name:  # a list of tables, of which one may stand alone
+    if fault["type"] == "list_type" and len(location) == 1:  # a list of tables, of which one may stand alone
         words = _TABLE
-    return words.format(table=".".join(part for part in name.split(".") if not part.isdigit()), **context)
+    return words.format(table=".".join(part for part in location if isinstance(part, str)), **context)
 
 
 def as_written(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -58,7 +59,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: there is no such file. Check the path of the configuration.") from None
     except RecursionError:
         raise ConfigError(f"{path}: not a readable TOML file: its values lie too deep in each other") from None
-    except (OSError, ValueError) as error:  # the latter for TOML, UTF-8 and numbers alike
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}. It must be a file that this user may read."
+        ) from None
+    except ValueError as error:  # for TOML, UTF-8 and numbers alike
         hint = '. A text stands in quotes: path = "model.onnx"' if str(error).startswith("Invalid value") else ""
         raise ConfigError(f"{path}: not a readable TOML file: {error}{hint}") from error
     return tables
@@ -80,9 +85,13 @@ def _require_usable(value: Any) -> None:
 
 
 def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> Settings:
-    """`raw` as `settings`. Raises ConfigError, naming `origin` and the first faults, one a line."""
+    """`raw` as `settings`. Raises ConfigError, naming `origin` and the first faults, one a line.
+
+    A number stands as a number, true and false as themselves: one in the place of the other, or either in quotes, is
+    a fault, which pydantic would take.
+    """
     try:
-        return settings.model_validate(raw)
+        made = settings.model_validate(raw)
     except ValidationError as error:
         # A value that may be of several types has a fault for each; they stand in one line.
         merged: dict[tuple[str, str], dict[str, None]] = {}
@@ -93,25 +102,69 @@ def validate(settings: type[Settings], raw: dict[str, Any], *, origin: str) -> S
         if len(lines) > MOST_FAULTS:
             lines = [*lines[:MOST_FAULTS], f"and {len(lines) - MOST_FAULTS} more"]
         raise ConfigError(f"{origin}: " + "\n  ".join(lines)) from error
+    converted = [
+        f"{_place(raw, location)}: must be {'true or false' if isinstance(value, bool) else 'a number'} "
+        f"(given: {as_written(given)})"
+        for location, given, value in _converted(raw, made)
+    ]
+    if converted:
+        raise ConfigError(f"{origin}: " + "\n  ".join(converted[:MOST_FAULTS]))
+    return made
+
+
+def _converted(raw: Any, made: Any, location: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
+    """Where, what was given and what it became: numbers and truth values that were written as something else."""
+    if isinstance(raw, dict):
+        table = made[0] if isinstance(made, list) else made
+        names: dict[str, str] = {
+            field.alias or name: name for name, field in getattr(type(table), "model_fields", {}).items()
+        }
+        for key, given in raw.items():
+            value = table.get(key) if isinstance(table, dict) else getattr(table, names.get(key, key), None)
+            yield from _converted(given, value, (*location, key))
+    elif isinstance(raw, list) and isinstance(made, list | tuple):
+        for index, (given, value) in enumerate(zip(raw, made, strict=False)):
+            yield from _converted(given, value, (*location, index))
+    elif isinstance(made, int | float) and (isinstance(raw, str) or isinstance(raw, bool) != isinstance(made, bool)):
+        yield location, raw, made
 
 
 def _describe(settings: type[BaseModel], raw: dict[str, Any], fault: dict[str, Any]) -> tuple[str, str, str]:
     """The fault in words: the key, what is wrong, and what was given."""
     location = _written(raw, [part for part in fault["loc"] if not str(part).startswith("function-")])
-    name = ".".join(map(str, _without_tags(raw, location)))
+    plain = _without_tags(raw, location)
+    name = _place(raw, plain)
+    listed = any(isinstance(part, int) for part in plain)  # a key of one of several tables: which one, comes first
+    owner, key = (f"{_place(raw, plain[:-1])}: ", plain[-1]) if listed else ("", name)
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _keys_beside(settings, [str(part) for part in location])
-        return "", f"unknown key '{name}'.{nearest(str(location[-1]), known)} Known here: {', '.join(known)}", ""
+        return "", f"{owner}unknown key '{key}'.{nearest(str(location[-1]), known)} Known here: {', '.join(known)}", ""
     if fault["type"] == "missing":
-        return "", f"the key '{name}' is missing", ""
+        return "", f"{owner}the key '{key}' is missing", ""
     if fault["type"] == "union_tag_invalid":
         tag, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{name}: ", f"there is no kind '{tag}'.{nearest(tag, known)} Kinds: {', '.join(known)}", ""
     if fault["type"] == "union_tag_not_found":
-        return "", f"the key '{name}.kind' is missing: it says of what kind the {location[0]} is", ""
+        where, key = (f"{name}: ", "kind") if listed else ("", f"{name}.kind")
+        return "", f"{where}the key '{key}' is missing: it says of what kind the {location[0]} is", ""
     given = fault.get("input")
     shown = "" if isinstance(given, dict) else f" (given: {as_written(given)})"
-    return f"{name}: " if name else "", in_words(fault, name), shown if name else ""
+    return f"{name}: " if name else "", in_words(fault, plain), shown if name else ""
+
+
+def _place(raw: Any, location: Sequence[Any]) -> str:
+    """`location` for people: a table by its name, or like an entry of another list counted from 1."""
+    place = ""
+    for part in location:
+        raw = raw.get(part) if isinstance(raw, dict) else raw[part] if isinstance(raw, list) else None
+        if not isinstance(part, int):
+            place += f".{part}" if place else str(part)
+        elif isinstance(raw, dict):
+            name = raw.get("name")
+            place += f" '{name}'" if name and isinstance(name, str) else f" {part + 1}"
+        else:
+            place += f", entry {part + 1}"
+    return place
 
 
 def _written(raw: Any, location: list[Any]) -> list[Any]:
