@@ -120,7 +120,8 @@ def _converted(raw: Any, made: Any, location: tuple[Any, ...] = ()) -> Iterator[
             field.alias or name: name for name, field in getattr(type(table), "model_fields", {}).items()
         }
         for key, given in raw.items():
-            value = table.get(key) if isinstance(table, dict) else getattr(table, names.get(key, key), None)
+            name = names.get(str(key), str(key))
+            value = table.get(key) if isinstance(table, dict) else getattr(table, name, None)
             yield from _converted(given, value, (*location, key))
     elif isinstance(raw, list) and isinstance(made, list | tuple):
         for index, (given, value) in enumerate(zip(raw, made, strict=False)):
