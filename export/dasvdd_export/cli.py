@@ -137,16 +137,15 @@ def main(
     from .tables import show_outcome, show_recentring, show_variants, warn_not_ready
     from .variants import VARIANTS
 
-    if recenter:
-        from .recenter import recenter as set_anew
-
-        report = set_anew(model, recenter, out or model.with_name("recentred"))
-        show_recentring(report)
-        model, out = report.model, None
-
     def say(step: str) -> None:
         click.echo(f"{step} ...", err=True)
 
+    if recenter:
+        from .recenter import recenter as set_anew
+
+        report = set_anew(model, recenter, out or model.with_name("recentred"), say=say)
+        show_recentring(report)
+        model, out = report.model, None
     say(f"exporting {model}")
     if variant == "fp32" and not all_variants:
         outcome = export(

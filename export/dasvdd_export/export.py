@@ -117,7 +117,7 @@ def check(
     trained = load_model(model_path)
     if calibration_data is not None:
         say(f"scoring {calibration_data} for the threshold")
-    holdout, residual_baseline = read_held_out(trained, model_path, calibration_data)
+    holdout, residual_baseline = read_held_out(trained, model_path, calibration_data, say=say)
     calibration = _calibration(trained, holdout, recalibrate=calibration_data is not None, target=false_alarms_per_day)
     say("making the ONNX graph")
     graph = export_graph(trained)

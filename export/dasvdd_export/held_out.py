@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from dasvdd_train.features import Geometry
 from dasvdd_train.holdout import MAX_BYTES, MAX_WINDOWS, Holdout, load_holdout
 from dasvdd_train.model_file import TrainedModel
 from dasvdd_train.scoring import sample_windows, score_stretch, score_windows
+from dasvdd_train.silence import without_silence
 from numpy.typing import NDArray
 
 SAME_MODEL = 1e-3
@@ -22,14 +23,18 @@ SAME_MODEL = 1e-3
 
 
 def read_held_out(
-    trained: TrainedModel, model_path: Path, calibration_data: Path | None
+    trained: TrainedModel,
+    model_path: Path,
+    calibration_data: Path | None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Holdout, Sequence[float]]:
     """Held-out windows and scores, and the mean residual per band over them.
 
     Raises DataError where there are none, or where they are not the model's.
     """
     if calibration_data is not None:
-        return score_recordings(trained, load_like(trained, calibration_data))
+        return score_recordings(trained, load_like(trained, calibration_data, say=say))
     path = model_path.with_name("holdout.npz")
     if not path.exists():
         raise DataError(
@@ -54,9 +59,12 @@ def read_held_out(
     return holdout, trained.residual_baseline
 
 
-def load_like(trained: TrainedModel, data: Path, *, role: Role = "holdout") -> Corpus:
+def load_like(
+    trained: TrainedModel, data: Path, *, role: Role = "holdout", say: Callable[[str], None] = lambda _: None
+) -> Corpus:
     """The normal recordings at `data` at the model's rate, in `role` where a manifest does not hold them out.
 
+    What a monitor would withhold of them is left out, and `say` is told of it.
     Raises DataError if they are of another kind.
     """
     settings = trained.config.data.model_copy(update={"sample_rate_hz": trained.sample_rate_hz, "strict": True})
@@ -75,6 +83,9 @@ def load_like(trained: TrainedModel, data: Path, *, role: Role = "holdout") -> C
             f"{data}: {corpus.kind} with the channels {', '.join(corpus.channel_names)}; the model was trained on "
             f"{trained.kind} with {', '.join(trained.channel_names)}"
         )
+    corpus, silent = without_silence(corpus, sizes_of(trained), trained.config.data)
+    for line in silent:
+        say(line)
     return corpus
 
 

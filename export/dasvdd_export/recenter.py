@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,16 +86,16 @@ class Report:
     """Bands without any change in the new recordings, whose deviation stays that of the training."""
 
 
-def recenter(model_path: Path, data: Path, folder: Path) -> Report:
+def recenter(model_path: Path, data: Path, folder: Path, *, say: Callable[[str], None] = lambda _: None) -> Report:
     """Write `model.pt` and `holdout.npz` into `folder`, with the networks of `model_path` set anew on normal `data`.
 
     `model_path` is not touched. The held-out part of `data`, by the training's own rule, sets the threshold and nothing
     else. Raises DataError for too little data, for data that the networks know nothing of, and where `folder` holds a
-    model that was trained.
+    model that was trained. `say` is told what is left out of them.
     """
     _require_free(folder, model_path)
     trained = load_model(model_path)
-    corpus = _split(trained, load_like(trained, data, role="train"), data)
+    corpus = _split(trained, load_like(trained, data, role="train", say=say), data)
     fitting = corpus.with_role("train")
     seconds = corpus.seconds_of(fitting)
     needed = MINIMUM_WINDOWS * trained.window_samples / trained.sample_rate_hz

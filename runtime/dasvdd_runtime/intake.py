@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,39 @@ from .condition.newest_second import NewestSecond
 from .condition.running_gate import STEP_SECONDS as GATE_STEP_SECONDS
 from .condition.running_gate import GateSettings, LevelMeter, RunningGate, Sums, level_of
 from .condition.silence import has_silent_edge
-from .contract import ModelMetadata
+from .reading.recording_types import Kind
 from .windows import Window, Windower
 
 STEP_SECONDS = 1.0
 """How finely a stream is judged without a gate, beside at the end of every window; of slow rows LEAST_ROWS."""
+
+
+class WindowFormat(Protocol):
+    """What windows are cut to, and whether they are sound: a model's metadata say it, and a training before them."""
+
+    @property
+    def kind(self) -> Kind:
+        """Of the samples."""
+
+    @property
+    def sample_rate_hz(self) -> float:
+        """Samples a second."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of the samples."""
+
+    @property
+    def used_channels(self) -> list[int]:
+        """Those of them that are listened to, counted from 0."""
+
+    @property
+    def window_samples(self) -> int:
+        """Length of a window."""
+
+    @property
+    def window_hop_samples(self) -> int:
+        """From the start of one window to that of the next."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +100,7 @@ class FitWindow:
 class Cutter:
     """Cuts a source's samples into windows and says of each whether it may be judged."""
 
-    def __init__(self, intake: Intake, metadata: ModelMetadata) -> None:
+    def __init__(self, intake: Intake, metadata: WindowFormat) -> None:
         self.next_sample = 0
         """Index, in the stream, of the sample that comes next; lost ones are counted."""
         self._intake = intake
@@ -92,7 +121,7 @@ class Cutter:
             stall_seconds=intake.stall_seconds,
         )
 
-    def use_model(self, metadata: ModelMetadata) -> None:
+    def use_model(self, metadata: WindowFormat) -> None:
         """Cut windows for this model from the next sample on. Its rate and channels must be those of the one before."""
         self._metadata = metadata
         self._windower = Windower(
@@ -136,6 +165,16 @@ class Cutter:
             if windows and self._end_of(windows[0]) == self.next_sample:
                 yield self._judged(windows.popleft())
 
+    def is_fit(self, samples: NDArray[np.float32]) -> bool:
+        """False for a window [samples, channels] that ends here and says nothing: silence and NaN are not normal."""
+        if not np.isfinite(samples).all() or self.health.state is State.SILENT:
+            return False
+        if self._metadata.kind == "sensor":
+            return True
+        return not has_silent_edge(
+            samples[:, self._metadata.used_channels], sample_rate_hz=self._metadata.sample_rate_hz
+        )
+
     def gap(self, missing_samples: int) -> None:
         """The next samples do not follow those before: `missing_samples` are lost."""
         self.next_sample += missing_samples
@@ -172,7 +211,9 @@ class Cutter:
         """`window`, which ends here, if it may be scored."""
         if window.first_sample < self._last_unjudged_sample:
             return Break(idle=1)
-        return FitWindow(window, self.health.state, self._level.sums) if self._is_fit(window) else Break(withheld=1)
+        if not self.is_fit(window.samples):
+            return Break(withheld=1)
+        return FitWindow(window, self.health.state, self._level.sums)
 
     def _end_of(self, window: Window) -> int:
         return window.first_sample + self._metadata.window_samples
@@ -187,12 +228,3 @@ class Cutter:
         if self._intake.channels is not None:
             used = [self._intake.channels[i] for i in used]
         return samples if len(used) == samples.shape[1] else samples[:, used]
-
-    def _is_fit(self, window: Window) -> bool:
-        """False for a window of which nothing can be said: silence is not an anomaly, and NaN is not normal."""
-        if not np.isfinite(window.samples).all() or self.health.state is State.SILENT:
-            return False
-        if self._metadata.kind == "sensor":
-            return True
-        used = window.samples[:, self._metadata.used_channels]
-        return not has_silent_edge(used, sample_rate_hz=self._metadata.sample_rate_hz)

@@ -132,6 +132,21 @@ def test_band_that_does_not_change_keeps_its_deviation(tmp_path: Path) -> None:
     assert torch.isfinite(moved.center).all()
 
 
+def test_silence_sets_no_threshold_and_no_center(tmp_path: Path) -> None:
+    """Recordings for --calibration and --recenter are taken without what a monitor would withhold, and it is told."""
+    write_audio(tmp_path, files=1, seconds=30, seed=5)
+    samples, rate = soundfile.read(tmp_path / "normal_0.wav", dtype="float32")
+    samples[10 * rate : 20 * rate] = 0
+    soundfile.write(tmp_path / "normal_0.wav", samples, rate)
+    said: list[str] = []
+    model = load_model(TRAINED)
+    corpus = held_out.load_like(model, tmp_path, say=said.append)
+    assert len(said) == 1 and "are silent (from 10." in said[0]
+    holdout, _ = held_out.score_recordings(model, corpus)
+    assert [len(stretch.samples) > 9 * rate for stretch in corpus.stretches] == [True, True]
+    assert (holdout.windows.std(axis=(1, 2)) > 0).all()
+
+
 def test_command_recentres_and_exports(site: Path, tmp_path: Path) -> None:
     """One command: the report, model.pt and model.onnx in a folder of their own, the original as it was."""
     shutil.copy(TRAINED, tmp_path / "model.pt")

@@ -295,3 +295,28 @@ def test_a_terminal_gets_a_table(tiny_model: Any, tmp_path: Path) -> None:
     assert "threshold 0.1 for 1 false alarm" in text
     assert len([row for row in text.splitlines() if row.strip()[:1].isdigit()]) == 19
     assert "no alarm" in text
+
+
+def test_silence_in_a_recording_is_withheld_as_by_run(tiny_model: Any, tmp_path: Path) -> None:
+    """Ten seconds of zeros are no scores and no alarm: `score` withholds what `run` withholds in a replay."""
+    samples = noise(30)
+    samples[10 * RATE_HZ : 20 * RATE_HZ] = 0
+    wav = write_wav(tmp_path / "half.wav", samples)
+    model = tiny_model(window_samples=16000, window_hop_samples=8000)
+    result = score(model, wav)
+    assert result.exit_code == 0
+    windows, (summary,) = lines(result)
+    withheld = [json.loads(line) for line in result.stdout.splitlines() if '"withheld", ' in line]
+    assert [line["start_seconds"] for line in withheld] == [9.5 + i / 2 for i in range(21)]
+    assert {line["state"] for line in withheld} == {"SILENT"} and {w["state"] for w in windows} == {"OK"}
+    assert (summary["windows"], summary["withheld"], summary["withheld_from_seconds"]) == (38, 21, [9.5])
+    assert f"warning: {wav}: 21 of 59 windows are silent (from 9.5 s on) and are withheld" in result.stderr
+
+    config = tmp_path / "monitor.toml"
+    config.write_text(
+        f'[model]\npath = "{model}"\n[[source]]\nname = "a"\nkind = "file"\npath = "{wav}"\n[events]\nscores = true\n'
+        f'[state]\ndirectory = "{tmp_path / "state"}"\n'
+    )
+    replay = subprocess.run([*MONITOR, "run", str(config)], capture_output=True, text=True, check=False)
+    events = [json.loads(line) for line in replay.stdout.splitlines()]
+    assert [e["start_seconds"] for e in events if e["event"] == "score"] == [w["start_seconds"] for w in windows]

@@ -30,6 +30,8 @@ class DataSettings(StrictModel):
     says is one, 'none': rows are evenly spaced."""
     units: tuple[str, ...] = ()
     """Unit per column of a CSV, for instance 'g' or 'degC'; empty: what stands in brackets in its name."""
+    silent_seconds: float = Field(10.0, gt=0)
+    """Silence of this length makes a source SILENT: as that key of the monitor's [[source]], for what is left out."""
     holdout: Literal["tail", "recordings", "none"] = "tail"
     """Held-out data: the tail of every recording, whole recordings, or nothing (the paper's protocol)."""
     holdout_share: float = Field(0.2, gt=0, lt=1)

@@ -19,6 +19,7 @@ from .diagnosis import Doubt, short_doubts
 from .features import Geometry, geometry
 from .metrics import EpochMetrics
 from .model import DasvddModel
+from .silence import without_silence
 from .split import hold_out
 
 
@@ -73,10 +74,12 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
         window_hop_seconds=config.window.window_hop_seconds,
         sample_rate_hz=corpus.sample_rate_hz,
     )
+    corpus, silent = without_silence(corpus, sizes, config.data)
     whole, corpus = corpus, _split(corpus, config.data, sizes)
     _require_a_threshold(whole, corpus, config.data, sizes)
     training, too_short = _long_enough(corpus, sizes)
     warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected + too_short]
+    warnings += [Doubt("left-out", line) for line in silent]
     warnings += _short_doubts(corpus, config, sizes)
     for warning in warnings:
         listener.warn(warning.text)

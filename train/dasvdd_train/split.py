@@ -26,20 +26,16 @@ def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, min
     if settings.holdout == "none" or corpus.with_role("holdout"):
         return corpus
     if settings.holdout == "recordings":
-        return _in_place_of_training(corpus, _whole_ones(training, share))
+        return _in_place_of_training(corpus, _whole_ones(training, [stretch.name for stretch in training], share))
     rate_hz = corpus.sample_rate_hz
     parted = [
         _parted(stretch, share, rate_hz, window_samples=window_samples, minimum_train_samples=minimum_train_samples)
         for stretch in training
     ]
-    notes = [
-        f"{parts[0].name}: {len(parts[0].samples) / rate_hz:.2f} s is too short to hold out its tail; all of it is "
-        "trained on"
-        for parts in parted
-        if len(parts) == 1
-    ]
-    if len(notes) < len(training):
-        return _in_place_of_training(corpus, [part for parts in parted for part in parts], notes)
+    if any(len(parts) > 1 for parts in parted):
+        short = [parts[0] for parts in parted if len(parts) == 1 and len(parts[0].samples) >= minimum_train_samples]
+        stretches = [part for parts in parted for part in parts]
+        return _in_place_of_training(corpus, stretches, _without_tail(short, rate_hz))
     longest_seconds = max(len(stretch.samples) for stretch in training) / rate_hz
     if len(training) * share < 1:
         raise DataError(
@@ -47,7 +43,7 @@ def hold_out(corpus: Corpus, settings: DataSettings, *, window_samples: int, min
             f"at least {window_samples / share / rate_hz:.2f} s are needed. Use --holdout recordings, or a shorter "
             "window."
         )
-    whole = _whole_ones(training, share)
+    whole = _whole_ones(training, range(len(training)), share)
     held = sum(stretch.role == "holdout" for stretch in whole)
     note = (
         f"the recordings have at most {longest_seconds:.2f} s, too little to hold out the tail of any: "
@@ -73,16 +69,37 @@ def _parted(
     return [replace(stretch, samples=stretch.samples.part(0, train_end)), held_out]
 
 
-def _whole_ones(training: Sequence[Stretch], share: float) -> list[Stretch]:
-    """`training` with about `share` of it held out, whole and evenly spread. Raises DataError where that cannot be."""
-    wanted = max(1, round(len(training) * share))
-    held = {round((i + 0.5) * len(training) / wanted - 0.5) for i in range(wanted)}
-    if not 0 < len(held) < len(training):
+def _without_tail(short: Sequence[Stretch], rate_hz: float) -> list[str]:
+    """A line for each recording of which `short` stretches have no held-out tail."""
+    seconds: dict[str, list[float]] = {}
+    for stretch in short:
+        seconds.setdefault(stretch.name, []).append(len(stretch.samples) / rate_hz)
+    lines = []
+    for name, found in seconds.items():
+        many = len(found) > 1
+        what = f"{len(found)} parts of at most {max(found):.2f} s are" if many else f"{found[0]:.2f} s is"
+        all_of_it = "they are" if many else "all of it is"
+        lines.append(f"{name}: {what} too short to hold out {'their' if many else 'its'} tail; {all_of_it} trained on")
+    return lines
+
+
+def _whole_ones(training: Sequence[Stretch], groups: Sequence[object], share: float) -> list[Stretch]:
+    """`training` with about `share` of its groups held out, whole and evenly spread; each stretch has its group.
+
+    Raises DataError where that cannot be.
+    """
+    distinct = list(dict.fromkeys(groups))
+    wanted = max(1, round(len(distinct) * share))
+    held = {distinct[round((i + 0.5) * len(distinct) / wanted - 0.5)] for i in range(wanted)}
+    if not 0 < len(held) < len(distinct):
         raise DataError(
-            f"--holdout recordings with {count(len(training), 'recording')} leaves none to train on or to hold out. "
+            f"--holdout recordings with {count(len(distinct), 'recording')} leaves none to train on or to hold out. "
             "Use --holdout tail, or add recordings."
         )
-    return [replace(stretch, role="holdout") if i in held else stretch for i, stretch in enumerate(training)]
+    return [
+        replace(stretch, role="holdout") if group in held else stretch
+        for group, stretch in zip(groups, training, strict=True)
+    ]
 
 
 def _in_place_of_training(corpus: Corpus, stretches: Sequence[Stretch], notes: Sequence[str] = ()) -> Corpus:

@@ -19,11 +19,13 @@ from .common import examples, model_options, reports_errors
 if TYPE_CHECKING:
     from ..contract import ModelMetadata
     from ..reading.recording_types import Kind
-    from ..recording_scores import RecordingSummary, ScoredWindow
+    from ..recording_scores import RecordingSummary, ScoredWindow, WithheldWindow
     from ..scorer import Scorer
 
 PROGRESS_AFTER_SECONDS = 2.0
 PROGRESS_EVERY_SECONDS = 0.5
+MOST_PLACES = 3
+"""Silent places of a recording that are named."""
 
 
 @click.command(
@@ -134,7 +136,7 @@ def score_one(
 ) -> None:
     """Score the recording at `path` and print it. Raises DasvddError if it cannot be scored."""
     from ..reading.manifest import is_manifest, refuse_unread_sound
-    from ..recording_scores import RecordingSummary, check_fits, score_recording
+    from ..recording_scores import RecordingSummary, WithheldWindow, check_fits, score_recording
     from ..recordings import TableFormat
 
     if is_manifest(path):
@@ -154,17 +156,22 @@ def score_one(
     printer.recording(path)
     for window in score_recording(scorer, path, table=table, summary=summary):
         progress.update(window.start_seconds)
-        printer.window(path, window)
+        if isinstance(window, WithheldWindow):
+            printer.withheld(path, window)
+        else:
+            printer.window(path, window)
     progress.clear()
     if summary.note:
         click.echo(f"note: {path}: {summary.note}", err=True)
+    if summary.withheld and not summary.fault:
+        click.echo(f"warning: {path}: {_withheld_words(summary)}, as a monitor would", err=True)
     if summary.fault:
         click.echo(f"warning: {path}: {summary.fault} Its scores say nothing of the machine.", err=True)
     printer.summary(path, summary)
 
 
 class JsonPrinter:
-    """One JSON object a line: `"type": "window"` a window, then `"type": "recording"` for the recording."""
+    """One JSON object a line: `"type": "window"` or `"withheld"` a window, then `"recording"` for the recording."""
 
     def __init__(self, metadata: ModelMetadata, only_summary: bool) -> None:
         self._only_summary = only_summary
@@ -179,6 +186,11 @@ class JsonPrinter:
         if not self._only_summary:
             click.echo(json.dumps({"type": "window", "file": str(path), **asdict(window)}))
 
+    def withheld(self, path: Path, window: WithheldWindow) -> None:
+        """Print a window that has no score."""
+        if not self._only_summary:
+            click.echo(json.dumps({"type": "withheld", "file": str(path), **asdict(window), "state": "SILENT"}))
+
     def summary(self, path: Path, summary: RecordingSummary) -> None:
         """Print what stands out in a recording."""
         episodes = [
@@ -189,10 +201,12 @@ class JsonPrinter:
             "type": "recording",
             "file": str(path),
             "windows": summary.windows,
+            "withheld": summary.withheld,
+            "withheld_from_seconds": summary.withheld_from_seconds,
             "gaps": summary.gaps,
             "fault": summary.fault,
-            "max_score": summary.max_score,
-            "max_smoothed_score": summary.max_smoothed_score,
+            "max_score": summary.max_score if summary.windows else None,
+            "max_smoothed_score": summary.max_smoothed_score if summary.windows else None,
             "threshold": self._threshold,
             "share_above_threshold": summary.share_above_threshold,
             "alarm_possible": summary.longest_stretch >= self._windows_to_alarm,
@@ -231,8 +245,16 @@ class TablePrinter:
                 f"{window.reconstruction_error:14.6g} {window.center_distance:12.6g}  {state}".rstrip()
             )
 
+    def withheld(self, path: Path, window: WithheldWindow) -> None:
+        """Print a window that has no score."""
+        if not self._only_summary:
+            click.echo(f"{window.start_seconds:10.3f} {'-':>12} {'-':>12} {'-':>14} {'-':>12}  SILENT")
+
     def summary(self, path: Path, summary: RecordingSummary) -> None:
         """Print what stands out in a recording."""
+        if not summary.windows:
+            click.echo(f"{path}: {_withheld_words(summary)}, and none is left to judge")
+            return
         click.echo(
             f"{path}: {count(summary.windows, 'window')}, largest score {summary.max_score:.5g} (smoothed "
             f"{summary.max_smoothed_score:.5g}), {100 * summary.share_above_threshold:.1f} % above the threshold, "
@@ -245,6 +267,16 @@ class TablePrinter:
         if summary.longest_stretch >= self._windows_to_alarm:
             return "no alarm"
         return f"too short for an alarm, which takes {self._windows_to_alarm} windows in a row"
+
+
+def _withheld_words(summary: RecordingSummary) -> str:
+    """'40 of 59 windows are silent, from 20.0 s on, and are withheld'."""
+    starts = [f"{start:.1f} s" for start in summary.withheld_from_seconds]
+    more = f" and {len(starts) - MOST_PLACES} more places" if len(starts) > MOST_PLACES else ""
+    return (
+        f"{summary.withheld} of {count(summary.windows + summary.withheld, 'window')} are silent (from "
+        f"{', '.join(starts[:MOST_PLACES])} on{more}) and are withheld"
+    )
 
 
 def _episodes(summary: RecordingSummary) -> Iterator[str]:
