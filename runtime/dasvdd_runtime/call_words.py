@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .condition.health import UNWATCHED, State
 from .endpoint.state_words import words_of
 from .event_log import bands_in_words, line_for
-from .events import Event
+from .events import Event, ratio
 from .words import harmless
 
 ALARM_ADVICE = "Look at the machine, then answer the alarm."
@@ -35,9 +35,9 @@ def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
     tell = _TELLERS.get(event["event"])
     if tell is None or event.get("muted"):
         return None
-    when = ""
+    at = ""
     try:
-        when = _when(event, zone)
+        at = when(event, zone)
         told = tell(event, zone)
     except (KeyError, TypeError, ValueError):  # of another version, in an outbox that outlived it
         told = event["event"], ("An event that this version cannot put into words. The event file has it.",)
@@ -45,14 +45,14 @@ def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
         return None
     title, sentences = told
     where = f": {event['source']}" if "source" in event else ""
-    return Call(_one_line(f"{title}{where}"), tuple(_one_line(words) for words in sentences), event["id"], when)
+    return Call(one_line(f"{title}{where}"), tuple(one_line(words) for words in sentences), event["id"], at)
 
 
 def subject(calls: Sequence[Call], *, machine: str) -> str:
     """One line for all of `calls`, which are in the order of the events: an alarm rather than anything else."""
     first = next((call for call in calls if call.title.startswith("Alarm: ")), calls[0])
     more = f" and {len(calls) - 1} more" if len(calls) > 1 else ""
-    return f"{first.title}{more} ({_one_line(machine)})"
+    return f"{first.title}{more} ({one_line(machine)})"
 
 
 def in_short(call: Call, *, machine: str) -> str:
@@ -83,19 +83,19 @@ Told = tuple[str, tuple[str, ...]]
 
 
 def _alarm_raised(event: Event, zone: tzinfo | None) -> Told:
-    times = event["smoothed_score"] / event["threshold"]
     return "Alarm", (
-        f"{event['source']} differs from normal running since {_when(event, zone)}: {times:.3g} times the threshold, "
-        f"carried by {bands_in_words(event['bands'])}.",
+        f"{event['source']} differs from normal running since {when(event, zone)}: {ratio(event):.3g} times the "
+        f"threshold, carried by {bands_in_words(event['bands'])}.",
         ALARM_ADVICE,
         _answer(event["alarm"]),
     )
 
 
 def _alarm_cleared(event: Event, zone: tzinfo | None) -> Told:
+    far = f" It went up to {ratio(event):.3g} times the threshold." if ratio(event) else ""
     if event["latched"]:
-        return "Alarm waits for an answer", (_logged(event), _answer(event["alarm"]))
-    return "Alarm over", (_logged(event),)
+        return "Alarm waits for an answer", (f"{_logged(event)}.{far}", _answer(event["alarm"]))
+    return "Alarm over", (f"{_logged(event)}.{far}",)
 
 
 def _alarm_latched(event: Event, zone: tzinfo | None) -> Told:
@@ -120,7 +120,7 @@ def _source_state(event: Event, zone: tzinfo | None) -> Told | None:
     words = words_of(state)
     title = words.title if state in UNWATCHED else f"{words.title} again" if state is State.OK else words.title
     reason = f"{event['reason']}. " if state in UNWATCHED else ""
-    since = f"{event['source']} since {_when(event, zone)}: {reason}{words.meaning}"
+    since = f"{event['source']} since {when(event, zone)}: {reason}{words.meaning}"
     return title, (since, words.advice) if words.advice else (since,)
 
 
@@ -156,7 +156,7 @@ def _stopped(event: Event, zone: tzinfo | None) -> Told | None:
     if not event["failed"]:
         return None
     faults = "; ".join(f"{source}: {fault}" for source, fault in event["failed"].items())
-    return "Ended with a fault", (f"The monitor watches no more since {_when(event, zone)}. {faults}",)
+    return "Ended with a fault", (f"The monitor watches no more since {when(event, zone)}. {faults}",)
 
 
 def _test_alarm(event: Event, zone: tzinfo | None) -> Told:
@@ -179,7 +179,12 @@ _TELLERS: dict[str, Callable[[Event, tzinfo | None], Told | None]] = {
 
 
 def _answer(alarm: str) -> str:
-    command = f"dasvdd-monitor ack {alarm[:8]} --config monitor.toml --verdict real"
+    return answer_by(alarm[:8])
+
+
+def answer_by(which: str) -> str:
+    """How to answer the alarms that the arguments `which` of the command name."""
+    command = f"dasvdd-monitor ack {which} --config monitor.toml --verdict real"
     return f"To answer, on its box: {command} (or false, unknown)"
 
 
@@ -190,10 +195,11 @@ def _logged(event: Event) -> str:
     return line[1][:1].upper() + line[1][1:]
 
 
-def _when(event: Event, zone: tzinfo | None) -> str:
+def when(event: Event, zone: tzinfo | None) -> str:
+    """The time of `event`, for people, in `zone`."""
     return f"{datetime.fromisoformat(event['time']).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text` without line breaks and control characters: nothing of a name or a reason begins a header or a line."""
     return harmless(" ".join(text.split()))

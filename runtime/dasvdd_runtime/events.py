@@ -283,6 +283,14 @@ def carrying_bands(
     return [{"name": names[i], "ratio": ratios[i]} for i in order[:most]]
 
 
+def ratio(event: Event) -> float:
+    """How far the alarm of `event` went, in thresholds; 0 where it does not say."""
+    score, threshold = event.get("peak_score", event.get("smoothed_score")), event.get("threshold")
+    if not isinstance(score, int | float) or not isinstance(threshold, int | float) or threshold <= 0:
+        return 0.0
+    return score / threshold
+
+
 def with_id(event: Event) -> Event:
     """`event` with a random UUID as its `id`, by which a receiver knows it again."""
     return {"event": event["event"], "id": str(uuid.uuid4()), **event}

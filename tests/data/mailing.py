@@ -32,8 +32,20 @@ def write(sink: DeliveredOutbox, kind: str, source: str = "pump7", **fields: Any
     return event_id
 
 
-def alarm(sink: DeliveredOutbox, source: str = "pump7", *, muted: bool = False) -> str:
-    """Write an alarm; its id."""
+def alarm(sink: DeliveredOutbox, source: str = "pump7", *, muted: bool = False, times: float = 2.5) -> str:
+    """Write an alarm of so many times the threshold; its id."""
     id = str(uuid.uuid4())
-    fields = {"alarm": id, "muted": muted, "smoothed_score": 0.05, "threshold": 0.02, "bands": BANDS}
+    fields = {"alarm": id, "muted": muted, "smoothed_score": 0.02 * times, "threshold": 0.02, "bands": BANDS}
     return write(sink, "alarm_raised", source, **fields)
+
+
+def alarm_over(sink: DeliveredOutbox, source: str = "pump7", *, times: float = 2.5) -> str:
+    """Write the end of an alarm that went so far; its id."""
+    fields = {"alarm": str(uuid.uuid4()), "muted": False, "latched": False, "start_seconds": 1.0, "stream_seconds": 9.0}
+    return write(sink, "alarm_cleared", source, **fields, peak_score=0.02 * times, threshold=0.02)
+
+
+def away(sink: DeliveredOutbox, source: str = "pump7", *, again: bool = False) -> str:
+    """Write that a source is missing, or is there again; the event's id."""
+    now, before = ("OK", "MISSING") if again else ("MISSING", "OK")
+    return write(sink, "source_state", source, state=now, previous=before, reason="gone", muted=False)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dasvdd_runtime.sinks.smtp import HourlyLimit, SmtpPublisher
+from dasvdd_runtime.sinks.smtp import SmtpPublisher
 from dasvdd_runtime.sinks.tables import EmailTable
-from mailing import TABLE, alarm, mailing, write
+from mailing import TABLE, alarm, alarm_over, away, mailing, write
 from scraping import wait_until
 from smtp_server import TAKEN, MailServer
 
@@ -127,32 +127,50 @@ def test_muted_alarms_and_kinds_not_asked_for_are_not_mailed(
     assert [mail["Subject"].split(" (")[0] for mail in server.mails] == ["Alarm: fan2"]
 
 
-def test_a_flood_is_held_and_another_alarm_brings_it(
+def test_a_pump_that_rises_and_clears_leaves_room_for_what_must_call(
     serve_mail: Callable[..., MailServer], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Beyond the limit events wait; an alarm of a source that had none brings them, as does the end of a mute."""
+    """Of thirty small alarms the first is mailed at once, and later a far worse one, an absent device, another source.
+
+    What holds the rest is said, with the time.
+    """
     server = serve_mail().start()
     sink = mailing(tmp_path, server, most_per_hour=2)
-    for number in (1, 2):
-        alarm(sink)
-        wait_until(lambda number=number: len(server.mails) == number)  # type: ignore[misc]
+
+    def mails(number: int) -> None:
+        wait_until(lambda: len(server.mails) == number)
+        wait_until(lambda: sink.standings()["email 'email'"].waiting == 0)
+
+    write(sink, "test_alarm")
+    mails(1)
     for _ in range(30):
         alarm(sink)
-    wait_until(lambda: "2 mails within an hour, the limit" in caplog.text)
+        alarm_over(sink)
+    wait_until(lambda: "held until" in caplog.text)
     assert len(server.mails) == 2
+    assert "ERROR" not in {record.levelname for record in caplog.records}
+    alarm(sink, times=12.0)
+    mails(3)
+    assert server.mails[2]["Subject"].startswith("Alarm: pump7 and ")
+    assert "12 times the threshold" in server.texts()[2] and "29 more alarms of pump7 since" in server.texts()[2]
+    away(sink)
+    mails(4)
+    away(sink, again=True)
+    wait_until(lambda: sink.standings()["email 'email'"].held is not None)
+    held = sink.standings()["email 'email'"].held
+    assert held is not None and held.events == 1 and 0 < held.until - time.time() < 3600
+    assert "held until" in caplog.text and "most_per_hour = 2" in caplog.text
     alarm(sink, "fan2")
-    wait_until(lambda: len(server.mails) == 3)
-    assert "11 x Alarm: pump7" in server.texts()[2]
-    assert "Alarm: fan2\n" in server.texts()[2]
-    write(sink, "unmuted", reason="it ran out", alarms=["3f2a8c1e"], unwatched={}, drifting=[])
-    wait_until(lambda: len(server.mails) == 4)
+    mails(5)
+    assert "Listening again: pump7\n" in server.texts()[4]
+    assert sink.standings()["email 'email'"].held is None
     sink.close()
 
 
-def test_a_reload_does_not_begin_the_hour_anew(
+def test_an_answer_makes_the_next_alarm_a_first_one(
     serve_mail: Callable[..., MailServer], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What takes over from a publisher knows what that has mailed; a test alarm does not wait for the hour."""
+    """A second alarm is gathered, over a reload too; once somebody has answered, the next one is mailed at once."""
     server = serve_mail().start()
     sink = mailing(tmp_path, server, most_per_hour=1)
     alarm(sink)
@@ -160,23 +178,28 @@ def test_a_reload_does_not_begin_the_hour_anew(
     table = TABLE | {"port": server.port, "security": "none", "most_per_hour": 1}
     sink.deliver_by([SmtpPublisher(EmailTable.model_validate(table))])
     alarm(sink)
-    wait_until(lambda: "1 mail within an hour" in caplog.text)
-    write(sink, "test_alarm")
+    wait_until(lambda: "held until" in caplog.text)
+    write(sink, "alarm_acknowledged", alarm="x", verdict="real", note="", released=False)
+    time.sleep(0.3)
+    assert len(server.mails) == 1
+    alarm(sink)
     wait_until(lambda: len(server.mails) == 2)
     sink.close()
-    assert server.mails[1]["Subject"].startswith("Alarm: pump7 and 1 more (")
 
 
-def test_the_limit_is_of_an_hour() -> None:
-    """An hour after a mail there is room for one more; what was called about within the hour must wait for that."""
-    limit = HourlyLimit(1)
-    assert limit.allows([], 0.0)
-    limit.note(["pump7"], 0.0)
-    assert not limit.allows(["pump7"], 10.0)
-    assert limit.allows(["pump7", "fan2"], 10.0)
-    limit.note(["fan2"], 10.0)
-    assert not limit.allows([], 3605.0)
-    assert limit.allows([], 3610.0)
+def test_what_is_held_comes_after_a_kill(serve_mail: Callable[..., MailServer], tmp_path: Path) -> None:
+    """Events that the limit holds are in the outbox: the next monitor mails them."""
+    server = serve_mail().start()
+    sink = mailing(tmp_path, server)
+    alarm(sink)
+    wait_until(lambda: server.mails)
+    held = alarm(sink)
+    wait_until(lambda: sink.standings()["email 'email'"].held is not None)
+    sink.close()
+    sink = mailing(tmp_path, server)
+    wait_until(lambda: len(server.mails) == 2)
+    sink.close()
+    assert held in server.texts()[1]
 
 
 def test_nothing_of_it_is_loaded_where_it_is_not_configured() -> None:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 from dasvdd_runtime.configuration.config import MonitorConfig
-from dasvdd_runtime.events import overload, to_json, with_id
+from dasvdd_runtime.events import overload, stopped, to_json, with_id
 from dasvdd_runtime.running.changes import prepared
 from dasvdd_runtime.running.outlets import Outlets
 from dasvdd_runtime.running.reload import changed_sections
@@ -102,7 +102,8 @@ def test_a_reload_changes_each_receiver(field: str, tmp_path: Path, make_broker:
         )
         assert changed_sections(before, after) == [f"[{field}]"]
         outlets = Outlets(before)
-        first, second = with_id(overload({"a": 1.0}, bursts=[])), with_id(overload({"a": 2.0}, bursts=[]))
+        first = with_id(overload({"a": 1.0}, bursts=[]))
+        second = with_id(stopped(reason="end", alarms_open=[], failed={"a": "gone"}))
         outlets.write(to_json(first, now=datetime.now(UTC)), durable=True)
         wait_until(lambda: by_old() == [first["id"]])
         for change in prepared(outlets.preparations(after)):

@@ -122,7 +122,7 @@ class AlarmBook:
             alarm = self._end(event, now=now)
             latched = alarm.state is AlarmState.LATCHED
             told = {"alarm": alarm.id, "muted": muted(source), "latched": latched, "start_seconds": alarm.start_seconds}
-            return {**event, **told}, alarm
+            return {**event, **told, "threshold": alarm.threshold}, alarm
         if kind == "summary":
             latched_count = self.latched(source)
             in_alarm = event["in_alarm"] or latched_count > 0

@@ -122,6 +122,11 @@ def _of_receivers(receivers: Mapping[str, Standing]) -> Iterator[Metric]:
     waiting = [([name], standing.waiting) for name, standing in receivers.items()]
     lost = [([name, kind], count) for name, standing in receivers.items() for kind, count in standing.lost.items()]
     yield _gauge("outbox_waiting_events", "Events that the receiver has not acknowledged.", ["receiver"], waiting)
+    held = {name: standing.held for name, standing in receivers.items()}
+    number = [([name], 0 if hold is None else hold.events) for name, hold in held.items()]
+    yield _gauge("outbox_held_events", "Those that a limit of the receiver's table holds.", ["receiver"], number)
+    until = [([name], None if hold is None else hold.until) for name, hold in held.items()]
+    yield _gauge("outbox_held_until_timestamp_seconds", "Until when it holds them.", ["receiver"], until)
     yield _counter("outbox_lost_events", "What the receiver never got, by kind.", ["receiver", "kind"], lost)
 
 

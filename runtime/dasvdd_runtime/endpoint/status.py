@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from ..alarms.book import Alarm, lasted_seconds
 from ..alarms.mutes import ALL, Mute
 from ..errors import DasvddError
 from ..events import carrying_bands
-from ..running.snapshot import SourceSnapshot
+from ..running.snapshot import SourceSnapshot, Standing
 from ..thresholds.choice import ThresholdInForce
 from .history import STEP_SECONDS, STEPS, History
 from .observed import Observed
@@ -65,6 +65,7 @@ class Status:
             "keeps_alarms": self._board is not None,
             "state_trouble": trouble,
             "privacy": privacy_words(sources),
+            "held": _held(self._observed.receivers()),
             "all_muted": _mute(ends.get(ALL)),
             "sources": [self._source(s, thresholds.get(s.name), ends.get(s.name)) for s in sources],
             "alarms": [_alarm(alarm, has_evidence=alarm.id in kept) for alarm in alarms],
@@ -126,6 +127,12 @@ def _drift(source: SourceSnapshot) -> dict[str, Any] | None:
         "score_p95": report.score_p95,
         "spectrum_compared": report.spectrum is not None,
     }
+
+
+def _held(receivers: Mapping[str, Standing]) -> list[dict[str, Any]]:
+    """The receivers for which a limit holds events, how many, and until when."""
+    held = {name: standing.held for name, standing in receivers.items()}
+    return [{"receiver": name, **asdict(hold)} for name, hold in held.items() if hold is not None]
 
 
 def _mute(mute: Mute | None) -> dict[str, Any] | None:

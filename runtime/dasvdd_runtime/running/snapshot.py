@@ -84,6 +84,15 @@ class SourceSnapshot:
 
 
 @dataclass(frozen=True)
+class HeldBack:
+    """Events that are held for a receiver by its limit, though it would take them."""
+
+    events: int
+    until: float
+    """Unix time."""
+
+
+@dataclass(frozen=True)
 class Standing:
     """One receiver of events, as the outbox finds it."""
 
@@ -91,3 +100,5 @@ class Standing:
     """Events that it has not acknowledged, at most."""
     lost: dict[str, int]
     """What it never got, by kind: `events`, `scores`, `refused`."""
+    held: HeldBack | None = None
+    """What of it is held by a limit of its table."""

@@ -9,11 +9,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from itertools import takewhile
 from typing import Protocol
 
 from ..logs import about
-from ..running.snapshot import Standing
+from ..running.snapshot import HeldBack, Standing
+from ..words import count
 from .outbox import Outbox
 from .outbox_store import Row
 
@@ -22,6 +25,10 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 1.0
 """How often the outbox is looked at when nothing wakes the thread."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
+LONGEST_HOLD_SECONDS = 30.0
+"""How often events that a publisher holds are offered again when nothing wakes the thread."""
+SAME_HOLD_SECONDS = 60.0
+"""A hold that ends at another time by no more than this has been told."""
 DRAIN_SECONDS = 1.0
 """How long a stop may go on delivering what waits."""
 STOP_SECONDS = 2.0
@@ -30,6 +37,16 @@ STOP_SECONDS = 2.0
 
 class DeliveryFailed(Exception):
     """A receiver that does not take events now; the message says why, and holds no secret."""
+
+
+class Held(Exception):
+    """A publisher that keeps `events` for now, by its own rule: no fault of the receiver."""
+
+    def __init__(self, events: int, for_seconds: float, why: str) -> None:
+        super().__init__(why)
+        self.events = events
+        self.for_seconds = for_seconds
+        self.why = why
 
 
 class Publisher(Protocol):
@@ -52,7 +69,8 @@ class Publisher(Protocol):
     def deliver(self, rows: Sequence[Row], *, delivered: Callable[[Row], None], refused: Callable[[Row], None]) -> None:
         """Deliver `rows` in order, with a call of `delivered` or `refused` as the receiver has answered each.
 
-        Raises DeliveryFailed where it cannot go on; rows without an answer are given again.
+        Raises DeliveryFailed where it cannot go on, and Held where it does not want to yet; rows without an answer are
+        given again, after Held as soon as there are more.
         """
 
     def hand_over(self, successor: Publisher) -> None:
@@ -75,6 +93,8 @@ class Delivery:
         self._interrupted = threading.Event()  # by a stop or a successor: the wait for a retry ends
         self._stop_at_seconds = float("inf")
         self._fault = ""
+        self.held: HeldBack | None = None
+        """What its publisher keeps for now."""
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._thread = threading.Thread(target=self._run, name=publisher.name, daemon=True)
 
@@ -110,6 +130,13 @@ class Delivery:
                 self._hand_over()
                 self._publisher.connect()
                 self._deliver_all()
+            except Held as held:
+                self._tell_held(held)
+                if self._stopping.is_set():
+                    break
+                self._wake.wait(min(held.for_seconds, LONGEST_HOLD_SECONDS))
+                self._wake.clear()
+                continue
             except Exception as failure:  # what a library raises, too: nothing may end this thread
                 self._tell(str(failure) if isinstance(failure, DeliveryFailed) else repr(failure))
                 self._wait_to_retry()
@@ -153,12 +180,25 @@ class Delivery:
                 log.error("%s: an event in the outbox is damaged and given up", self._publisher.name)
                 self._refused(rows[0])
 
+    def _tell_held(self, held: Held) -> None:
+        """Note until when events are held; say so where that is new."""
+        before, until = self.held, time.time() + held.for_seconds
+        self.held = HeldBack(held.events, until)
+        if self._fault:
+            self._recovered()
+        if before is None or abs(before.until - until) > SAME_HOLD_SECONDS:
+            name, at = self._publisher.name, f"{datetime.fromtimestamp(until):%H:%M:%S}"
+            waiting = count(held.events, "event")
+            log.warning("%s: held until %s (%s): %s. What must call goes at once", name, at, held.why, waiting)
+
     def _delivered(self, row: Row) -> None:
+        self.held = None
         self._outbox.acknowledge(self._publisher.name, row.id)
         if self._fault:
             self._recovered()
 
     def _refused(self, row: Row) -> None:
+        self.held = None
         self._outbox.refuse(self._publisher.name, row.id)
 
     def _recovered(self) -> None:
@@ -168,6 +208,7 @@ class Delivery:
         self._retry_seconds = FIRST_RETRY_SECONDS
 
     def _tell(self, fault: str) -> None:
+        self.held = None
         if fault != self._fault:
             self._fault = fault
             name = self._publisher.name
@@ -240,7 +281,8 @@ class DeliveredOutbox:
 
     def standings(self) -> dict[str, Standing]:
         """How each receiver stands. Does not wait for the disk."""
-        return self._outbox.standings()
+        held = {name: delivery.held for name, delivery in list(self._deliveries.items())}
+        return {name: replace(standing, held=held.get(name)) for name, standing in self._outbox.standings().items()}
 
     def close(self) -> None:
         """Deliver what can be delivered within STOP_SECONDS; the rest stays on the disk."""

@@ -9,20 +9,20 @@ import smtplib
 import socket
 import ssl
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
+from ..call_gathering import calls_of
 from ..call_words import Call, body, call_for, subject
 from ..errors import ConfigError
 from ..events import Event
 from ..logs import about
-from ..words import count
-from .delivery import DeliveryFailed, Publisher
+from . import mail_budget
+from .delivery import DeliveryFailed, Held, Publisher
 from .outbox_store import Row
 from .tables import EmailTable
 
@@ -30,30 +30,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 1000
 """Rows read from the outbox at once: what waits becomes one mail up to here."""
-HOUR_SECONDS = 3600.0
 POLICY = SMTP.clone(max_line_length=998, cte_type="7bit")
 """Headers are not folded, since Python encodes a long Message-ID to fold it; and not every server takes 8 bits."""
-
-
-class HourlyLimit:
-    """At most `most` mails an hour; beyond it only the first that calls somebody about something. Pure."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._mails: deque[float] = deque()
-        self._called: dict[str, float] = {}
-
-    def allows(self, calling: Collection[str], now_seconds: float) -> bool:
-        """`calling`: about what the mail calls somebody at once, a source in alarm for instance."""
-        while self._mails and self._mails[0] <= now_seconds - HOUR_SECONDS:
-            self._mails.popleft()
-        self._called = {it: at for it, at in self._called.items() if at > now_seconds - HOUR_SECONDS}
-        return len(self._mails) < self._most or any(it not in self._called for it in calling)
-
-    def note(self, calling: Collection[str], now_seconds: float) -> None:
-        """A mail was sent."""
-        self._mails.append(now_seconds)
-        self._called.update(dict.fromkeys(calling, now_seconds))
 
 
 class SmtpPublisher:
@@ -66,7 +44,7 @@ class SmtpPublisher:
         self.name = table.receiver
         self._table = table
         self._clock = clock
-        self._limit = HourlyLimit(table.most_per_hour)
+        self._mailed: tuple[mail_budget.Mailed, ...] = ()
         self._machine = socket.gethostname() or "localhost"
         table.password.read()
         try:
@@ -78,24 +56,25 @@ class SmtpPublisher:
         """Each mail has a connection of its own."""
 
     def deliver(self, rows: Sequence[Row], *, delivered: Callable[[Row], None], refused: Callable[[Row], None]) -> None:
-        """One mail of all in `rows` that somebody must act on; the others are passed over."""
+        """One mail of all in `rows` that somebody must act on, once it is due; the others are passed over."""
         events: list[Event] = [json.loads(row.line) for row in rows]
-        calls = [call_for(event) if event["event"] in self._table.events else None for event in events]
-        told = [call for call in calls if call is not None]
-        first = next((at for at, call in enumerate(calls) if call is not None), len(rows))
+        calls = [self._calls_for(event) for event in events]
+        first = calls.index(True) if True in calls else len(rows)
+        self._mailed = mail_budget.after_answers(events[:first], self._mailed)
         for row in rows[:first]:
             delivered(row)
-        if not told:
+        if first == len(rows):
             return
-        calling = {_about(event) for event, call in zip(events, calls, strict=True) if call is not None} - {""}
-        if not self._limit.allows(calling, self._clock()):
-            most = count(self._table.most_per_hour, "mail")
-            raise DeliveryFailed(f"{most} within an hour, the limit (most_per_hour): the next one tells the rest")
-        taken = self._send(self._mail(told))
-        self._limit.note(calling, self._clock())
-        for row, event, call in zip(rows[first:], events[first:], calls[first:], strict=True):
+        planned = [
+            event for event, is_call in zip(events, calls, strict=True) if is_call or mail_budget.is_answer(event)
+        ]
+        if len(rows) < BATCH:  # else what must call may lie behind them
+            self._hold(planned, waiting=sum(calls))
+        taken = self._send(self._mail(calls_of([e for e, is_call in zip(events, calls, strict=True) if is_call])))
+        self._mailed = mail_budget.after_mail(planned, self._mailed, now_seconds=self._clock())
+        for row, event, is_call in zip(rows[first:], events[first:], calls[first:], strict=True):
             # One that tells of refusals, refused: to count it would make another.
-            lost = not taken and call is not None and event["event"] != "events_dropped"
+            lost = not taken and is_call and event["event"] != "events_dropped"
             (refused if lost else delivered)(row)
 
     def try_connection(self) -> tuple[bool, str]:
@@ -107,10 +86,21 @@ class SmtpPublisher:
     def hand_over(self, successor: Publisher) -> None:
         """Go on with the limit, which a reload does not begin anew."""
         if isinstance(successor, SmtpPublisher):
-            successor._limit._mails, successor._limit._called = self._limit._mails, self._limit._called
+            successor._mailed = self._mailed
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _calls_for(self, event: Event) -> bool:
+        return event["event"] in self._table.events and call_for(event) is not None
+
+    def _hold(self, planned: Sequence[Event], *, waiting: int) -> None:
+        """Raise Held unless a mail of `planned` is due."""
+        now_seconds, most = self._clock(), self._table.most_per_hour
+        due, why = mail_budget.plan(planned, self._mailed, most_per_hour=most, now_seconds=now_seconds)
+        if due > now_seconds:
+            limit = f"most_per_hour = {most}" if why == "limit" else "what repeats is gathered"
+            raise Held(waiting, due - now_seconds, limit)
 
     def _mail(self, calls: Sequence[Call]) -> EmailMessage:
         mail = EmailMessage(policy=POLICY)
@@ -180,14 +170,6 @@ class SmtpPublisher:
             raise DeliveryFailed(f"{where} refuses: {_said(error.smtp_code, error.smtp_error)}") from error
         except (OSError, UnicodeError) as error:  # smtplib's other faults are OSErrors
             raise DeliveryFailed(f"no answer from {where}: {type(error).__name__}: {error}") from error
-
-
-def _about(event: Event) -> str:
-    """What an event calls somebody about at once; '' where the call can wait."""
-    kind, source = event["event"], event.get("source", "")
-    return {"alarm_raised": f"alarm {source}", "unmuted": f"unmuted {source}", "test_alarm": str(event["id"])}.get(
-        kind, ""
-    )
 
 
 def _said(code: int, words: bytes | str) -> str:

@@ -197,7 +197,7 @@ class EmailTable(ReceiverTable):
     page: str = ""
     """The address of the page as those who get the mail reach it; it stands in each mail."""
     most_per_hour: int = Field(default=10, ge=1, le=1000)
-    """Mails. What comes beyond waits, and is told together; an alarm of a source that had none mailed does not wait."""
+    """Mails. What comes beyond waits, and is told together; `mail_budget.py` says what must call and does not wait."""
     timeout_seconds: float = Field(default=30.0, gt=0, le=300)
 
     @property
