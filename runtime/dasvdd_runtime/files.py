@@ -9,6 +9,9 @@ from pathlib import Path
 
 from .errors import DasvddError
 
+_TRIED_BYTES = 4096
+"""More than a file system keeps beside a file's name."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`: a reader, or a power cut, sees the old file or the new one, never a part.
@@ -39,6 +42,27 @@ def has_no_room(folder: Path) -> bool:
     os.close(handle)
     Path(path).unlink()
     return False
+
+
+def fault_of_writing(folder: Path) -> OSError | None:
+    """What keeps a file from being written in `folder`, or in the deepest of its parents that is there; None: nothing.
+
+    It is tried with a file that has no name, of which nothing stays behind.
+    """
+    nearest = deepest_existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    return None
+
+
+def deepest_existing(path: Path) -> Path:
+    """`path`, or the deepest of its parents that is there."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
 
 
 def is_in_place(path: Path, opened: os.stat_result) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import EXIT_CONFIG, EXIT_OK, EXIT_UNAVAILABLE, DasvddError
+from ..files import fault_of_writing
 from ..logs import log_to_stderr
 from ..words import count
 from . import trial_capture
 from .bench import measure, measure_stream
 from .check_evidence import check_evidence
-from .check_receivers import check_receivers
+from .check_receivers import cannot_write, check_receivers
 from .check_report import Report
 from .common import examples, reports_errors
 
@@ -94,10 +96,14 @@ def check_events(events: EventsTable, report: Report) -> None:
     """Report on whether the event file could be written."""
     if events.path is None:
         return
-    nearest = next(parent for parent in events.path.absolute().parents if parent.exists())
-    target = events.path if events.path.exists() else nearest
-    if events.path.is_dir() or not nearest.is_dir() or not os.access(target, os.W_OK):
-        text = f"{events.path} cannot be written. Give this user the right to write {target}, or name another file."
+    if events.path.exists():  # its folder need not take other files
+        fault = None if os.access(events.path, os.W_OK) else PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    else:
+        fault = fault_of_writing(events.path.parent)
+    if events.path.is_dir():
+        report.add("FAIL", "events", f"{events.path} is a folder. Name a file.", exit_code=EXIT_CONFIG)
+    elif fault is not None:
+        text = f"{events.path} cannot be written: {cannot_write(events.path, fault)}, or name another file."
         report.add("FAIL", "events", text, exit_code=EXIT_CONFIG)
     else:
         report.add("ok", "events", f"{events.path} can be written")

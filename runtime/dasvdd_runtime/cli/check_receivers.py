@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import EXIT_CONFIG, EXIT_UNAVAILABLE, DasvddError
+from ..files import deepest_existing, fault_of_writing, is_full_disk
 
 if TYPE_CHECKING:
     from ..configuration.config import MonitorConfig
@@ -89,13 +89,19 @@ def listens(address: tuple[str, int]) -> bool:
 
 def check_folder(subject: str, wanted: Path, report: Report) -> None:
     """Report on whether something could be kept in the folder `wanted`."""
-    folder = wanted.absolute()
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if nearest.is_dir() and os.access(nearest, os.W_OK):
+    fault = fault_of_writing(wanted)
+    if fault is None:
         report.add("ok", subject, f"{wanted} can be written")
     else:
-        text = f"{wanted} cannot be written. Give this user the right to write {nearest}, or name another folder."
+        text = f"{wanted} cannot be written: {cannot_write(wanted, fault)}, or name another folder."
         report.add("FAIL", subject, text, exit_code=EXIT_CONFIG)
+
+
+def cannot_write(wanted: Path, fault: OSError) -> str:
+    """Why nothing can be written below `wanted`, and what to do."""
+    place = deepest_existing(wanted)
+    remedy = "make room" if is_full_disk(fault) else f"give this user the right to write {place}"
+    return f"{place}: {fault.strerror}. {remedy.capitalize()}"
 
 
 def check_receiver(table: ReceiverTable, report: Report) -> None:
