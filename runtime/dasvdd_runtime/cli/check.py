@@ -97,7 +97,8 @@ def check_events(events: EventsTable, report: Report) -> None:
     if events.path is None:
         return
     if events.path.exists():  # its folder need not take other files
-        fault = None if os.access(events.path, os.W_OK) else PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        allowed = os.access(events.path, os.W_OK)
+        fault = None if allowed else OSError(errno.EACCES, os.strerror(errno.EACCES))
     else:
         fault = fault_of_writing(events.path.parent)
     if events.path.is_dir():
