@@ -252,7 +252,7 @@ def test_a_file_that_grows_is_recorded_and_trained_on(tmp_path: Path) -> None:
         [*train, "--set", "training.batch_rows=20"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "sensor at 20 Hz, 2 channel(s)" in done.stderr
+    assert "sensor at 20 Hz, 2 channels" in done.stderr
     assert "2 gaps, 4.95 s without rows" in done.stderr
 
 

@@ -52,9 +52,9 @@ def test_a_bad_row_is_a_fault_and_not_the_end() -> None:
 
 def test_what_cannot_be_read_is_named_with_line_and_column(caplog: pytest.LogCaptureFixture) -> None:
     """And with what mends it; a missing value is no fault of the writing, and is not told."""
-    CsvDecoder(["x", "y"], label="source 'a'").decode(b"t;x;y\n0;1;2\n1;3,5;4\n2;oops;4\n3;;nan\n4;5\n")
+    CsvDecoder(["x", "y"], label="source 'a'").decode(b"t;x;y\n0;1.5;2\n1;3,5;4\n2;oops;4\n3;;nan\n4;5\n")
     assert [message.removesuffix("; it counts as not finite") for message in caplog.messages] == [
-        "source 'a': line 3 of those read, column 2 (x): '3,5' is no number. Write numbers with a decimal point.",
+        "source 'a': line 3 of those read, column 2 (x): '3,5' is no number. Numbers before it have a decimal point.",
         "source 'a': line 4 of those read, column 2 (x): 'oops' is no number.",
         "source 'a': line 6 of those read has 2 columns, the first has 3: '4;5'",
     ]
@@ -96,13 +96,23 @@ def test_a_foreign_header_is_never_taken_by_place(header: str) -> None:
     assert "Ax [g]" in str(refused.value)
 
 
+def test_german_numbers_without_a_header_are_read() -> None:
+    """Between semicolons and tabs a comma is decimal, from the first row on; '1.452' among them is no number."""
+    for delimiter in ";\t":
+        text = "0,01417;0,10540;1\n-1,5;2;3e-1\n1.452;0;0\n".replace(";", delimiter)
+        rows = CsvDecoder(["x", "y", "z"]).decode(text.encode())
+        np.testing.assert_allclose(rows, [[0.01417, 0.1054, 1], [-1.5, 2, 0.3], [np.nan, 0, 0]], rtol=1e-6)
+    with pytest.raises(DataError, match=r"6 columns.*takes 3 .*Decimal commas\?"):
+        CsvDecoder(["x", "y", "z"]).decode(b"0,014,0,105,1,031\n")
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
         ('# "Az [g]";Ax [g];Ay [g]', [[20, 30, 10]]),
         ("n;Az [g];Ay [g];Ax [g]", [[40, 30, 20]]),
         ("1.5;2;ERR", [[1.5, 2, np.nan], [10, 20, 30]]),
-        ("1,5;2,5;3,5", [[np.nan] * 3, [10, 20, 30]]),
+        ("1,5;2,5;3,5", [[1.5, 2.5, 3.5], [10, 20, 30]]),
     ],
     ids=["another order", "one more", "a first row that went wrong", "decimal commas"],
 )

@@ -88,10 +88,11 @@ class TestTables:
         assert "Choose the channels, for instance x, y." in reason
 
     def test_a_row_with_a_time_of_day_is_no_header(self, tmp_path: Path) -> None:
-        """Without a header, a first row that begins with a time of day is not taken for one."""
+        """Without a header, a first row that begins with a time of day is the first row, and that its time."""
         text = "10:14:33,0.5,1\n10:14:34,0.6,2\n"
-        assert "line 1 holds '10:14:33'" in self.reason(tmp_path, text)
-        assert self.read(tmp_path, text, "2", "3").samples.shape == (2, 2)
+        signal = read_signal(self.write(tmp_path, text))
+        np.testing.assert_allclose(signal.samples, [[0.5, 1], [0.6, 2]], rtol=1e-6)
+        assert "its times say 1 Hz" in self.reason(tmp_path, text, "2", "3")
 
     @pytest.mark.parametrize(
         ("row", "expected"),
@@ -119,18 +120,41 @@ class TestTables:
     @pytest.mark.parametrize(
         "text",
         [
-            "x;y\n1,5;2\n",
-            "1,5;2,5\n3;4\n",
-            "x;y\n1;2\n1;2,75\n",
-            "1,5\t2\n",
+            "x;y\n1,5;2\n1.452;3\n",
+            "x;y\n1.5;2\n1,452;3\n",
+            "x;y\n1.234,5;2\n",
             "x,y\n1,5,2,25\n",
             "1,50\n2,75\n0,05\n",
             "1,50,1,25\n0,75,3,007\n",
         ],
     )
     def test_decimal_commas_are_never_misread(self, tmp_path: Path, text: str) -> None:
-        """Numbers with decimal commas are refused in every layout, never read as two columns."""
+        """Where columns may be meant, or a point may separate thousands, decimal commas are refused."""
         assert self.reason(tmp_path, text)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("x;y\n1,5;2\n", [[1.5, 2]]),
+            ("1,5;2,5\n3;4\n", [[1.5, 2.5], [3, 4]]),
+            ("x;y\n1;2\n1;2,75\n", [[1, 2], [1, 2.75]]),
+            ("1,5e-3\t-,25\n", [[0.0015, -0.25]]),
+            ("Zeitstempel;Ax [g];Drehzahl\n05.03.2026 06:00:00,00;0,5;1452\n05.03.2026 06:00:00,01;-2;7\n",
+             [[0.5, 1452], [-2, 7]]),
+            ("Zeitstempel;Ax [g]\n05.03.2026 06:00:00.00;0.5\n05.03.2026 06:00:00.01;1.5\n", [[0.5], [1.5]]),
+            ("t [s];x\n0,00;0,5\n0,01;1,5\n", [[0.5], [1.5]]),
+        ],
+    )  # fmt: skip
+    def test_german_files_are_read(self, tmp_path: Path, text: str, expected: list[list[float]]) -> None:
+        """Between semicolons or tabs a comma is decimal, and a leading column of dates is that of the times."""
+        signal = self.read(tmp_path, text)
+        np.testing.assert_allclose(signal.samples, expected, rtol=1e-6)
+        assert signal.sample_rate_hz == 100.0
+
+    def test_times_elsewhere_are_told_with_the_cure(self, tmp_path: Path) -> None:
+        """A column of times that does not lead is no channel: the message names the setting that says so."""
+        said = self.reason(tmp_path, "Ax;Zeit der Messung\n0,5;05.03.2026 06:00:00,00\n")
+        assert "--set 'data.time_column=Zeit der Messung' (dasvdd-train) or --time-column" in said
 
     def test_integers_with_commas_between_them_are_columns(self, tmp_path: Path) -> None:
         """Plain counts of a converter, zeros among them, are no decimal commas."""

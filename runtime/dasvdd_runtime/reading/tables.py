@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import nearest
+from .decimals import DECIMAL_COMMA, DecimalMark, with_point
 from .recording_types import RecordingError, operating_system_faults
 from .time_stamps import guess_unit, is_time_label, parse_stamp, parse_stamps, unit_of_label
 from .timeline import IGNORE_TIMES
 
 _STAMP_ROWS = 50_000
+_COMMA_TO_POINT = str.maketrans({",": ".", ".": "?"})
 _PLAIN_INTEGER = re.compile(r"[+-]?\d+")
-_DECIMAL_COMMA_CELL = re.compile(r"[+-]?\d*,\d+")
 # '1,05' read with a comma between columns: the second one begins with a zero that no number needs.
-_DECIMAL_COMMA = re.compile(r"(?:^|,)[ ]*[+-]?\d+,0\d+[ ]*(?:,|\r?$)", re.MULTILINE)
+_DECIMAL_COMMAS = re.compile(r"(?:^|,)[ ]*[+-]?\d+,0\d+[ ]*(?:,|\r?$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,20 @@ def read_table_header(path: Path, channels: tuple[str, ...], time_column: str = 
         raise RecordingError(path, "empty: the file has no rows")
     delimiter = sniff_delimiter(lines[0][1])
     rows = [_split(line, delimiter) for _, line in lines]
+    if delimiter != ",":
+        rows = [list(map(with_point, row)) for row in rows]
     has_header = _is_header(rows[0], rows[1] if len(rows) > 1 else [])
     if has_header and len(rows) == 1:
         raise RecordingError(path, "empty: there is a header and no row below it")
     labels = [cell.strip("#\" '") for cell in rows[0]] if has_header else [""] * len(rows[0])
     names = [label or f"column {i + 1}" for i, label in enumerate(labels)]
-    leading = has_header and len(names) > 1 and (not labels[0] or is_time_label(labels[0]))
+    leading = len(names) > 1 and (
+        _is_calendar_time(rows[has_header][0]) or (has_header and (not labels[0] or is_time_label(labels[0])))
+    )
     time_position: int | None = None
     if time_column == "auto":
         # A nameless leading column is the index that pandas writes: of times, or a mere count.
-        time_position = 0 if leading and (labels[0] or not _is_number(rows[1][0])) else None
+        time_position = 0 if leading and (labels[0] or not _is_number(rows[has_header][0])) else None
     elif time_column != "none":
         time_position = _position(path, time_column, names)
     if channels:
@@ -117,9 +123,11 @@ def table_blocks(
         wanted = islice(
             rows, first_row + header.header_lines, None if end_row is None else end_row + header.header_lines
         )
+        mark = "." if header.delimiter == "," else ""
         while block := list(islice(wanted, block_rows)):
             numbers, lines = zip(*block, strict=True)
-            yield _parse(path, header, list(lines), list(numbers))
+            parsed, mark = _parse(path, header, list(lines), list(numbers), mark)
+            yield parsed
 
 
 def table_stamps(path: Path, header: TableHeader) -> Iterator[NDArray[np.int64]]:
@@ -172,8 +180,13 @@ def _split(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _parse(path: Path, header: TableHeader, lines: list[str], numbers: list[int]) -> NDArray[np.float32]:
-    """The channels of `lines` [lines, channels]; `numbers` are their line numbers in the file."""
+def _parse(
+    path: Path, header: TableHeader, lines: list[str], numbers: list[int], mark: str
+) -> tuple[NDArray[np.float32], str]:
+    """The channels of `lines` [lines, channels], and what stands before decimals, which `mark` says where it is known.
+
+    `numbers` are the lines' numbers in the file.
+    """
     for line, number in zip(lines, numbers, strict=True):
         if line.count('"') % 2:
             raise RecordingError(path, f"line {number} has a quote that is not closed")
@@ -181,22 +194,35 @@ def _parse(path: Path, header: TableHeader, lines: list[str], numbers: list[int]
             _check_cells(path, header, _split(line, header.delimiter), number)
     if header.delimiter == "," and not header.header_lines:
         _refuse_decimal_commas(path, lines, numbers)
+    block = _numbers(header, lines) if mark != "," else None
+    if block is not None and not mark and (block % 1 != 0).any():
+        mark = "."
+    if block is None and mark != ".":
+        # With the other mark as in '1.452', one thousand and more, a cell is no number.
+        block, mark = _numbers(header, [line.translate(_COMMA_TO_POINT) for line in lines]), ","
+    if block is None or len(block) != len(lines):
+        raise _bad_cell(path, header, lines, numbers, mark)
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes inf, which is refused
+        narrow = block.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise _bad_cell(path, header, lines, numbers, mark)
+    return narrow, mark
+
+
+def _numbers(header: TableHeader, lines: list[str]) -> NDArray[np.float64] | None:
+    """The channels of `lines` [lines, channels]; None where a cell is no number."""
     try:
-        with np.errstate(over="ignore"):  # a number beyond float32 becomes inf, which is refused below
-            block = np.loadtxt(
-                lines,
-                dtype=np.float64,
-                delimiter=header.delimiter,
-                usecols=header.positions,
-                comments=None,
-                quotechar='"',
-                ndmin=2,
-            ).astype(np.float32)
-    except ValueError as error:
-        raise _bad_cell(path, header, lines, numbers) from error
-    if len(block) != len(lines) or not np.isfinite(block).all():
-        raise _bad_cell(path, header, lines, numbers)
-    return block
+        return np.loadtxt(
+            lines,
+            dtype=np.float64,
+            delimiter=header.delimiter,
+            usecols=header.positions,
+            comments=None,
+            quotechar='"',
+            ndmin=2,
+        )
+    except ValueError:
+        return None
 
 
 def _check_cells(path: Path, header: TableHeader, cells: list[str], number: int) -> None:
@@ -210,9 +236,9 @@ def _check_cells(path: Path, header: TableHeader, cells: list[str], number: int)
 
 def _refuse_decimal_commas(path: Path, lines: list[str], numbers: list[int]) -> None:
     """Without a header, '1,05' for 1.05 would be two columns, and nothing else would show it."""
-    if not _DECIMAL_COMMA.search("".join(lines)):
+    if not _DECIMAL_COMMAS.search("".join(lines)):
         return
-    number = next(n for line, n in zip(lines, numbers, strict=True) if _DECIMAL_COMMA.search(line))
+    number = next(n for line, n in zip(lines, numbers, strict=True) if _DECIMAL_COMMAS.search(line))
     raise RecordingError(
         path,
         f"line {number} looks like numbers with a decimal comma, which would be read as two columns. "
@@ -220,25 +246,31 @@ def _refuse_decimal_commas(path: Path, lines: list[str], numbers: list[int]) -> 
     )
 
 
-def _bad_cell(path: Path, header: TableHeader, lines: list[str], numbers: list[int]) -> RecordingError:
-    """The error for the first cell that is not a finite number."""
+def _bad_cell(path: Path, header: TableHeader, lines: list[str], numbers: list[int], mark: str) -> RecordingError:
+    """The error for the first cell that is not a finite number, with `mark` before its decimals."""
+    decimals = DecimalMark(header.delimiter)
+    decimals.mark = mark
     for line, number in zip(lines, numbers, strict=True):
         cells = _split(line, header.delimiter)
         _check_cells(path, header, cells, number)
         for position, name in zip(header.positions, header.names, strict=True):
             cell = cells[position]
+            value = decimals.number(cell)
             with np.errstate(over="ignore"):
-                if _is_number(cell) and np.isfinite(np.float32(float(cell))):
+                if np.isfinite(np.float32(value)):
                     continue
-            fault = f"non-finite: line {number}, {name}: '{cell}'" if _is_number(cell) else None
-            return RecordingError(path, fault or f"line {number}, {name}: '{cell}' is not a number.{_hint(cell)}")
+            if not np.isnan(value) or (_is_number(cell) and np.isnan(float(cell))):
+                return RecordingError(path, f"non-finite: line {number}, {name}: '{cell}'")
+            return RecordingError(path, f"line {number}, {name}: '{cell}' is not a number.{_hint(cell, decimals.mark)}")
     return RecordingError(path, f"lines {numbers[0]} to {numbers[-1]} cannot be read as numbers")
 
 
-def _hint(cell: str) -> str:
+def _hint(cell: str, mark: str) -> str:
     if not cell:
         return " Fill the gap or leave the row out."
-    return " Write numbers with a decimal point." if _DECIMAL_COMMA_CELL.fullmatch(cell) else ""
+    if _is_number(cell) and mark == ",":
+        return " Others have a decimal comma, so this point may separate thousands: write all decimals alike."
+    return " Write numbers with a decimal point." if DECIMAL_COMMA.fullmatch(cell) else ""
 
 
 def _is_number(cell: str) -> bool:
@@ -249,9 +281,20 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell
 
 
+def _is_calendar_time(cell: str) -> bool:
+    """True for a date with a time of day, or a time of day; not for numbers, whatever they may count."""
+    if _is_number(cell) or not cell:
+        return False
+    try:
+        parse_stamp(cell, None)
+    except (ValueError, ArithmeticError):
+        return False
+    return True
+
+
 def _is_header(first: list[str], second: list[str]) -> bool:
     """True if the row `first` names columns; a row of data may hold text as well, for instance a time of day."""
-    numeric = [_is_number(cell) or bool(_DECIMAL_COMMA_CELL.fullmatch(cell)) for cell in first]
+    numeric = [_is_number(cell) or bool(DECIMAL_COMMA.fullmatch(cell)) for cell in first]
     if not any(cell and not number for cell, number in zip(first, numeric, strict=True)):
         return False
     if not any(numeric):
@@ -283,7 +326,13 @@ def _check_columns_are_numeric(path: Path, row: list[str], number: int, position
         return
     cells = ", ".join(f"'{row[i]}'" for i in positions if row[i] and not _is_number(row[i]))
     others = [names[i] for i in positions if _is_number(row[i])]
+    times = [names[i] for i in positions if _is_calendar_time(row[i])]
     choose = f" Choose the channels, for instance {', '.join(others[:5])}." if others else ""
-    if any(_DECIMAL_COMMA_CELL.fullmatch(row[i]) for i in positions):
+    if times:
+        choose = (
+            f" {times[0]} holds the times of the rows: say so by --set {shlex.quote(f'data.time_column={times[0]}')} "
+            f"(dasvdd-train) or --time-column {shlex.quote(times[0])} (dasvdd-monitor score)."
+        )
+    elif any(DECIMAL_COMMA.fullmatch(row[i]) for i in positions):
         choose = " Write numbers with a decimal point."
     raise RecordingError(path, f"no numbers in {', '.join(text)} (line {number} holds {cells}).{choose}")

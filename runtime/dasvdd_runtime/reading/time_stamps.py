@@ -10,6 +10,8 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 from numpy.typing import NDArray
 
+from .decimals import with_point
+
 SECOND_NS = 1_000_000_000
 FARTHEST_NS = 2**62
 """146 years from 1970, or from the start: steps between such times still fit into 64 bits."""
@@ -67,7 +69,7 @@ def parse_stamp(cell: str, unit: str | None) -> int:
     """
     text = cell.strip()
     try:
-        number = Decimal(text)
+        number = Decimal(with_point(text))
     except InvalidOperation:
         stamp = _calendar_stamp(text)
     else:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import DataError
+from ..reading.decimals import DecimalMark
 from ..reading.tables import sniff_delimiter
 from ..reading.time_stamps import is_time_label
 
@@ -41,6 +42,7 @@ class CsvReader:
         self._time_column = time_column
         self._pending = b""
         self._delimiter = ","
+        self._decimals = DecimalMark(",")
         self._width = 0
         self._columns: list[int] = []
         self._time_at: int | None = None
@@ -61,6 +63,7 @@ class CsvReader:
             return None
         if not self._columns:
             self._delimiter = sniff_delimiter(text)
+            self._decimals = DecimalMark(self._delimiter)
             cells = self._cells(text)
             self._width = len(cells)
             self._time_at = self._choose_time(cells)
@@ -73,18 +76,20 @@ class CsvReader:
             fault = f"{self._place} has {len(cells)} columns, the first has {self._width}: '{text[:60]}'"
             return CsvRow([math.nan] * len(self._columns), fault=fault)
         time = "" if self._time_at is None else cells[self._time_at]
-        return CsvRow([number(cells[column]) for column in self._columns], time, self._fault_of(cells))
+        values = [self._decimals.number(cells[column]) for column in self._columns]
+        return CsvRow(values, time, self._fault_of(cells, values))
 
     @property
     def _place(self) -> str:
         return f"line {self._lines} of those read"
 
-    def _fault_of(self, cells: list[str]) -> str:
-        """Where the first of the model's cells that holds no number stands."""
-        for column, name in zip(self._columns, self._channel_names, strict=True):
+    def _fault_of(self, cells: list[str], values: list[float]) -> str:
+        """Where the first of the model's cells that holds no number stands; `values`: what they were read as."""
+        for column, name, value in zip(self._columns, self._channel_names, values, strict=True):
             cell = cells[column]
-            if not is_number(cell):
-                hint = " Write numbers with a decimal point." if is_number(cell.replace(",", ".", 1)) else ""
+            if math.isnan(value) and not is_missing(cell):
+                mark = {".": "point", ",": "comma"}.get(self._decimals.mark, "")
+                hint = f" Numbers before it have a decimal {mark}." if _is_meant_as_number(cell) else ""
                 return f"{self._place}, column {column + 1} ({name}): '{cell[:40]}' is no number.{hint}"
         return ""
 
@@ -139,6 +144,8 @@ class CsvReader:
         beside = "" if self._time_at is None else " beside the time"
         times = [cell for cell in cells if is_time_label(cell)] if self._time_at is None else []
         hint = f" csv_tail leaves out a column of times that is named: time_column = '{times[0]}'." if times else ""
+        if len(cells) == 2 * len(self._channel_names) and all(map(is_number, cells)):
+            hint = " Decimal commas? Then separate the columns by semicolons or tabs, or write decimal points."
         raise DataError(
             f"the first line of the CSV has {len(cells)} columns ({', '.join(cells[:8])}), but the model takes "
             f"{len(self._channel_names)}{beside} ({', '.join(self._channel_names)}). "
@@ -164,4 +171,9 @@ def number(cell: str) -> float:
 
 def is_number(cell: str) -> bool:
     """True for a number, and for what stands for a missing one."""
-    return cell == "" or cell.lower() == "nan" or not math.isnan(number(cell))
+    return is_missing(cell) or not math.isnan(number(cell))
+
+
+def is_missing(cell: str) -> bool:
+    """True for what stands where a number is missing."""
+    return cell == "" or cell.lower() == "nan"
