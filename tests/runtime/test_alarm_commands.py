@@ -265,12 +265,23 @@ def test_verdicts_become_a_manifest(tiny_model: Any, tmp_path: Path) -> None:
     command(tmp_path, "ack", second, "--verdict", "false")
     command(tmp_path, "export-labels", "--out", str(out))
     real, false = read_manifest(out)
-    assert (real.role, real.condition, real.machine) == ("test_anomalous", "bearing, outer race", "pump7")
+    assert (real.role, real.note, real.machine) == ("test_anomalous", "bearing, outer race", "pump7")
+    assert real.condition == ""
     assert false.role == "train"
     for part, begin in ((real, 3.0), (false, 25.0)):
         assert part.path == tmp_path / "a.wav"
         assert begin < part.start_seconds < begin + 2
         assert part.end_seconds is not None and begin + 4 < part.end_seconds < begin + 19
+    (tmp_path / "healthy").mkdir()
+    soundfile.write(tmp_path / "healthy" / "1.wav", noise(5), RATE_HZ)
+    (tmp_path / "healthy" / "a.wav").symlink_to(tmp_path / "a.wav")
+    done = command(tmp_path, "export-labels", "--with", str(tmp_path / "healthy"), "--out", str(out))
+    assert "a.wav: a real alarm is in it" in done.stderr
+    assert [(part.path.name, part.role, part.machine) for part in read_manifest(out)] == [
+        ("1.wav", "train", "pump7"),
+        ("a.wav", "test_anomalous", "pump7"),
+        ("a.wav", "train", "pump7"),
+    ]
 
 
 def test_where_there_is_no_state_the_commands_say_what_to_set(tiny_model: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.alarms.book import Alarm, AlarmBook, AlarmState
-from dasvdd_runtime.alarms.labels import find_recorded, labels_of
+from dasvdd_runtime.alarms.labels import find_recorded, labels_of, real_in_recorded
 from dasvdd_runtime.alarms.mutes import ALL, Mute, Mutes
 from dasvdd_runtime.detector import DecisionSettings, Detector, Episode
 from hypothesis import given
@@ -217,5 +218,8 @@ def test_a_live_alarm_is_found_in_what_was_recorded_beside_it(tmp_path: Path) ->
     live = an_alarm(0, "real", recording=None, start=101, end=105)
     (part,) = labels_of([live], find_recorded(tmp_path)).segments
     assert (part.path.name, part.start_seconds, part.end_seconds) == ("pump_7-20260101T000000.000Z.wav", 26, 30)
+    other = replace(live, source="pump8")
+    assert real_in_recorded([replace(live, verdict="real"), other], find_recorded(tmp_path)) == {part.path.resolve()}
+    assert not real_in_recorded([live, replace(other, verdict="real")], find_recorded(tmp_path))
     ((_, reason),) = labels_of([live], []).left_out
     assert "record" in reason

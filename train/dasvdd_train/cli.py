@@ -68,7 +68,7 @@ def main(
     """Train on recordings of a healthy machine and write model.pt with its report into --out.
 
     DATA is a folder of WAV, FLAC or OGG files (any depth), a folder of time series (CSV, NPY, NPZ or Parquet), one such
-    file, or a manifest: a CSV with the columns path, start_seconds, end_seconds, role, machine, condition.
+    file, or a manifest: a CSV with the columns path, start_seconds, end_seconds, role, machine, condition, note.
 
     \b
     Examples:

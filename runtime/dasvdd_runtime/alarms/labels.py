@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ..errors import DasvddError
 from ..evidence.kept import KeptClip
 from ..files import file_name
 from ..reading.audio_files import read_audio_header
-from ..reading.manifest import Role, Segment
+from ..reading.manifest import Role, Segment, end_of
 from .book import Alarm
 
 ROLES: dict[str | None, Role] = {"false": "train", "real": "test_anomalous"}
@@ -81,6 +81,43 @@ def labels_of(
     return Labels(segments, left_out)
 
 
+def real_in_recorded(alarms: Iterable[Alarm], recorded: Sequence[Recorded]) -> set[Path]:
+    """Those of `recorded` in which a real alarm fell, wholly or in part, by the wall clock."""
+    found = set()
+    for alarm in alarms:
+        if alarm.verdict != "real" or alarm.ended_at is None or alarm.end_seconds is None:
+            continue
+        begin = alarm.ended_at - timedelta(seconds=alarm.end_seconds - alarm.start_seconds)
+        for file in recorded:
+            end = file.start + timedelta(seconds=file.seconds)
+            if file.name == file_name(alarm.source) and begin < end and file.start < alarm.ended_at:
+                found.add(file.path.resolve())
+    return found
+
+
+def with_recordings(
+    labels: Labels, recordings: Iterable[Segment], *, faulty: Collection[Path] = ()
+) -> tuple[list[Segment], list[Path]]:
+    """The labels and `recordings` as one manifest, and the recordings that are left out since a real alarm is in them.
+
+    `faulty`: resolved paths of those known otherwise. Of a false alarm within a recording that trains, the recording is
+    enough. The machine is that of the labels, where they name one.
+    """
+    machines = {segment.machine for segment in labels.segments}
+    machine = machines.pop() if len(machines) == 1 else ""
+    kept: list[Segment] = []
+    left_out: list[Path] = []
+    for recording in recordings:
+        held = [segment for segment in labels.segments if _overlap(segment, recording)]
+        real = recording.path.resolve() in faulty or any(segment.role == "test_anomalous" for segment in held)
+        if real and recording.role != "test_anomalous":
+            left_out.append(recording.path)
+        else:
+            kept.append(recording if recording.machine else replace(recording, machine=machine))
+    alone = [label for label in labels.segments if not any(_overlap(label, recording) for recording in kept)]
+    return [*alone, *kept], left_out
+
+
 def _segment(alarm: Alarm, recorded: Sequence[Recorded], clip: KeptClip | None) -> Segment | str:
     """The part of a recording that `alarm` covers, or why there is none."""
     if alarm.end_seconds is None:
@@ -105,7 +142,7 @@ def _segment(alarm: Alarm, recorded: Sequence[Recorded], clip: KeptClip | None) 
         end_seconds=round(end_seconds, 3),
         role=ROLES[alarm.verdict],
         machine=alarm.source,
-        condition=alarm.note or f"alarm judged {alarm.verdict}",
+        note=alarm.note or f"alarm judged {alarm.verdict}",
     )
 
 
@@ -124,6 +161,5 @@ def _in_recorded(alarm: Alarm, recorded: Sequence[Recorded]) -> tuple[Path, floa
 
 
 def _overlap(one: Segment, other: Segment) -> bool:
-    assert one.end_seconds is not None and other.end_seconds is not None
     same = one.path.resolve() == other.path.resolve()
-    return same and one.start_seconds < other.end_seconds and other.start_seconds < one.end_seconds
+    return same and one.start_seconds < end_of(other) and other.start_seconds < end_of(one)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from ..alarms.labels import find_recorded, labels_of
+from ..alarms.labels import find_recorded, labels_of, real_in_recorded, with_recordings
 from ..errors import DataError
 from ..evidence.kept import kept_clips
 from ..files import write_atomically
-from ..reading.manifest import COLUMNS, Segment
+from ..reading.manifest import COLUMNS, Segment, find_segments
 from .alarms import named
 from .common import InputPath, examples, reports_errors
 from .state import evidence_directory, open_state, state_options
@@ -22,7 +22,8 @@ from .state import evidence_directory, open_state, state_options
     epilog=examples(
         "dasvdd-monitor export-labels --config monitor.toml --out labels.csv",
         "dasvdd-monitor export-labels --config monitor.toml --recordings recordings/ --out labels.csv",
-        "dasvdd-train labels.csv --out runs/pump7   # after adding the recordings of healthy running",
+        "dasvdd-monitor export-labels --config monitor.toml --with recordings/healthy --out labels.csv",
+        "dasvdd-train labels.csv --out runs/pump7",
     )
 )
 @state_options
@@ -32,17 +33,30 @@ from .state import evidence_directory, open_state, state_options
     type=InputPath(file_okay=False),
     help="Folder into which `dasvdd-monitor record` wrote while the source was watched.",
 )
+@click.option(
+    "--with",
+    "healthy",
+    metavar="DATA",
+    type=InputPath(),
+    help="Recordings of healthy running to train on as well: a folder, a file or a manifest.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The manifest, a CSV file.")
 @reports_errors
 def export_labels(
-    config_path: Path | None, directory: Path | None, source: str | None, recordings: Path | None, out: Path
+    config_path: Path | None,
+    directory: Path | None,
+    source: str | None,
+    recordings: Path | None,
+    healthy: Path | None,
+    out: Path,
 ) -> None:
     """Write judged alarms as a manifest, as dasvdd-train reads it.
 
     A false alarm gets the role train, a real one test_anomalous. An alarm is a place in a recording: a replayed file,
     the clip that [evidence] kept of it (mode = "audio"), or a file that `dasvdd-monitor record` wrote beside the
     monitor (--recordings). Where there is no recording, there is nothing to train on, and the alarm is named and left
-    out.
+    out. False alarms alone teach a model nothing of the machine: --with adds the recordings of healthy running, but
+    none that holds a real alarm.
     """
     with open_state(config_path, directory) as store:
         found = store.alarms(source=source)
@@ -52,8 +66,14 @@ def export_labels(
         click.echo(f"left out: {named(alarm)}: {reason}", err=True)
     if not labels.segments:
         raise DataError(f"none of {len(found)} alarms can be written to {out}; the lines above say why.")
-    write_atomically(out, _manifest(labels.segments, out.parent.resolve()).encode())
-    roles = [segment.role for segment in labels.segments]
+    segments = labels.segments
+    if healthy is not None:
+        faulty = real_in_recorded(found, find_recorded(healthy) if healthy.is_dir() else [])
+        segments, without = with_recordings(labels, find_segments(healthy), faulty=faulty)
+        for path in without:
+            click.echo(f"left out: {path}: a real alarm is in it", err=True)
+    write_atomically(out, _manifest(segments, out.parent.resolve()).encode())
+    roles = [segment.role for segment in segments]
     click.echo(f"{out}: {roles.count('train')} for training, {roles.count('test_anomalous')} to test with")
 
 
@@ -65,5 +85,7 @@ def _manifest(segments: list[Segment], folder: Path) -> str:
     for part in reversed(segments):
         path = part.path.resolve()
         written = path.relative_to(folder) if path.is_relative_to(folder) else path
-        rows.writerow([written, part.start_seconds, part.end_seconds, part.role, part.machine, part.condition])
+        rows.writerow(
+            [written, part.start_seconds, part.end_seconds, part.role, part.machine, part.condition, part.note]
+        )
     return text.getvalue()

@@ -18,7 +18,7 @@ from .tables import sniff_delimiter
 
 Role = Literal["train", "holdout", "test_normal", "test_anomalous"]
 ROLES: tuple[Role, ...] = get_args(Role)
-COLUMNS = ("path", "start_seconds", "end_seconds", "role", "machine", "condition")
+COLUMNS = ("path", "start_seconds", "end_seconds", "role", "machine", "condition", "note")
 """Columns of a manifest, in any order; only `path` must be there."""
 _HEADER_CHARACTERS = 4096
 _UNREAD_AUDIO = (".mp3", ".m4a", ".aac", ".wma", ".opus", ".aif", ".aiff", ".amr", ".caf", ".mp4")
@@ -38,7 +38,9 @@ class Segment:
     machine: str = ""
     """Which machine, for people."""
     condition: str = ""
-    """Operating point or fault, for people."""
+    """Operating point or fault, for people; the evaluation is grouped by it and by the machine."""
+    note: str = ""
+    """What somebody said of it, for people alone."""
 
 
 def is_manifest(path: str | Path) -> bool:
@@ -142,18 +144,19 @@ def check_apart(segments: Sequence[Segment]) -> None:
         path = segment.path.resolve()
         for role in get_args(Role):
             other = furthest.get((path, role))
-            if other is not None and role != segment.role and segment.start_seconds < _end_seconds(other):
+            if other is not None and role != segment.role and segment.start_seconds < end_of(other):
                 raise DataError(
                     f"{segment.path}: {_place(other)} has the role {other.role} and {_place(segment)} the role "
                     f"{segment.role}. What was trained on can neither test a model nor set its threshold: give each "
                     "part one role."
                 )
         before = furthest.get((path, segment.role))
-        if before is None or _end_seconds(segment) > _end_seconds(before):
+        if before is None or end_of(segment) > end_of(before):
             furthest[path, segment.role] = segment
 
 
-def _end_seconds(segment: Segment) -> float:
+def end_of(segment: Segment) -> float:
+    """Where the part ends in its file; infinite: with the file."""
     return math.inf if segment.end_seconds is None else segment.end_seconds
 
 
@@ -243,6 +246,7 @@ def _segment(path: Path, number: int, row: Mapping[str, str], default_role: Role
         role=role,
         machine=row.get("machine", ""),
         condition=row.get("condition", ""),
+        note=row.get("note", ""),
     )
 
 
