@@ -27,7 +27,7 @@ from dasvdd_runtime.endpoint.server import Server
 from dasvdd_runtime.endpoint.status import Status
 from dasvdd_runtime.endpoint.tables import HttpTable
 from dasvdd_runtime.events import Counts
-from dasvdd_runtime.running.snapshot import Heard, Residual, SourceSnapshot
+from dasvdd_runtime.running.snapshot import Heard, HeldBack, Residual, SourceSnapshot, Standing
 from dasvdd_runtime.state.state_store import StateStore
 from dasvdd_runtime.thresholds.choice import ThresholdInForce
 
@@ -236,7 +236,7 @@ def served(
         sources=now,
         events=dict,
         scorers=dict,
-        receivers=dict,
+        receivers=lambda: {"email 'email'": Standing(9, {}, HeldBack(4, 1.8e9))},
         since_beat_seconds=lambda: 0.1,
         versions={"dasvdd": "0.1.0"},
         thresholds=lambda: {source.name: threshold for source in now()},

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from dasvdd_runtime import call_words
+from dasvdd_runtime import call_gathering, call_words
 from dasvdd_runtime.call_words import Call, body, call_for, in_short, subject
 from dasvdd_runtime.sinks.tables import Told
 
-CARDS = Path(call_words.__file__).parent / "endpoint" / "web" / "cards.js"
+WEB = Path(call_words.__file__).parent / "endpoint" / "web"
 ALARM = "3f2a8c1e-0000-4000-8000-000000000000"
 BANDS = [{"name": "3.1 kHz", "ratio": 5.13}, {"name": "6.2 kHz", "ratio": 2.0}]
 
@@ -57,8 +57,9 @@ def test_an_alarm_says_what_since_when_how_far_where_and_what_to_do() -> None:
 
 
 def test_the_page_says_the_same() -> None:
-    """What to do about an alarm reads alike on the page and in a mail."""
-    assert f'"{call_words.ALARM_ADVICE}"' in CARDS.read_text()
+    """What to do about an alarm, and about many, reads alike on the page and in a mail."""
+    assert f'"{call_words.ALARM_ADVICE}"' in (WEB / "cards.js").read_text()
+    assert f'"{call_gathering.AGAIN_AND_AGAIN}"' in (WEB / "alarms.js").read_text()
 
 
 def test_times_are_those_of_the_place() -> None:

@@ -220,6 +220,10 @@ def test_everybody_can_read_it(browser: Chromium, tmp_path: Path, scene: scenes.
     heard, sensed = keep_clip(clips, "audio", "pump7"), keep_clip(clips, "sensor", "pump7")
     over = {"state": AlarmState.CLEARED, "end_seconds": 1042.0, "verdict": "real"}
     alarms = [
+        *(
+            scenes.alarm("fan north", ago_seconds=20.0 + i, state=AlarmState.CLEARED, end_seconds=1042.0)
+            for i in range(3)
+        ),
         scenes.alarm("pump7", ago_seconds=60, id=heard),
         scenes.alarm("pump7", ago_seconds=9000, id=sensed, **over),
     ]
@@ -253,6 +257,48 @@ def test_everybody_can_read_it(browser: Chromium, tmp_path: Path, scene: scenes.
         ".filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 40).map((one) => one.outerHTML)"
     )
     assert small == [], "a thumb needs room"
+
+
+def test_many_alarms_of_a_source_are_one_entry_with_one_answer(browser: Chromium, tmp_path: Path) -> None:
+    """The headline says that they wait, an answer is for all of them, and a note goes with its verdict."""
+    over = {"state": AlarmState.CLEARED, "end_seconds": 1007.0}
+    alarms = [scenes.alarm("pump7", ago_seconds=20 + 12 * i, peak_score=0.03 + 0.01 * i, **over) for i in range(3)]
+    alarms.append(scenes.alarm("fan north", ago_seconds=5000, **over | {"state": AlarmState.ENDED}))
+    with scenes.served(scenes.all_well, tmp_path, alarms=alarms, seconds=5) as scene:
+        browser.show(scene.url, width=390, height=844)
+        browser.wait_for(f"{TITLE} === 'No alarm now: 4 wait for an answer'")
+        shown = browser.evaluate("document.getElementById('open-alarms').innerText")
+        assert browser.evaluate("document.querySelectorAll('#open-alarms > .alarm').length") == 2
+        assert "3 alarms, " in shown and "up to 2.5\xa0\u00d7 the threshold" in shown
+        assert "Broken off" in shown and "was given another configuration" in shown
+        browser.evaluate("document.querySelector('#open-alarms .answer').open = true")
+        assert "[source.running]" in browser.evaluate("document.getElementById('open-alarms').innerText")
+        form = "document.querySelector('#open-alarms form')"
+        browser.evaluate(f"{form}.verdict.value = 'real'; {form}.note.value = 'outer race'; {form}.requestSubmit()")
+        browser.wait_for("document.querySelectorAll('#old-alarms > .alarm').length === 3")
+        browser.wait_for(f"{TITLE} === 'No alarm now: 1 waits for an answer'")
+        browser.evaluate("document.querySelector('#old-alarms .answer').open = true")
+        form = "document.querySelector('#old-alarms form')"
+        browser.evaluate(f"{form}.querySelector('[value=false]').click()")
+        assert browser.evaluate(f"{form}.note.value") == ""
+        browser.evaluate(f"{form}.requestSubmit()")
+        browser.wait_for("document.getElementById('old-alarms').innerText.includes('It was a false alarm.')")
+        assert browser.complaints == []
+    store = StateStore.open_existing(tmp_path)
+    said = [(alarm.verdict, alarm.note) for alarm in store.alarms()]
+    store.close()
+    assert sorted(said, key=str) == [("false", ""), ("real", "outer race"), ("real", "outer race"), (None, "")]
+
+
+def test_an_alarm_that_goes_on_says_how_far_and_in_which_bands(browser: Chromium, tmp_path: Path) -> None:
+    """As the source is now, and with how many mails are held, where some are."""
+    alarms = [scenes.alarm("pump7", ago_seconds=60)]
+    with scenes.served(scenes.an_alarm, tmp_path, alarms=alarms, seconds=500) as scene:
+        browser.show(scene.url)
+        words = "document.querySelector('#open-alarms .when')?.textContent"
+        browser.wait_for(f"/; now 2\\.\\d+\\s\u00d7 the threshold, carried by .*Hz \\(.*the usual\\)/.test({words})")
+        assert "Mails held until" in browser.evaluate("document.getElementById('besides').textContent")
+        assert "(email 'email'): 4 events." in browser.evaluate("document.getElementById('besides').textContent")
 
 
 def test_who_asked_for_less_motion_gets_a_picture_every_ten_seconds(browser: Chromium, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def judge(store: StateStore, alarms: list[Alarm], verdict: Verdict, note: str) -> None:
     """Acknowledge `alarms`: say what they were, and a latched one is over.
 
-    A second verdict replaces the first, and so does a second note, unless it is empty.
+    A second verdict replaces the first with its note; an empty note leaves that of the same verdict.
     """
     store.judge([alarm.id for alarm in alarms], verdict, note)
 

@@ -35,7 +35,7 @@ def ack(
 
     ALARM-ID is an id, or a beginning of it that no other alarm has; without it and without --source, the only alarm
     that nobody has judged. A latched alarm is over with it. A second verdict
-    replaces the first; its note stays where no other is given.
+    replaces the first, and its note goes with it; the same verdict without a note leaves the note that is there.
     """
     if alarm_id and source:
         raise click.UsageError("give an ALARM-ID or --source, not both")

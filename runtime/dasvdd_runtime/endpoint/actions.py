@@ -24,8 +24,8 @@ Note = Annotated[str, Field(max_length=500)]
 class AcknowledgeRequest(StrictModel):
     """Somebody has looked at an alarm."""
 
-    alarm: str
-    """Its whole id."""
+    alarm: str | Annotated[list[str], Field(min_length=1, max_length=1000)]
+    """Its whole id, or those of several."""
     verdict: Verdict
     note: Note = ""
 
@@ -68,7 +68,8 @@ def make_actions(board: AlarmBoard | None, guard: Guard, names: Callable[[], lis
 
     def acknowledge(board: AlarmBoard, body: bytes) -> None:
         wanted = AcknowledgeRequest.model_validate_json(body)
-        board.judge(wanted.alarm, wanted.verdict, wanted.note)
+        ids = [wanted.alarm] if isinstance(wanted.alarm, str) else wanted.alarm
+        board.judge(ids, wanted.verdict, wanted.note)
 
     def mute(board: AlarmBoard, body: bytes) -> None:
         wanted = MuteRequest.model_validate_json(body)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,11 +42,14 @@ class AlarmBoard:
         """Alarms, newest first, and mutes. Reads them only when another program has written."""
         return self._do(self._look)
 
-    def judge(self, id: str, verdict: Verdict, note: str) -> None:
-        """Acknowledge the alarm with this whole id. Raises DataError where there is none."""
-        self._change(
-            lambda store: alarm_commands.judge(store, [alarm_commands.alarm_with_id(store, id)], verdict, note)
-        )
+    def judge(self, ids: Sequence[str], verdict: Verdict, note: str) -> None:
+        """Acknowledge the alarms with these whole ids. Raises DataError, and changes none, where one is not there."""
+
+        def judge(store: StateStore) -> None:
+            alarms = [alarm_commands.alarm_with_id(store, id) for id in ids]
+            alarm_commands.judge(store, alarms, verdict, note)
+
+        self._change(judge)
 
     def mute(self, source: str, seconds: float, note: str) -> None:
         """Mute `source`, or ALL. Raises DataError for a duration that cannot be."""

@@ -11,6 +11,7 @@ FILES = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/cards.js": ("cards.js", "text/javascript; charset=utf-8"),
+    "/alarms.js": ("alarms.js", "text/javascript; charset=utf-8"),
     "/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     "/colours.js": ("colours.js", "text/javascript; charset=utf-8"),
     "/heat.js": ("heat.js", "text/javascript; charset=utf-8"),

@@ -107,12 +107,13 @@ class StateStore:
     def judge(self, ids: Iterable[str], verdict: Verdict, note: str) -> None:
         """A person's word on alarms; the monitor tells of it when it next looks, or at its next start.
 
-        An empty `note` leaves the one that is there.
+        An empty `note` leaves the one that is there where the verdict stays.
         """
         with self._db:
             self._db.executemany(
-                "UPDATE alarms SET verdict = ?, note = coalesce(nullif(?, ''), note), told = 0 WHERE id = ?",
-                [(verdict, note, id) for id in ids],
+                "UPDATE alarms SET note = CASE WHEN ? = '' AND verdict = ? THEN note ELSE ? END, verdict = ?, told = 0 "
+                "WHERE id = ?",
+                [(note, verdict, note, verdict, id) for id in ids],
             )
 
     def untold(self) -> list[Alarm]:

@@ -1,7 +1,6 @@
 // One card a source, one entry an alarm: made once, then only changed where something is new.
 
 import { drawScore, inWords, times } from "./charts.js";
-import { Evidence } from "./evidence.js";
 import { decibels, drawHeard, drawStrip, hertz } from "./heat.js";
 
 const SIGNS = { good: "✓", quiet: "–", warning: "!", bad: "!", alarm: "▲", muted: "∅" };
@@ -9,10 +8,8 @@ const ALARM_ADVICE = "Look at the machine, then answer the alarm.";
 const ANSWERED_ADVICE = "The alarm is answered. It ends once the scores are normal again.";
 const DRIFT_ADVICE = "If the machine is healthy, calibrate on site: dasvdd-monitor calibrate.";
 const LOWEST_DBFS = -100;
-const NOTABLE = 3; // times its usual residual; below, a band is not worth a word
-const CLIP_SECONDS = 120; // after its end an alarm has its evidence, or none
+export const NOTABLE = 3; // times its usual residual; below, a band is not worth a word
 const WORDS_EVERY = 5; // pictures: words that change with each could not be read
-const VERDICTS = { real: "a real fault", false: "a false alarm", unknown: "not known" };
 
 export function put(element, words) {
   if (element.textContent !== words) element.textContent = words;
@@ -22,8 +19,8 @@ export function show(element, shown) {
   if (element.hidden === shown) element.hidden = !shown;
 }
 
-const cardId = (name) => `source-${encodeURIComponent(name)}`;
-const copy = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
+export const cardId = (name) => `source-${encodeURIComponent(name)}`;
+export const copy = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 export const clockTime = (seconds) => clock.format(new Date(1000 * seconds));
@@ -40,7 +37,7 @@ function figure(value, digits = 4) {
   return value === null || value === undefined ? "not known" : String(Number(value.toPrecision(digits)));
 }
 
-function putPills(place, pills) {
+export function putPills(place, pills) {
   const wanted = JSON.stringify(pills);
   if (place.dataset.shown === wanted) return;
   place.dataset.shown = wanted;
@@ -57,7 +54,7 @@ function putPills(place, pills) {
 }
 
 // Calls `work` on submit, says what came of it in the form's own place, and keeps its button from a second press.
-function onSubmit(form, said, work) {
+export function onSubmit(form, said, work) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     await pressed(form.querySelector("button"), said, () => work(new FormData(form)));
@@ -232,49 +229,5 @@ export class Card {
     const between = low === high ? low : `${low} (bottom) to ${high} (top)`;
     put(this.find(".strip-caption"), `Residual by band, ${between}; stronger: further above normal.${most}`);
     this.find(".strip").setAttribute("aria-label", `How far each band lies above normal, over the same time.${most}`);
-  }
-}
-
-export class AlarmEntry {
-  constructor(alarm, act, request) {
-    this.element = copy("alarm-template");
-    this.find = (selector) => this.element.querySelector(selector);
-    this.evidence = new Evidence(alarm.id, this.find(".evidence"), request);
-    put(this.find("h3"), alarm.source);
-    this.find(".to-card").href = `#${encodeURIComponent(cardId(alarm.source))}`;
-    onSubmit(this.find("form"), this.find(".said"), (data) => act(
-      "acknowledge", { alarm: alarm.id, verdict: data.get("verdict"), note: data.get("note") },
-    ));
-  }
-
-  remove() {
-    this.evidence.clear();
-    this.element.remove();
-  }
-
-  // `keeps`: what is kept of the source's alarms.
-  update(alarm, time, keeps) {
-    this.evidence.offer(alarm.has_evidence);
-    const active = alarm.state === "active";
-    const late = time > alarm.raised_at + (alarm.lasted_seconds ?? 0) + CLIP_SECONDS;
-    show(this.find(".no-evidence"), !alarm.has_evidence && !active && late && keeps !== undefined && keeps !== "nothing");
-    const state = { active: "Ongoing", latched: "Waits for an answer", cleared: "Over", ended: "Ended with the monitor" };
-    const pills = [[active ? "alarm" : alarm.state === "latched" ? "warning" : "quiet", state[alarm.state]]];
-    if (alarm.muted) pills.push(["muted", "Raised while muted"]);
-    putPills(this.find(".pills"), pills);
-    const since = dayTime(alarm.raised_at);
-    const lasted = alarm.lasted_seconds === null ? "" : `, for ${duration(alarm.lasted_seconds)}`;
-    const words = active
-      ? `Since ${since}, for ${duration(Math.max(0, time - alarm.raised_at))} so far`
-      : `${since}${lasted}, up to ${times(alarm.peak_ratio)} the threshold`;
-    put(this.find(".when"), `${words}${alarm.recording ? `, in ${alarm.recording.split("/").pop()}` : ""}`);
-    if (this.verdict === alarm.verdict && this.note === alarm.note) return;
-    [this.verdict, this.note] = [alarm.verdict, alarm.note];
-    put(this.find(".answer-words"), alarm.verdict ? `It was ${VERDICTS[alarm.verdict]}${alarm.note ? `: ${alarm.note}` : "."}` : "");
-    show(this.find(".answer > summary"), alarm.verdict !== null);
-    show(this.find(".to-card"), alarm.verdict === null);
-    this.find(".answer").open = alarm.verdict === null;
-    if (alarm.verdict) this.find(`input[value="${alarm.verdict}"]`).checked = true;
-    this.find("input[name=note]").value = alarm.note;
   }
 }

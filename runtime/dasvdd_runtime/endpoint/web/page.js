@@ -1,6 +1,7 @@
 // Asks the monitor once a second and shows what it says. Nothing is kept but the last minutes and, in this tab, the token.
 
-import { AlarmEntry, Card, MuteForm, clockTime, put, show } from "./cards.js";
+import { AlarmEntry, AlarmGroup } from "./alarms.js";
+import { Card, MuteForm, clockTime, put, show } from "./cards.js";
 import { Curves } from "./charts.js";
 import { readColours } from "./colours.js";
 
@@ -16,6 +17,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const curves = new Curves();
 const cards = new Map();
 const entries = new Map();
+const groups = new Map(); // of sources with several alarms that nobody has answered
 const muteAll = new MuteForm("*", "Mute all sources", act);
 let keep = 600;
 let colours = readColours();
@@ -166,13 +168,16 @@ function renderVerdict(status) {
   if (alarming.length && bad.length) besides.push(`Not watched: ${names(bad)}.`);
   if (warned.length && (alarming.length || bad.length)) besides.push(`To look at: ${names(warned)}.`);
   if (muted.length) besides.push(`Muted: ${names(muted)}.`);
-  if (waiting) besides.push(waiting === 1 ? "One alarm waits for an answer." : `${waiting} alarms wait for an answer.`);
+  const calm = !status.faults.length && !alarming.length && !bad.length && !warned.length;
+  if (waiting && !calm) besides.push(waiting === 1 ? "One alarm waits for an answer." : `${waiting} alarms wait for an answer.`);
+  for (const held of status.held) besides.push(`Mails held until ${clockTime(held.until)} (${held.receiver}): ${held.events} ${held.events === 1 ? "event" : "events"}.`);
   const rest = besides.join(" ");
   const starting = all.filter((source) => source.state === "STARTING").length;
   if (status.faults.length) setVerdict("bad", "The monitor hangs", `${status.faults.join("; ")}. Restart it. ${rest}`);
   else if (alarming.length) setVerdict("alarm", `Alarm: ${names(alarming)}`, rest);
   else if (bad.length) setVerdict("bad", `Not watched: ${names(bad)}`, rest);
   else if (warned.length) setVerdict("warning", `To look at: ${names(warned)}`, rest);
+  else if (waiting) setVerdict("warning", `No alarm now: ${waiting} ${waiting === 1 ? "waits" : "wait"} for an answer`, rest);
   else if (starting) setVerdict("quiet", "Starting", rest);
   else setVerdict("good", all.length === 1 ? `${all[0].name} is well` : `All ${all.length} sources are well`, rest);
 }
@@ -233,13 +238,35 @@ function drawAll() {
 
 function renderAlarms(status) {
   reconcile(entries, status.alarms, (alarm) => alarm.id, (alarm) => new AlarmEntry(alarm, act, request), (entry) => entry.remove());
-  for (const [list, section, answered] of [["open-alarms", "to-answer", false], ["old-alarms", "answered", true]]) {
-    const chosen = status.alarms.filter((alarm) => (alarm.verdict !== null) === answered);
-    show(at(section), chosen.length > 0);
-    placeInOrder(at(list), chosen.map((alarm) => entries.get(alarm.id).element));
+  const sources = new Map(status.sources.map((source) => [source.name, source]));
+  const elements = (alarms) => alarms.map((alarm) => entries.get(alarm.id).element);
+  const open = status.alarms.filter((alarm) => alarm.verdict === null);
+  const old = status.alarms.filter((alarm) => alarm.verdict !== null);
+  const together = [...Map.groupBy(open, (alarm) => alarm.source).values()].filter(belongTogether);
+  const grouped = new Map(together.map((alarms) => [alarms[0].source, alarms]));
+  for (const alarm of status.alarms) {
+    const inGroup = alarm.verdict === null && grouped.has(alarm.source);
+    entries.get(alarm.id).update(alarm, status.time, sources.get(alarm.source), inGroup);
   }
-  const keeps = new Map(status.sources.map((source) => [source.name, source.keeps]));
-  for (const alarm of status.alarms) entries.get(alarm.id).update(alarm, status.time, keeps.get(alarm.source));
+  const shown = new Set(); // each group once, where its newest alarm is
+  for (const alarm of open) shown.add(grouped.get(alarm.source) ?? [alarm]);
+  const groupsBefore = [...groups.entries()];
+  reconcile(groups, together, (alarms) => alarms[0].source, (alarms) => new AlarmGroup(alarms[0].source, act), () => {});
+  for (const [source, alarms] of grouped) {
+    groups.get(source).update(alarms, status.time, sources.get(source));
+    placeInOrder(groups.get(source).list, elements(alarms));
+  }
+  placeInOrder(at("open-alarms"), [...shown].map((alarms) => groups.get(alarms[0].source)?.element ?? entries.get(alarms[0].id).element));
+  placeInOrder(at("old-alarms"), elements(old));
+  for (const [source, group] of groupsBefore) if (!groups.has(source)) group.element.remove(); // what it held stands elsewhere now
+  show(at("to-answer"), open.length > 0);
+  show(at("answered"), old.length > 0);
+}
+
+// Several alarms of one source are one entry, unless somebody is just answering one of them.
+function belongTogether(alarms) {
+  const busy = () => alarms.some((alarm) => entries.get(alarm.id).element.contains(document.activeElement));
+  return alarms.length > 1 && (groups.has(alarms[0].source) || !busy());
 }
 
 document.querySelector("#login form").addEventListener("submit", (event) => {
