@@ -219,7 +219,7 @@ def test_a_live_alarm_is_found_in_what_was_recorded_beside_it(tmp_path: Path) ->
     (part,) = labels_of([live], find_recorded(tmp_path)).segments
     assert (part.path.name, part.start_seconds, part.end_seconds) == ("pump_7-20260101T000000.000Z.wav", 26, 30)
     other = replace(live, source="pump8")
-    assert real_in_recorded([replace(live, verdict="real"), other], find_recorded(tmp_path)) == {part.path.resolve()}
-    assert not real_in_recorded([live, replace(other, verdict="real")], find_recorded(tmp_path))
+    assert real_in_recorded([live, other], find_recorded(tmp_path)) == {part.path.resolve()}
+    assert not real_in_recorded([replace(live, verdict="false"), other], find_recorded(tmp_path))
     ((_, reason),) = labels_of([live], []).left_out
     assert "record" in reason
