@@ -88,11 +88,33 @@ def _line_of_overload(event: Event) -> str:
 
 
 def _line_of_reload(event: Event) -> Line:
-    taken = f"new configuration: {len(event['sources'])} source(s), captures that went on: {event['kept']}"
+    renewed = [name for name in event["added"] if name in event["removed"]]
+    told = {
+        "goes on": [f"{name} ({_judges(event, name)})" for name in event["kept"]],
+        "begins anew": [f"{name} ({_judges(event, name)})" for name in renewed],
+        "added": [f"{name} ({_judges(event, name)})" for name in event["added"] if name not in renewed],
+        "gone": [name for name in event["removed"] if name not in renewed],
+    }
+    taken = "new configuration: " + "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items() if names)
     if not event["restart_needed"]:
         return logging.INFO, taken
     stays = ", ".join(event["restart_needed"])
     return logging.WARNING, f"{taken}. {stays} stays as it was: only a restart of the monitor changes it"
+
+
+def _judges(event: Event, source: str) -> str:
+    """Model and threshold of `source`, and those before where they differ: 'model a, threshold 118 -> 130'."""
+    model, threshold = event["models"][event["sources"][source]], event["thresholds"][source]["threshold"]
+    now = {"model": model["model"], "model_fingerprint": model["model_fingerprint"], "threshold": threshold}
+    before = event["judged_before"].get(source, now)
+
+    def named(judge: dict[str, Any]) -> str:
+        return f"{judge['model']} {judge['model_fingerprint'][:8]}"
+
+    new_model = named(before) != named(now)
+    was = f"{named(before)} -> " if new_model else ""
+    moved = f"{before['threshold']:.5g} -> " if before["threshold"] != threshold else ""
+    return f"model {was}{named(now)}, threshold {moved}{threshold:.5g}"
 
 
 def _line_of_life(event: Event) -> Line | None:

@@ -126,10 +126,13 @@ def reloaded(
     added: list[str],
     removed: list[str],
     kept: list[str],
+    judged_before: dict[str, dict[str, Any]],
     changed: list[str],
     restart_needed: list[str],
 ) -> Event:
     """A new configuration is in force. `kept`: sources whose capture went on.
+
+    `judged_before`: by source that is kept, the `model`, `model_fingerprint` and `threshold` of before.
 
     `changed`: tables other than those of models and sources. `restart_needed`: what the file says otherwise, but stays
     as it was until the monitor is restarted.
@@ -142,6 +145,7 @@ def reloaded(
         "added": added,
         "removed": removed,
         "kept": kept,
+        "judged_before": judged_before,
         "changed": changed,
         "restart_needed": restart_needed,
     }

@@ -120,7 +120,7 @@ def test_decision_overrides_replace_only_what_they_name() -> None:
 
 def test_overrides_that_contradict_the_model_are_refused() -> None:
     """k of the configuration above n of the model cannot work."""
-    with pytest.raises(ConfigError, match=r"k = 5 of n = 4"):
+    with pytest.raises(ConfigError, match=r"k = 5 of n = 4.*own settings are k = \d, n = \d, smoothing_seconds = "):
         DecisionTable(k=5).apply(DecisionSettings(k=2, n=4), 1.0)
 
 

@@ -12,6 +12,8 @@ import pytest
 import soundfile
 from dasvdd_runtime import Scorer
 from monitor_child import Events, MonitorChild
+from mosquitto_broker import free_port
+from scraping import wait_until
 from wall_clock import WallClock
 from white_noise import RATE_HZ, noise
 
@@ -142,6 +144,18 @@ def test_a_reload_adds_and_removes_sources(tiny_model: Any, tmp_path: Path, prog
     three = next(e for e in of_kind(child.events, "score") if e["source"] == "three")
     assert three["start_seconds"] == 0
     assert of_kind(child.events, "summary")[1]["gaps"] == 0
+
+
+def test_a_second_monitor_is_told_that_one_runs(tiny_model: Any, tmp_path: Path, program: Any) -> None:
+    """On one configuration the state directory is what both want: it is named before the outbox."""
+    tiny_model()
+    soundfile.write(tmp_path / "a.wav", noise(5), RATE_HZ)
+    more = f'[state]\ndirectory = "state"\n[webhook]\nurl = "http://127.0.0.1:{free_port()}/"\n'
+    config = write(tmp_path, f'[model]\npath = "model.onnx"\n{REPLAY.format(name="pump7")}{more}')
+    program(config).wait_for("started")
+    second = program(config)
+    wait_until(lambda: any(line.startswith(b"error: ") for line in second.errors))
+    assert f"[state] directory: a monitor already runs on {tmp_path / 'state'}.".encode() in b"".join(second.errors)
 
 
 @pytest.mark.parametrize("hours", [1, -1])

@@ -83,6 +83,10 @@ def test_another_model_and_evidence_of_a_source_open_no_gap(
     assert child.stop() == 0
     (summary,) = child.of_kind("summary")
     assert (summary["gaps"], summary["lost_seconds"]) == (0, 0)
+    (told,) = [line.decode() for line in child.errors if b"new configuration" in line]
+    before = child.of_kind("reloaded")[0]["judged_before"]["m"]
+    assert "goes on: m (model " in told and f", threshold {before['threshold']:.5g} -> 5)" in told
+    assert f"{before['model_fingerprint'][:8]} -> " in told and "eeeeeeee" in told
 
 
 def test_a_model_of_another_rate_begins_the_capture_anew(
@@ -97,5 +101,6 @@ def test_a_model_of_another_rate_begins_the_capture_anew(
     write(tmp_path, "", seconds=3, head=head)
     reloaded = reload(child)
     assert (reloaded["kept"], reloaded["added"], reloaded["removed"]) == ([], ["m"], ["m"])
+    wait_until(lambda: any(b"new configuration: begins anew: m (model " in line for line in child.errors))
     child.wait_for("score", count=len(child.of_kind("score")) + 5)
     assert child.stop() == 0

@@ -55,8 +55,8 @@ def run(config_path: Path, max_seconds: float | None) -> None:
         pulse.beat()
 
     config = assembly.config
+    alarms = AlarmDesk(config.state.directory, latch=config.alarm.latch)  # first: it tells of another monitor
     outlets = Outlets(config)
-    alarms = AlarmDesk(config.state.directory, latch=config.alarm.latch)
     service = Service(
         assembly.channels(alarms),
         [outlets],

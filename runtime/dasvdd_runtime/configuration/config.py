@@ -50,7 +50,15 @@ class DecisionTable(StrictModel):
         try:
             return DecisionSettings(**{**asdict(settings), **values}), chosen_threshold
         except ValueError as error:
-            raise ConfigError(f"[decision]: {error}; the model's own settings are {settings}") from error
+            raise ConfigError(f"[decision]: {error}; {_own(settings)}") from error
+
+
+def _own(settings: DecisionSettings) -> str:
+    return (
+        f"the model's own settings are k = {settings.k}, n = {settings.n}, smoothing_seconds = "
+        f"{settings.smoothing_seconds:g}, clear_ratio = {settings.clear_ratio:g}, minimum_duration_seconds = "
+        f"{settings.minimum_duration_seconds:g}"
+    )
 
 
 class ModelTable(StrictModel):

@@ -122,12 +122,19 @@ class Assembly:
             added=[table.name for table in config.sources if table.name not in kept],
             removed=[name for name in tables if name not in kept],
             kept=kept,
+            judged_before={name: self._judge_of(tables[name]) for name in kept},
             changed=changed_sections(before, config),
             restart_needed=restart_needed,
         )
         self.config, self._models, self.thresholds = config, models, thresholds
         note_signed(loaded, self._directory)
         return ReloadPlan(channels, event, new_models, changes, _not_used(thresholds))
+
+    def _judge_of(self, table: SourceTable) -> dict[str, object]:
+        """What judges a source, for the event of a reload."""
+        metadata = self.model_of(table).scorer.metadata
+        threshold = self.thresholds[table.name].value
+        return {"model": metadata.name, "model_fingerprint": metadata.model_fingerprint, "threshold": threshold}
 
     def _channel(
         self,

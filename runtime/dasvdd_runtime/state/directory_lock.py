@@ -26,7 +26,8 @@ class DirectoryLock:
         except OSError as error:
             self._file.close()
             raise ConfigError(
-                f"{table} directory: another monitor uses {directory}. Give each monitor a directory of its own."
+                f"{table} directory: a monitor already runs on {directory}. Stop that one first, or give each a "
+                "directory of its own."
             ) from error
 
     def release(self) -> None:
