@@ -48,6 +48,16 @@ def test_the_plan_is_what_the_training_does(tmp_path: Path) -> None:
     frames_per_recording = (round(27.312 / 3 * 8000) - 128) // 64 + 1
     assert vectors == 3 * (frames_per_recording - 1)
     assert "27.3 s train, 7.2 s holdout, 6.0 s test normal" in trained.stderr
+    steps = [line.removesuffix(" ...") for line in trained.stderr.splitlines() if line.endswith(" ...")]
+    assert steps == [  # nothing that takes long goes unsaid, before the epochs and after
+        "computing features",
+        "choosing gamma over 10 initialisations",
+        "scoring held-out and test recordings",
+        "looking for unusual windows",
+        "comparing with cheap baselines",
+        "setting the threshold",
+        "measuring level and spectrum, writing the report",
+    ]
 
 
 def cells_of(line: str) -> list[str]:

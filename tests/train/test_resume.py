@@ -197,6 +197,18 @@ def start(data: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
 
 
+def test_nothing_to_resume_before_the_first_epoch_is_said(tmp_path: Path) -> None:
+    """Ctrl-C while recordings are read says that nothing is kept, and the same command is not refused afterwards."""
+    write_audio(tmp_path / "data")
+    with start(tmp_path / "data", tmp_path / "run") as process:
+        assert process.stderr is not None and "reading 1/" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(60) == 130
+    assert "no epoch had finished, so there is nothing to resume: the same command begins anew" in said
+    assert not list((tmp_path / "run").iterdir())
+
+
 def epochs_in(out: Path) -> int:
     path = out / PROGRESS_NAME
     return path.read_text().count("\n") if path.exists() else 0

@@ -126,6 +126,8 @@ def main(
         except KeyboardInterrupt:
             if (out / CHECKPOINT_NAME).exists():
                 listener.say("every finished epoch is kept: the same command with --resume goes on")
+            else:
+                listener.say("no epoch had finished, so there is nothing to resume: the same command begins anew")
             raise
     if result.trained.calibration:
         click.echo(calibration_line(result.trained.calibration))

@@ -64,8 +64,9 @@ def conclude(learned: Learned, out: Path, *, name: str, listener: Listener) -> R
     prepared = learned.prepared
     corpus, model, config, sizes = prepared.corpus, prepared.model, prepared.config, prepared.sizes
     hop_seconds = sizes.window_hop_samples / corpus.sample_rate_hz
-    scored = _score(model, corpus, sizes)
-    inspection = inspect(model, corpus.stretches, sizes, sample_rate_hz=corpus.sample_rate_hz)
+    scored = _score(model, corpus, sizes, listener)
+    inspection = inspect(model, corpus.stretches, sizes, sample_rate_hz=corpus.sample_rate_hz, on_step=listener.working)
+    listener.working("setting the threshold", 0, 1)
     calibration, doubts = _calibrate(scored, config, hop_seconds)
     evaluation = evaluate(
         scored.streams,
@@ -75,9 +76,11 @@ def conclude(learned: Learned, out: Path, *, name: str, listener: Listener) -> R
         window_hop_seconds=hop_seconds,
     )
     doubts += _doubts(learned, scored, inspection, evaluation)
+    listener.working("setting the threshold", 1, 1)
     for doubt in doubts:
         listener.warn(doubt.text)
     warnings = [*prepared.warnings, *doubts]
+    listener.working("measuring level and spectrum, writing the report", 0, 1)
     trained = _trained_model(learned, scored, calibration, warnings, name=name)
     held_out = corpus.with_role("holdout")
     files = write_outputs(
@@ -93,16 +96,20 @@ def conclude(learned: Learned, out: Path, *, name: str, listener: Listener) -> R
         inspection=inspection,
         held_out_seconds=corpus.seconds_of(held_out),
     )
+    listener.working("measuring level and spectrum, writing the report", 1, 1)
     return Result(trained, evaluation, inspection, files, warnings)
 
 
-def _score(model: DasvddModel, corpus: Corpus, sizes: Geometry) -> _Scored:
+def _score(model: DasvddModel, corpus: Corpus, sizes: Geometry, listener: Listener) -> _Scored:
     streams: list[ScoredStream] = []
     residuals: dict[str, list[NDArray[np.float64]]] = {}
-    for stretch in corpus.with_role("holdout", "test_normal", "test_anomalous"):
+    stretches = corpus.with_role("holdout", "test_normal", "test_anomalous")
+    for done, stretch in enumerate(stretches, start=1):
+        listener.working("scoring held-out and test recordings", done - 1, len(stretches))
         stream, residual = score_stretch(model, stretch, sizes, corpus.sample_rate_hz)
         streams.append(stream)
         residuals.setdefault(stretch.role, []).append(residual)
+        listener.working("scoring held-out and test recordings", done, len(stretches))
     means = {role: np.concatenate(parts).mean(axis=0).tolist() for role, parts in residuals.items()}
     return _Scored(streams, means)
 

@@ -65,6 +65,8 @@ class ConsoleListener(ProgressConsole):
         self._segments = segments
         self._read = 0
         self._reading: TaskID = self._progress.add_task("reading", total=segments, terms="")
+        self._step_text = ""
+        self._step: TaskID = self._progress.add_task("", total=1, terms="", visible=False)
         self._training: TaskID = self._progress.add_task("training", total=epochs, terms="", visible=False)
 
     def warn(self, text: str) -> None:
@@ -77,6 +79,15 @@ class ConsoleListener(ProgressConsole):
         self._progress.update(self._reading, completed=self._read)
         if not self.is_terminal and self._due(SECONDS_BETWEEN_LINES):
             self.say(f"reading {self._read}/{self._segments}: {segment.path}")
+
+    def working(self, text: str, done: int, total: int) -> None:
+        """Show a step when it begins and how far it is."""
+        self._progress.update(self._reading, visible=False)
+        self._progress.update(self._step, description=text, completed=done, total=total, visible=done < total)
+        begins = text != self._step_text
+        self._step_text = text
+        if not self.is_terminal and (begins or (done < total and self._due(SECONDS_BETWEEN_LINES))):
+            self.say(f"{text} {done}/{total} ..." if done else f"{text} ...")
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Show both loss terms and the time left."""

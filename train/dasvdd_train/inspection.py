@@ -6,7 +6,7 @@ used of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +95,16 @@ class Inspection:
     """Evenly spaced pieces of the training samples, [samples, channels]."""
 
 
-def inspect(model: DasvddModel, stretches: Sequence[Stretch], sizes: Geometry, *, sample_rate_hz: float) -> Inspection:
-    """Look at `stretches` of all roles with the trained `model`."""
+def inspect(
+    model: DasvddModel,
+    stretches: Sequence[Stretch],
+    sizes: Geometry,
+    *,
+    sample_rate_hz: float,
+    on_step: Callable[[str, int, int], None] = lambda _text, _done, _of: None,
+) -> Inspection:
+    """Look at `stretches` of all roles with the trained `model`; `on_step` is told what is done, and how far it is."""
+    viewed = 0
     by_role: dict[str, list[WindowView]] = {}
     for role, most in (
         ("train", TRAINING_WINDOWS),
@@ -106,8 +114,15 @@ def inspect(model: DasvddModel, stretches: Sequence[Stretch], sizes: Geometry, *
     ):
         chosen = [s for s in stretches if s.role == role and len(s.samples) >= sizes.window_samples]
         stride = _stride(chosen, sizes, most)
-        by_role[role] = [_view(model, stretch, sizes, stride) for stretch in chosen]
+        by_role[role] = []
+        for stretch in chosen:
+            on_step("looking for unusual windows", viewed, len(stretches))
+            by_role[role].append(_view(model, stretch, sizes, stride))
+            viewed += 1
+    on_step("looking for unusual windows", len(stretches), len(stretches))
+    on_step("comparing with cheap baselines", 0, 1)
     rivals, missing = _rivals(model, stretches, sizes)
+    on_step("comparing with cheap baselines", 1, 1)
     training = [s for s in stretches if s.role == "train"]
     windows_shown = SENSOR_CLIP_WINDOWS if model.kind == "sensor" else 1
     length = max(windows_shown * sizes.window_samples, round(CLIP_SECONDS * sample_rate_hz))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dasvdd_runtime.errors import DataError
+from dasvdd_runtime.words import count
 
 from .checkpoint import PROGRESS_NAME, checkpoint_of_run
 from .corpus import fingerprint
@@ -42,6 +44,7 @@ def learn(
 ) -> Learned:
     """Train the model of `prepared`, or go on with its training. Raises DataError where it diverged."""
     corpus, model, config, training = prepared.corpus, prepared.model, prepared.config, prepared.training
+    listener.working("computing features", 0, 1)
     frames = frame_table(model.front_end, [stretch.samples for stretch in training])
     constant_bands = fit_standardisation(model, frames)
     vectors = feature_vectors(model, frames)
@@ -65,7 +68,17 @@ def learn(
         for told in (log.append, listener.epoch, *watchers):
             told(metrics)
 
-    history = train(model, vectors, held_vectors, config.training, checkpoint=checkpoint, on_epoch=on_epoch)
+    initialisations = count(config.training.gamma_initialisations, "initialisation")
+    listener.working("computing features", 1, 1)
+    history = train(
+        model,
+        vectors,
+        held_vectors,
+        config.training,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        on_gamma=partial(listener.working, f"choosing gamma over {initialisations}"),
+    )
     if len(history) < config.training.epochs:
         listener.say(f"stopped early after epoch {len(history)}: the held-out score no longer fell")
 

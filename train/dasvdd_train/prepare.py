@@ -38,6 +38,10 @@ class Listener(Protocol):
         """The next recording is being read."""
         ...
 
+    def working(self, text: str, done: int, total: int) -> None:
+        """What is worked on between the reading and the end but for epochs, and how far it is."""
+        ...
+
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch has ended."""
         ...

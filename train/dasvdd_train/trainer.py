@@ -58,19 +58,21 @@ def train(
     *,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[EpochMetrics], None] = lambda _: None,
+    on_gamma: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> list[EpochMetrics]:
     """Train `model` in place on `vectors`; its front end and standardisation stay. Returns one entry an epoch.
 
     With a `checkpoint` the state is saved after every epoch, and training goes on from what was saved there, bit for
-    bit on a CPU; `on_epoch` is told of the epochs from there on. With `settings.early_stopping_epochs` it ends when the
-    held-out score has not fallen for so many epochs, and keeps the networks of its lowest point.
+    bit on a CPU; `on_epoch` is told of the epochs from there on, `on_gamma` how far the choice of gamma is before them.
+    With `settings.early_stopping_epochs` it ends when the held-out score has not fallen for so many epochs, and keeps
+    the networks of its lowest point.
 
     Raises DataError for fewer vectors than one batch and for a loss that is not finite, ConfigError for early stopping
     without held-out vectors.
     """
     if settings.early_stopping_epochs and not (holdout is not None and len(holdout)):
         raise ConfigError("training.early_stopping_epochs needs held-out data: use --holdout tail or recordings")
-    member = member_for(vectors, settings, holdout=holdout, on_epoch=on_epoch)
+    member = member_for(vectors, settings, holdout=holdout, on_epoch=on_epoch, on_gamma=on_gamma)
     ((_, trained),) = train_members(
         [member], recipe_for(model, settings), choose_device(settings.device), checkpoint=checkpoint
     )
@@ -109,10 +111,11 @@ def member_for(
     *,
     holdout: FeatureVectors | None = None,
     on_epoch: Callable[[EpochMetrics], None] = lambda _: None,
+    on_gamma: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Member:
     """The one model that `settings` ask for."""
     own = settings.model_dump(include={"seed", "epochs", "gamma", "gamma_initialisations"})
-    return Member(vectors, **own, holdout=holdout, on_epoch=on_epoch)
+    return Member(vectors, **own, holdout=holdout, on_epoch=on_epoch, on_gamma=on_gamma)
 
 
 def require_a_batch(vectors: int, batch_rows: int) -> None:

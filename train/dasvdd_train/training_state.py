@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -52,6 +52,8 @@ class Member:
     gamma_initialisations: int
     holdout: FeatureVectors | None = None
     on_epoch: Callable[[EpochMetrics], None] = lambda _: None
+    on_gamma: Callable[[int, int], None] = lambda _done, _of: None
+    """Told how far the choice of gamma is: blocks of rows that went through all initialisations, of how many."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,14 @@ def initial_state(
     center = torch.empty(len(members), 1, recipe.latent, device=device)
     gammas = [member.gamma or 0.0 for member in members]
     for (seed, trials), positions in alike.items():
-        begin = _begin(recipe, seed, trials, {position: data[position] for position in positions}, device)
+        begin = _begin(
+            recipe,
+            seed,
+            trials,
+            {position: data[position] for position in positions},
+            device,
+            members[positions[0]].on_gamma,
+        )
         for position in positions:
             encoder.put(position, begin.encoder)
             decoder.put(position, begin.decoder)
@@ -190,7 +199,12 @@ def _build(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def _begin(
-    recipe: Recipe, seed: int, trials: int, data: Mapping[int, FeatureVectors], device: torch.device
+    recipe: Recipe,
+    seed: int,
+    trials: int,
+    data: Mapping[int, FeatureVectors],
+    device: torch.device,
+    on_gamma: Callable[[int, int], None],
 ) -> Beginning:
     """Draw from `seed` the networks of all `trials`, for the gamma of each of `data`, then those that are trained."""
     like = _build(recipe)
@@ -202,10 +216,22 @@ def _begin(
             encoder, decoder = _build(recipe)
             encoders.put(trial, encoder)
             decoders.put(trial, decoder)
-        found = [automatic_gamma(part.chunks(ROWS_AT_ONCE // trials + 1), encoders, decoders) for part in data.values()]
+        found = [
+            automatic_gamma(_told(part, ROWS_AT_ONCE // trials + 1, on_gamma), encoders, decoders)
+            for part in data.values()
+        ]
         gammas = dict(zip(data, torch.stack(found).tolist(), strict=True))
     encoder, decoder = _build(recipe)
     return Beginning(encoder, decoder, torch.randn(recipe.latent), gammas)
+
+
+def _told(vectors: FeatureVectors, rows: int, tell: Callable[[int, int], None]) -> Iterator[Tensor]:
+    """`vectors` in blocks of `rows`; `tell` is told of each that has been used, and of how many there are."""
+    blocks = -(-len(vectors) // rows)
+    for done, block in enumerate(vectors.chunks(rows)):
+        tell(done, blocks)
+        yield block
+    tell(blocks, blocks)
 
 
 @torch.no_grad()
