@@ -94,6 +94,20 @@ def test_an_alarm_at_the_end_is_reported_open(tiny_model: Any, tmp_path: Path) -
     assert episode["clear_seconds"] is None
 
 
+def test_how_far_an_alarm_went_is_told_from_its_rise_on(tiny_model: Any, tmp_path: Path) -> None:
+    """A fault that is loudest as it begins has its largest smoothed score before the alarm; both are told."""
+    samples = noise(4, amplitude=0.5)
+    samples[: RATE_HZ // 20] *= 1.9
+    model, wav = tiny_model(), write_wav(tmp_path / "pump.wav", samples)
+    windows, (summary,) = lines(score(model, wav))
+    during = max(w["smoothed_score"] for w in windows if w["in_alarm"])
+    (episode,) = summary["episodes"]
+    assert episode["peak_score"] == pytest.approx(during) and during < 0.98 * summary["max_smoothed_score"]
+    table = score(model, wav, "--format", "table", "--summary").stdout
+    assert f"(smoothed {summary['max_smoothed_score']:.5g})" in table
+    assert f"to the end, smoothed up to {during:.5g} from there on" in table
+
+
 def test_a_recording_too_short_for_an_alarm_says_so(tiny_model: Any, tmp_path: Path) -> None:
     """Two windows never make 3 of 5: that is no 'no alarm', in the table and in JSON; three windows can alarm."""
     two, three = (write_wav(tmp_path / f"{n}.wav", noise(n, amplitude=0.9)[: 800 * (n + 1)]) for n in (2, 3))

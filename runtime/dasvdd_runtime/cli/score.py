@@ -71,8 +71,10 @@ def score(
     its like are not, and are named.
 
     Each recording goes through the decision chain of the model on its own: above_threshold is the smoothed score
-    against the threshold, an episode is an alarm from rise to clear. A recording that cannot be read is named on
-    standard error, the others are scored, and the exit code is 65.
+    against the threshold, an episode is an alarm from rise to clear. Its peak_score is the largest smoothed score from
+    its rise on: the windows that led to the alarm come before that, and may score higher.
+
+    A recording that cannot be read is named on standard error, the others are scored, and the exit code is 65.
     """
     from ..scorer import Scorer
 
@@ -282,7 +284,7 @@ def _withheld_words(summary: RecordingSummary) -> str:
 def _episodes(summary: RecordingSummary) -> Iterator[str]:
     for episode in summary.episodes:
         end = "to the end" if episode.clear_seconds is None else f"to {episode.clear_seconds:.1f} s"
-        yield f"ALARM from {episode.rise_seconds:.1f} s {end}, peak {episode.peak_score:.5g}"
+        yield f"ALARM from {episode.rise_seconds:.1f} s {end}, smoothed up to {episode.peak_score:.5g} from there on"
 
 
 class Progress:
