@@ -15,7 +15,7 @@ from .detector import Detector, Episode
 from .errors import DataError
 from .intake import Break, Cutter, FitWindow, Intake
 from .reading.quality import Quality
-from .recordings import TableFormat, probe, read_pieces
+from .recordings import TableFormat, probe, read_pieces, require_kind
 from .scorer import Scorer
 from .words import count
 
@@ -102,6 +102,7 @@ def check_fits(path: Path, metadata: ModelMetadata, table: TableFormat) -> float
 
     Raises DataError if not, and RecordingError if the recording cannot be read.
     """
+    require_kind(path, metadata.kind)
     sample_rate_hz, channels, seconds = probe(path, table=table)
     if channels != metadata.channels:
         fitting = ""

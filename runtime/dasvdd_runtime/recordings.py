@@ -37,6 +37,7 @@ __all__ = [
     "probe",
     "read_pieces",
     "read_signal",
+    "require_kind",
     "resampled",
 ]
 
@@ -54,6 +55,14 @@ def is_audio(path: str | Path) -> bool:
 def is_table(path: str | Path) -> bool:
     """True if the suffix, in either case, is that of a table."""
     return Path(path).suffix.lower() in TABLE_SUFFIXES
+
+
+def require_kind(path: Path, kind: Kind) -> None:
+    """Raise RecordingError for a table where the model, of `kind`, hears audio, and for audio where it does not."""
+    if kind == "audio" and is_table(path):
+        raise RecordingError(path, f"it is a table, and this model hears audio: {', '.join(AUDIO_SUFFIXES)}")
+    if kind == "sensor" and is_audio(path):
+        raise RecordingError(path, f"it is audio, and this model takes rows of sensors: {', '.join(TABLE_SUFFIXES)}")
 
 
 @dataclass(frozen=True)

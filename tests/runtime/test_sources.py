@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dasvdd_runtime.errors import ConfigError, DasvddError
+from dasvdd_runtime.errors import ConfigError, DasvddError, DataError
 from dasvdd_runtime.sources import SOURCES, make_source
 from dasvdd_runtime.sources.base import SourceLost
 from dasvdd_runtime.sources.tables import KINDS, FileTable, MicrophoneTable, StdinTable
@@ -26,7 +26,12 @@ def test_sound_for_a_model_of_sensors_is_refused(tiny_model: Any) -> None:
     ):
         with pytest.raises(ConfigError, match='gives rows: "file", "stdin", "command", "csv_tail"'):
             make_source(table, metadata)
-    assert make_source(FileTable(name="f", kind="file", path=Path("a.csv")), metadata).sample_rate_hz == 16000
+    csv, wav = (FileTable(name="f", kind="file", path=Path(name)) for name in ("a.csv", "a.wav"))
+    assert make_source(csv, metadata).sample_rate_hz == 16000
+    with pytest.raises(DataError, match=r"a\.wav: it is audio, and this model takes rows of sensors"):
+        make_source(wav, metadata)
+    with pytest.raises(DataError, match=r"a\.csv: it is a table, and this model hears audio"):
+        make_source(csv, tiny_model.metadata())
 
 
 def test_errors_of_sources_have_exit_codes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -108,7 +109,7 @@ def calibrate(
     if bring_back or reset:
         _tell_swapped(tables[0].name, (restore if bring_back else use_own)(directory, tables[0].name))
         return
-    log_to_stderr()
+    log_to_stderr(logging.INFO if data is None else logging.WARNING)  # each recording starts and ends like a source
     _refuse_open_alarms(directory, tables)
     for table in tables:
         require_writable(file_of(directory, table.name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 from ..errors import InputMissing, ModelError, Unavailable
 from .execution_providers import (
@@ -44,6 +45,11 @@ def open_session(path: Path, *, provider: str, threads: int, content: bytes | No
         raise InputMissing(f"there is no model file at {path}. Write one with dasvdd-export.")
     if path.is_dir():
         raise ModelError(f"{path} is a folder, not a model file. Name the .onnx file that dasvdd-export wrote.")
+    if content is None and is_torch_file(path):
+        raise ModelError(
+            f"{path}: this is a model.pt, which training continues from and nothing runs. Make a model.onnx of it "
+            f"first: dasvdd-export {path}"
+        )
     if content is not None:
         with as_file(content) as copy:
             try:
@@ -57,6 +63,15 @@ def open_session(path: Path, *, provider: str, threads: int, content: bytes | No
     if wanted is None:
         return _open_on_the_best(onnxruntime, path, threads)
     return Opened(_open_on(onnxruntime, path, wanted, threads), wanted)
+
+
+def is_torch_file(path: Path) -> bool:
+    """The file is what torch saves, a zip that holds a pickle. Nothing of it is loaded."""
+    try:
+        with ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 def _open_on_the_best(onnxruntime: Any, path: Path, threads: int) -> Opened:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contract import ModelMetadata
 from ..errors import ConfigError
+from ..recordings import require_kind
 from .base import Source
 from .base_tables import BaseSourceTable
 from .row_tables import CsvTailTable, IioTable, ModbusTable, MqttTopicsTable, OpcUaTable, PolledTable, SerialTable
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
     """The source that `table` describes, at the model's rate and with its channels, not yet open.
 
-    Raises ConfigError for a source of sound with a model of sensors and as the source does, and Unavailable where
-    a library is not installed that the kind needs.
+    Raises ConfigError for a source of sound with a model of sensors and as the source does, RecordingError for a
+    file of the other kind, and Unavailable where a library is not installed that the kind needs.
     """
     if table.gives_sound and metadata.kind == "sensor":
         rows = ", ".join(f'"{kind}"' for kind, other in KINDS.items() if not other.always_sound)
@@ -29,6 +30,8 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
             f"({', '.join(metadata.channel_names)} in {', '.join(metadata.units)}). Use a kind that gives rows: "
             f'{rows}; "stdin" and "command" do with format = "csv" or "f32le".'
         )
+    if isinstance(table, FileTable):
+        require_kind(table.path, metadata.kind)
     return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
 
 
