@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dasvdd_runtime.calibration import Calibration
+from dasvdd_runtime.detector import DecisionSettings
 from dasvdd_runtime.errors import EXIT_DATA, DataError
 from dasvdd_runtime.thresholds.promises import hours_to_count
 from dasvdd_runtime.words import count, long_duration, rate
@@ -19,6 +20,7 @@ from dasvdd_train.data_diagnosis import (
     share_doubts,
 )
 from dasvdd_train.diagnosis import LatentFigures, refuse_diverged, training_doubts
+from dasvdd_train.evaluation import ScoredStream, evaluate
 from dasvdd_train.metrics import EpochMetrics, early_stop
 from numpy.typing import NDArray
 
@@ -69,9 +71,14 @@ def test_good_training_gets_no_warning() -> None:
 @pytest.mark.parametrize(
     ("history", "steps", "cause", "not_cause"),
     [
-        (metrics(10, 8, 7), 30, "30 gradient steps in 3 epochs, and needs at least 500", "gamma"),
+        (
+            metrics(10, 8, 7),
+            30,
+            "30 gradient steps in 3 epochs, and needs at least 500",
+            "gamma",
+        ),
         (metrics(*np.linspace(10, 5, 50)), 5000, "still falling after 50 epochs", "gamma"),
-        (metrics(10, *[5.0] * 49), 5000, "gamma (1) probably outweighs", "epochs: train"),
+        (metrics(10, *[5.0] * 49), 5000, "a tenth of it, --set training.gamma=0.1.", "epochs: train"),
         (metrics(10, 2, 50, 9, 9), 5000, "jumped from 2 to 50", "gamma"),
     ],
 )
@@ -82,6 +89,30 @@ def test_an_autoencoder_that_learned_nothing_is_told_why(
     (found,) = training_doubts(history, LatentFigures(0.1, 0.1, 0.0), steps=steps)
     assert cause in found.text
     assert not_cause not in found.text
+
+
+@pytest.mark.parametrize(
+    ("faulty", "serious", "words"),
+    [
+        (None, True, "would show whether it finds faults"),
+        (1.0, True, "do not tell the labelled faults either (AUC 0.500)"),
+        (9.0, False, "All the same its scores tell the labelled faults (AUC 1.000)"),
+    ],
+)
+def test_what_reconstructs_nothing_is_judged_by_the_faults_that_it_tells(
+    faulty: float | None, serious: bool, words: str
+) -> None:
+    """A distance from the mean may find faults: where labelled ones are told, it is not serious."""
+    evaluation = None
+    if faulty is not None:
+        pair = (("test_normal", 1.0), ("test_anomalous", faulty))
+        streams = [ScoredStream("a", role, "", "", np.arange(9.0), np.full(9, score)) for role, score in pair]
+        evaluation = evaluate(
+            streams, calibration=None, decision=DecisionSettings(), window_seconds=1.0, window_hop_seconds=1.0
+        )
+    nothing = LatentFigures(0.1, 0.1, 0.0)
+    (found,) = training_doubts(metrics(10, *[5.0] * 49), nothing, steps=5000, evaluation=evaluation)
+    assert (found.serious, words in found.text) == (serious, True)
 
 
 def test_diverged_training_is_refused_although_the_loss_is_finite() -> None:

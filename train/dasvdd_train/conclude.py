@@ -143,7 +143,8 @@ def _doubts(learned: Learned, scored: _Scored, inspection: Inspection, evaluatio
     """All but those about the threshold and those that were there before the training."""
     prepared, history, vectors = learned.prepared, learned.history, len(learned.vectors)
     batch_rows = prepared.config.training.batch_rows
-    doubts = training_doubts(history, learned.latent, steps=len(history) * max(1, vectors // batch_rows))
+    steps = len(history) * max(1, vectors // batch_rows)
+    doubts = training_doubts(history, learned.latent, steps=steps, evaluation=evaluation)
     doubts += amount_doubts(
         vectors=vectors, batch_rows=batch_rows, training_seconds=prepared.corpus.seconds_of(prepared.training)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,10 +93,13 @@ def refuse_diverged(history: Sequence[EpochMetrics], latent: LatentFigures, *, l
     )
 
 
-def training_doubts(history: Sequence[EpochMetrics], latent: LatentFigures, *, steps: int) -> list[Doubt]:
+def training_doubts(
+    history: Sequence[EpochMetrics], latent: LatentFigures, *, steps: int, evaluation: Evaluation | None = None
+) -> list[Doubt]:
     """Loss that does not fall, collapsed latent space, autoencoder without effect, dead latent term.
 
-    `steps` is the number of gradient steps that the training made.
+    `steps` is the number of gradient steps that the training made; `evaluation`: how the scores do on labelled faults,
+    by which an autoencoder without effect is judged where there are some: its score is a distance from the mean then.
     """
     doubts = []
     first, last = _loss(history[0]), _loss(history[-1])
@@ -114,8 +118,8 @@ def training_doubts(history: Sequence[EpochMetrics], latent: LatentFigures, *, s
             Doubt(
                 "collapsed",
                 f"the latent space has collapsed: its variance is {latent.relative_variance:.1e} of the data's. Every "
-                f"input gets the same code. {_cause(history, latent, steps)}",
-                serious=True,
+                f"input gets the same code. {_cause(history, latent, steps)} {_all_the_same(evaluation)}",
+                serious=not _tells_faults(evaluation),
             )
         )
     elif latent.explained < EXPLAINED:
@@ -123,8 +127,9 @@ def training_doubts(history: Sequence[EpochMetrics], latent: LatentFigures, *, s
             Doubt(
                 "nothing-reconstructed",
                 f"the autoencoder reconstructs nothing: it explains {max(0.0, latent.explained):.1%} of the data's "
-                f"variance, so that every input gets about the mean back. {_cause(history, latent, steps)}",
-                serious=True,
+                f"variance, so that every input gets about the mean back. {_cause(history, latent, steps)} "
+                f"{_all_the_same(evaluation)}",
+                serious=not _tells_faults(evaluation),
             )
         )
     if latent.latent_share < DEAD:
@@ -204,6 +209,24 @@ def short_doubts(windows: Sequence[int], *, windows_to_alarm: int, seconds_to_al
     ]
 
 
+def _tells_faults(evaluation: Evaluation | None) -> bool:
+    separation = evaluation.overall.separation if evaluation else None
+    return separation is not None and separation.auc >= USABLE_AUC
+
+
+def _all_the_same(evaluation: Evaluation | None) -> str:
+    """How a model that reconstructs nothing does on labelled faults."""
+    separation = evaluation.overall.separation if evaluation else None
+    if separation is None:
+        return "Labelled recordings (--test-normal, --test-anomalous) would show whether it finds faults all the same."
+    if not _tells_faults(evaluation):
+        return f"Its scores do not tell the labelled faults either (AUC {separation.auc:.3f})."
+    return (
+        f"All the same its scores tell the labelled faults (AUC {separation.auc:.3f}), as distances from the mean of "
+        "normal running, which is what a very steady noise leaves to learn: change it only for one with a higher AUC."
+    )
+
+
 def _cause(history: Sequence[EpochMetrics], latent: LatentFigures, steps: int) -> str:
     """What most likely kept the training from learning, and what to do."""
     losses = [_loss(metrics) for metrics in history]
@@ -218,15 +241,15 @@ def _cause(history: Sequence[EpochMetrics], latent: LatentFigures, steps: int) -
     earlier = losses[-1 - max(1, len(losses) // 5)] if len(losses) > 1 else losses[0]
     if steps < FEW_STEPS:
         return (
-            f"It made {steps} gradient steps in {len(history)} epochs, and needs at least {FEW_STEPS}: train for more "
-            "epochs, or on more data."
+            f"It made {steps} gradient steps in {len(history)} epochs, and needs at least {FEW_STEPS}: train with "
+            f"--epochs {math.ceil(FEW_STEPS * len(history) / max(1, steps))}, or on more data."
         )
     if losses[-1] < STILL_FALLING * earlier:
-        return f"The loss was still falling after {len(history)} epochs: train for more."
+        return f"The loss was still falling after {len(history)} epochs: train with --epochs {2 * len(history)}."
     if latent.explained < EXPLAINED or latent.relative_variance < COLLAPSED:
         return (
             f"gamma ({history[-1].gamma:.3g}) probably outweighs the reconstruction and pulls every code to the "
-            "center: raise network.latent, or lower training.gamma."
+            f"center: train with a tenth of it, --set training.gamma={history[-1].gamma / 10:.2g}."
         )
     return "Try another training.learning_rate, a larger network.latent or wider network.widths."
 
