@@ -151,6 +151,7 @@ def test_what_alarmed_is_normal_only_after_a_word(site: Path) -> None:
         done = command(site, "--alarms-per-day", OFTEN, *data)
         assert done.exit_code == 1, done.output
         assert "the threshold before raised 1 alarm in this time" in done.stderr and "NOT in force" in done.stdout
+        assert f"`dasvdd-monitor calibrate {site / 'monitor.toml'} --source pump7 --restore` puts it in" in done.stdout
         assert run(site)[0][0]["thresholds"]["pump7"]["origin"] == "model"
     assert command(site, "--restore").exit_code == 0
     done = command(site, "--alarms-per-day", OFTEN, "--from", str(site / "a.wav"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shlex
 import signal
 import sqlite3
 import sys
@@ -121,7 +122,12 @@ def calibrate(
     _refuse_open_alarms(directory, tables)
     learned = [subject.calibrated(datetime.now(UTC)) for subject in subjects]
     alarmed = session.alarmed_recordings
-    in_force = [_keep(directory, subject, site, alarmed) for subject, site in zip(subjects, learned, strict=True)]
+    place = shlex.join(
+        [str(config_path), *([] if directory == config.state.directory else ["--state", str(directory)])]
+    )
+    in_force = [
+        _keep(directory, subject, site, alarmed, place) for subject, site in zip(subjects, learned, strict=True)
+    ]
     if any(in_force):
         click.echo("A running monitor takes it with SIGHUP: systemctl reload dasvdd-monitor.")
     exit_code = EXIT_OK if all(in_force) else EXIT_FAILURE
@@ -193,8 +199,13 @@ def _collect(subjects: Sequence[Subject], data: Path | None) -> Session:
     return session
 
 
-def _keep(directory: Path, subject: Subject, site: SiteThreshold, alarmed_recordings: Sequence[str]) -> bool:
-    """Write what was learned and say what it replaces; whether it is in force."""
+def _keep(
+    directory: Path, subject: Subject, site: SiteThreshold, alarmed_recordings: Sequence[str], place: str
+) -> bool:
+    """Write what was learned and say what it replaces; whether it is in force.
+
+    `place`: the arguments by which a command finds the same file.
+    """
     name, metadata, alarms = subject.table.name, subject.model.scorer.metadata, subject.collector.alarms
     in_force = not needs_a_word(site, metadata, alarms=alarms)
     write_site_threshold(directory, site, in_force=in_force)
@@ -202,14 +213,15 @@ def _keep(directory: Path, subject: Subject, site: SiteThreshold, alarmed_record
         click.echo(f"warning: source '{name}': {doubt}", err=True)
     learned = f"threshold {site.calibration.threshold:.5g}, {rests_on(site.calibration)}"
     before = f"{subject.before.value:.5g} ({subject.before.why})"
+    swap = f"dasvdd-monitor calibrate {place} --source {shlex.quote(name)} --restore"
     if in_force:
         click.echo(f"{name}: {learned}; before {before}")
-        click.echo(f"kept in {file_of(directory, name)}; `--source {name} --restore` takes it back")
+        click.echo(f"kept in {file_of(directory, name)}; `{swap}` takes it back")
     else:
         click.echo(f"{name}: NOT in force: {learned}; what judges is still {before}")
         click.echo(
-            f"kept in {file_of(directory, name)}. Was the machine healthy all the time? Then `--source {name} "
-            "--restore` puts it in force; else repair it and calibrate again."
+            f"kept in {file_of(directory, name)}. Was the machine healthy all the time? Then `{swap}` puts it "
+            "in force; else repair it and calibrate again."
         )
     return in_force
 

@@ -15,6 +15,7 @@ from .common import examples, reports_errors
 
 @click.command(
     epilog=examples(
+        "dasvdd-monitor verify model.onnx",
         "dasvdd-monitor verify model.onnx --provider cuda",
         "dasvdd-monitor verify model.onnx --provider xnnpack --allow-cpu",
     )
