@@ -300,7 +300,7 @@ def test_two_monitors_cannot_share_a_state_directory(start: Any, tmp_path: Path)
         [*MONITOR, "run", str(tmp_path / "monitor.toml")], capture_output=True, text=True, check=False
     )
     assert second.returncode == 78
-    assert "another monitor" in second.stderr
+    assert "a monitor already runs" in second.stderr
 
 
 def test_sqlite_is_not_loaded_without_a_state_directory() -> None:
