@@ -122,6 +122,15 @@ def test_sources_that_come_and_go_all_hour_do_not_flood(
     assert sum(events for _, events in mails) == 400
 
 
+def test_a_further_alarm_that_lasts_is_mailed_a_minute_after_its_rise() -> None:
+    """Though nothing is left of the hour, since how far it goes shows later; one that is over meanwhile is not."""
+    mailed = after_mail([rise()], (), now_seconds=0.0)
+    again, end = {**rise(), "id": "b", "alarm": "b"}, {**over(), "alarm": "b"}
+    at = {"b": 100.0}
+    assert plan([again], mailed, most_per_hour=1, now_seconds=100.0, seen=at).due_seconds == 160.0
+    assert plan([again, end], mailed, most_per_hour=1, now_seconds=107.0, seen=at).due_seconds == 3600.0
+
+
 def test_what_waits_is_mailed_within_the_hour() -> None:
     """No event is held longer than an hour, whatever was mailed before it."""
     others = [(float(at), {"event": "drift", "id": "d", "source": f"s{at}"}) for at in range(10)]

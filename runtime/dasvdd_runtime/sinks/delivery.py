@@ -28,7 +28,7 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
 LONGEST_HOLD_SECONDS = 30.0
 """How often events that a publisher holds are offered again when nothing wakes the thread."""
 SAME_HOLD_SECONDS = 60.0
-"""A hold that ends at another time by no more than this has been told."""
+"""A hold that ends by no more than this later than the one told has been told."""
 DRAIN_SECONDS = 1.0
 """How long a stop may go on delivering what waits."""
 STOP_SECONDS = 2.0
@@ -95,6 +95,7 @@ class Delivery:
         self._fault = ""
         self.held: HeldBack | None = None
         """What its publisher keeps for now."""
+        self._told_until = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._thread = threading.Thread(target=self._run, name=publisher.name, daemon=True)
 
@@ -186,10 +187,18 @@ class Delivery:
         self.held = HeldBack(held.events, until)
         if self._fault:
             self._recovered()
-        if before is None or abs(before.until - until) > SAME_HOLD_SECONDS:
+        if before is None or until > self._told_until + SAME_HOLD_SECONDS:
+            self._told_until = until
             name, at = self._publisher.name, f"{datetime.fromtimestamp(until):%H:%M:%S}"
             waiting = count(held.events, "event")
-            log.warning("%s: held until %s (%s): %s. What must call goes at once", name, at, held.why, waiting)
+            log.warning(
+                "%s: held until %s (%s): %s. What must call goes at once",
+                name,
+                at,
+                held.why,
+                waiting,
+                extra=about(name),
+            )
 
     def _delivered(self, row: Row) -> None:
         self.held = None

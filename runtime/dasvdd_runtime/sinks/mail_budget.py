@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from ..condition.health import UNWATCHED
@@ -27,6 +28,9 @@ class Rule(NamedTuple):
 MUST, ALL, HALF = float("inf"), 1.0, 0.5
 ALARM = Rule(600.0, MUST, ALL)
 NOT_WATCHED = Rule(60.0, MUST, MUST)
+LASTING = NOT_WATCHED
+"""A repeated alarm that has lasted for LASTING_SECONDS: when it rose, nobody knew how far it would go."""
+LASTING_SECONDS = 60.0
 OTHER = Rule(600.0, ALL, ALL)
 ROUTINE = Rule(600.0, HALF, HALF)
 """Good news and tests never use up the rest of the hour's mails."""
@@ -61,12 +65,21 @@ def is_answer(event: Event) -> bool:
     return bool(event["event"] == "alarm_acknowledged")
 
 
-def plan(events: Iterable[Event], mailed: Sequence[Mailed], *, most_per_hour: int, now_seconds: float) -> Plan:
+def plan(
+    events: Sequence[Event],
+    mailed: Sequence[Mailed],
+    *,
+    most_per_hour: int,
+    now_seconds: float,
+    seen: Mapping[str, float] = MappingProxyType({}),
+) -> Plan:
     """When a mail of `events` goes: those to be mailed and answers, in order. Not later than now: at once.
 
-    `mailed`: as `after_mail` and `after_answers` give it. Infinite where no event is to be mailed.
+    `mailed`: as `after_mail` and `after_answers` give it; `seen`: by id, when events came. Infinite
+    where no event is to be mailed.
     """
     recent = _within_the_hour(mailed, now_seconds)
+    over = {event.get("alarm") for event in events if event["event"] == "alarm_cleared"}
     answered: set[str] = set()
     plans = []
     for event in events:
@@ -74,6 +87,9 @@ def plan(events: Iterable[Event], mailed: Sequence[Mailed], *, most_per_hour: in
             answered.add(event.get("source", ""))
         else:
             plans.append(_plan(event, recent, answered, most_per_hour, now_seconds))
+            if event["event"] == "alarm_raised" and event["id"] in seen and event.get("alarm") not in over:
+                lasting = _gathered_seconds(LASTING, [mail for mail in recent if _topic(event) in mail.topics])
+                plans.append(Plan(max(lasting, seen[event["id"]] + LASTING_SECONDS), "repeats"))
     return min(plans, default=Plan(float("inf"), "repeats"))
 
 
@@ -119,8 +135,15 @@ def _plan(
     room = _room_seconds(recent, max(1.0, share * most_per_hour), now_seconds)
     if not earlier:
         return Plan(room, "limit")
-    gathered = earlier[-1].at_seconds + min(topic.rule.gather_seconds * 2 ** (len(earlier) - 1), HOUR_SECONDS)
+    gathered = _gathered_seconds(topic.rule, earlier)
     return Plan(room, "limit") if room > gathered else Plan(gathered, "repeats")
+
+
+def _gathered_seconds(rule: Rule, earlier: Sequence[Mailed]) -> float:
+    """Until when what repeats the topic of the mails `earlier` is gathered."""
+    if not earlier:
+        return 0.0
+    return earlier[-1].at_seconds + min(rule.gather_seconds * 2.0 ** (len(earlier) - 1), HOUR_SECONDS)
 
 
 def _room_seconds(recent: Sequence[Mailed], most: float, now_seconds: float) -> float:

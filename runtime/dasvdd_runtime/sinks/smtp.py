@@ -45,6 +45,7 @@ class SmtpPublisher:
         self._table = table
         self._clock = clock
         self._mailed: tuple[mail_budget.Mailed, ...] = ()
+        self._seen: dict[str, float] = {}
         self._machine = socket.gethostname() or "localhost"
         table.password.read()
         try:
@@ -86,7 +87,7 @@ class SmtpPublisher:
     def hand_over(self, successor: Publisher) -> None:
         """Go on with the limit, which a reload does not begin anew."""
         if isinstance(successor, SmtpPublisher):
-            successor._mailed = self._mailed
+            successor._mailed, successor._seen = self._mailed, self._seen
 
     def close(self) -> None:
         """Nothing is open."""
@@ -97,7 +98,8 @@ class SmtpPublisher:
     def _hold(self, planned: Sequence[Event], *, waiting: int) -> None:
         """Raise Held unless a mail of `planned` is due."""
         now_seconds, most = self._clock(), self._table.most_per_hour
-        due, why = mail_budget.plan(planned, self._mailed, most_per_hour=most, now_seconds=now_seconds)
+        self._seen = {event["id"]: self._seen.get(event["id"], now_seconds) for event in planned}
+        due, why = mail_budget.plan(planned, self._mailed, most_per_hour=most, now_seconds=now_seconds, seen=self._seen)
         if due > now_seconds:
             limit = f"most_per_hour = {most}" if why == "limit" else "what repeats is gathered"
             raise Held(waiting, due - now_seconds, limit)
