@@ -95,7 +95,12 @@ def report_data(*, faulty_level: float = 40.0, bands: int = 128) -> ReportData:
         evaluation=evaluate(
             streams, calibration=CALIBRATION, decision=DECISION, window_seconds=1.0, window_hop_seconds=HOP
         ),
-        settings={"training.epochs": 40, "network.widths": [1024, 256], "data.sample_rate_hz": None},
+        settings={
+            "training.epochs": 40,
+            "network.widths": [1024, 256],
+            "data.sample_rate_hz": None,
+            "training.early_stopping_epochs": None,
+        },
         training=TrainingSummary(recordings=2, seconds=600.0, data_fingerprint="ab12" * 16),
         versions={"dasvdd": "0.1.0", "torch": "2.13.0"},
     )

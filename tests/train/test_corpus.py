@@ -19,7 +19,7 @@ RATE_HZ = 8000
 
 
 def write(path: Path, seconds: float = 2.0, *, rate_hz: int = RATE_HZ, channels: int = 1, level: float = 0.1) -> Path:
-    rng = np.random.default_rng(len(path.name))
+    rng = np.random.default_rng(list(path.name.encode()))
     samples = level * rng.standard_normal((round(seconds * rate_hz), channels))
     soundfile.write(path, np.clip(samples, -1, 1), rate_hz, subtype="PCM_16")
     return path
@@ -47,6 +47,23 @@ def test_a_recording_that_is_left_out_does_not_set_the_rate(tmp_path: Path) -> N
     corpus = load(stereo, write(tmp_path / "a.wav"), write(tmp_path / "b.wav", rate_hz=16000))
     assert corpus.sample_rate_hz == RATE_HZ
     assert "0.wav: it has 2 channels (" in corpus.rejected[0]
+
+
+def test_a_recording_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    """A copy under another name counts twice: it is named with its twin, and another recording is not."""
+    first = write(tmp_path / "a.wav")
+    (tmp_path / "copy_of_a.wav").write_bytes(first.read_bytes())
+    corpus = load(first, tmp_path / "copy_of_a.wav", write(tmp_path / "other.wav"))
+    assert corpus.notes == [
+        f"{tmp_path / 'copy_of_a.wav'}: holds the same samples as {first}, which so count twice: leave one out"
+    ]
+
+
+def test_what_is_too_short_to_train_on_is_not_said_to_be_trained_on(tmp_path: Path) -> None:
+    """Of three recordings, the one without a feature vector is passed over where the others' tails are held out."""
+    corpus = load(write(tmp_path / "a.wav", 20), write(tmp_path / "clip.wav", 0.1), write(tmp_path / "b.wav", 2.5))
+    notes = hold_out(corpus, DataSettings(), window_samples=RATE_HZ, minimum_train_samples=4000).notes
+    assert notes == [f"{tmp_path / 'b.wav'}: 2.50 s is too short to hold out its tail; all of it is trained on"]
 
 
 def test_one_reason_of_many_recordings_is_one_line(tmp_path: Path) -> None:

@@ -83,6 +83,18 @@ def test_test_recordings_that_cannot_alarm_are_told_before_training(tmp_path: Pa
     assert "it takes 3 windows in a row, and so 0.992 s at least" in done.stderr
 
 
+def test_labels_alone_are_no_training_set(tmp_path: Path) -> None:
+    """A manifest of judged alarms alone, as export-labels writes it, is told with the command that adds the rest."""
+    write_audio(tmp_path / "data", files=1, seconds=20)
+    note = "outer race, bearing 3"
+    (tmp_path / "labels.csv").write_text(
+        f'path,start_seconds,end_seconds,role,machine,note\ndata/normal_0.wav,4,9,train,pump,"{note}"\n'
+    )
+    done = dasvdd_train(tmp_path, "labels.csv", "--dry-run", *TINY)
+    assert done.returncode == 65
+    assert "dasvdd-monitor export-labels --out labels.csv --with recordings/healthy" in done.stderr
+
+
 def test_stereo_of_which_one_channel_is_judged_says_what_to_do(tmp_path: Path) -> None:
     """Half of the input is unused and the device must deliver it all the same: both options and the way to mono."""
     soundfile.write(tmp_path / "pump.wav", 0.1 * np.random.default_rng(0).standard_normal((240_000, 2)), 8000)

@@ -32,7 +32,16 @@ def test_page_parses_and_says_what_was_found(tmp_path: Path) -> None:
     assert page.tags.count("svg") == 8
     assert "Ready to try: faults in the test recordings stand out clearly." in text
     assert "An alarm rose in 2 of 2 faulty test recordings, 0 of 2 healthy test recordings and 0 of 2 held-out " in text
-    for fact in ("1.000", "The threshold is 4.", "ab12" * 16, "training.epochs", "1024, 256", "automatic", "2.13.0"):
+    for fact in (
+        "1.000",
+        "The threshold is 4.",
+        "ab12" * 16,
+        "training.epochs",
+        "1024, 256",
+        "automatic",
+        "early_stopping_epochsoff",
+        "2.13.0",
+    ):
         assert fact in text
 
 

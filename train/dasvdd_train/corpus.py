@@ -88,10 +88,11 @@ def load_corpus(
     read: list[_Recording] = []
     refused: list[RecordingError] = []
     notes: list[str] = []
+    same: dict[bytes, Path] = {}
     for segment in segments:
         on_segment(segment)
         try:
-            pieces, found = _read(segment, settings, kind, store)
+            pieces, found, content = _read(segment, settings, kind, store)
         except RecordingError as error:
             if settings.strict:
                 raise
@@ -99,6 +100,9 @@ def load_corpus(
             continue
         read += pieces
         notes += found
+        twin = same.setdefault(content, segment.path)
+        if twin != segment.path:
+            notes.append(f"{segment.path}: holds the same samples as {twin}, which so count twice: leave one out")
     if not read:
         raise DataError("no usable recording:\n  " + "\n  ".join(by_reason(refused)))
 
@@ -190,8 +194,8 @@ def _same_rate(recording: _Recording, rate_hz: float) -> bool:
 
 def _read(
     segment: Segment, settings: DataSettings, kind: Kind, store: SampleStore
-) -> tuple[list[_Recording], list[str]]:
-    """The samples of `segment` in `store`, by pieces between gaps, and notes about them.
+) -> tuple[list[_Recording], list[str], bytes]:
+    """The samples of `segment` in `store`, by pieces between gaps, notes about them, and a digest of all of them.
 
     Raises RecordingError if they are no good.
     """
@@ -205,9 +209,12 @@ def _read(
     used = used_channels(settings.channel_for(kind), len(names))
     quality = Quality(kind, tuple(names[channel] for channel in used))
 
+    digest = hashlib.sha256()
+
     def judged(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         for block in blocks:
             quality.add(block[:, used])
+            digest.update(np.ascontiguousarray(block, "<f4").tobytes())
             yield block
 
     pieces = [
@@ -227,7 +234,7 @@ def _read(
         raise RecordingError(segment.path, fault)
     if fault:
         notes.append(f"{segment.path}: {fault} It is tested all the same: a fault may be loud.")
-    return pieces, notes
+    return pieces, notes, digest.digest()
 
 
 def _stretch(segment: Segment, samples: StoredSamples, start_seconds: float) -> Stretch:

@@ -79,8 +79,11 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
         sample_rate_hz=corpus.sample_rate_hz,
     )
     corpus, silent = without_silence(corpus, sizes, config.data)
-    whole, corpus = corpus, _split(corpus, config.data, sizes)
-    _require_a_threshold(whole, corpus, config.data, sizes)
+    try:
+        whole, corpus = corpus, _split(corpus, config.data, sizes)
+        _require_a_threshold(whole, corpus, config.data, sizes)
+    except DataError as error:
+        raise DataError(f"{error}{_labels_alone(segments)}") from error
     training, too_short = _long_enough(corpus, sizes)
     warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected + too_short]
     warnings += [Doubt("left-out", line) for line in silent]
@@ -89,6 +92,17 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
         listener.warn(warning.text)
     _describe(corpus, sizes, config, listener)
     return Prepared(corpus, model, config, sizes, training, warnings)
+
+
+def _labels_alone(segments: Sequence[Segment]) -> str:
+    """What to do where all that is trained on has a note, as the judged alarms of `export-labels` have."""
+    training = [segment for segment in segments if segment.role in ("train", "holdout")] or segments
+    if not all(segment.note for segment in training):
+        return ""
+    return (
+        " Alarms that were judged are no training set by themselves: `dasvdd-monitor export-labels --out labels.csv "
+        "--with recordings/healthy` adds the healthy recordings."
+    )
 
 
 def _effective(config: TrainConfig, corpus: Corpus, model: DasvddModel) -> TrainConfig:

@@ -159,8 +159,8 @@ def _next_steps(data: ReportData, *, serious: bool, wrong: int) -> list[str]:
     steps.append("Export it with dasvdd-export, and run dasvdd-monitor check beside the machine.")
     if data.calibration is not None and data.calibration.extrapolates:
         steps.append(
-            "Let the monitor run for some days on the healthy machine before you act on alarms, and calibrate again "
-            "with those recordings: dasvdd-export --calibration FOLDER."
+            "Let the monitor run for some days on the healthy machine before you act on alarms, and let it set its "
+            "threshold from them: dasvdd-monitor calibrate monitor.toml."
         )
     if data.inspection.clips and not mixed:
         steps.append(_listen_words(data))

@@ -64,7 +64,7 @@ def render(data: ReportData) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"clock": _clock, "value": _value, "percent": _percent, "three": _three, "path": _path}
+    environment.filters |= {"clock": _clock, "value": _setting, "percent": _percent, "three": _three, "path": _path}
     ranked = sorted(enumerate(recordings, start=1), key=_rank)
     return environment.get_template(TEMPLATE).render(
         data=data,
@@ -224,8 +224,13 @@ def _three(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def _setting(value: Any, name: str) -> str:
+    """The setting `name` for people: where it is open, it is chosen by the data, or what it asks for is off."""
+    return "off" if value is None and name == "training.early_stopping_epochs" else _value(value)
+
+
 def _value(value: Any) -> str:
-    """A setting for people."""
+    """A setting's value for people."""
     if value is None:
         return "automatic"
     if isinstance(value, bool):
