@@ -26,8 +26,8 @@ class DataSettings(StrictModel):
     columns: tuple[str, ...] = ()
     """Columns of a CSV, by header name or by position from 1; empty: every numeric one."""
     time_column: str = "auto"
-    """Column of a table with the times of its rows, by name or position from 1; 'auto': a leading one that its name
-    says is one, 'none': rows are evenly spaced."""
+    """Column of a table with the times of its rows, by name or position from 1; 'auto': a leading one whose name or
+    cells say that it is one, 'none': rows are evenly spaced."""
     units: tuple[str, ...] = ()
     """Unit per column of a CSV, for instance 'g' or 'degC'; empty: what stands in brackets in its name."""
     silent_seconds: float = Field(10.0, gt=0)

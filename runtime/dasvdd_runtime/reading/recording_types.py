@@ -53,7 +53,7 @@ class TableFormat:
     channels: tuple[str, ...] = ()
     """Names from the header or 1-based positions, in the order wanted; () takes all numeric columns."""
     time_column: str = "auto"
-    """Name or 1-based position of the rows' times; 'auto': a leading column whose name says so; 'none': no times."""
+    """Name or 1-based position of the rows' times; 'auto': a leading one by its name or cells; 'none': no times."""
 
     def __post_init__(self) -> None:
         if self.sample_rate_hz is not None and not 0 < self.sample_rate_hz < math.inf:
