@@ -158,5 +158,5 @@ def test_evidence_needs_a_place_of_its_own(tiny_model: Any, tmp_path: Path) -> N
     path.write_text(STDIN + AUDIO)
     monitor = MonitorChild(path)
     monitor.wait_for("started")
-    assert "another monitor" in refused()
+    assert "a monitor already runs" in refused()
     monitor.kill()
