@@ -47,6 +47,10 @@ FAULTS = [
         HEAD + SOURCE + "channels = [0, -1]",
         "source 'p'.channels, entry 2: must be at least 0 or must be a text in quotes (given: -1)",
     ),
+    (
+        HEAD + SOURCE + "channels = [[1]]",
+        "source 'p'.channels, entry 1: must be a whole number or must be a text in quotes (given: [1])",
+    ),
     (HEAD + SOURCE + "running = true", "source 'p'.running: must be a table, [source.running] with its keys below it"),
     (HEAD + SOURCE.replace('kind = "microphone"', ""), "source 'p': the key 'kind' is missing"),
     (HEAD + SOURCE.replace('name = "p"', ""), "source 1: the key 'name' is missing"),

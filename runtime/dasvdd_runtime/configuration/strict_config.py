@@ -157,10 +157,9 @@ def _place(raw: Any, location: Sequence[Any]) -> str:
     """`location` for people: a table by its name, or like an entry of another list counted from 1."""
     place = ""
     for part in location:
-        if isinstance(raw, dict):
-            raw = raw.get(part)
-        else:  # pydantic also puts the name of a kind of value in the location
-            raw = raw[part] if isinstance(raw, list) and isinstance(part, int) else None
+        if isinstance(raw, list) and not isinstance(part, int):
+            continue  # what pydantic calls a kind of value, and no place
+        raw = raw.get(part) if isinstance(raw, dict) else raw[part] if isinstance(raw, list) else None
         if not isinstance(part, int):
             place += f".{part}" if place else str(part)
         elif isinstance(raw, dict):
