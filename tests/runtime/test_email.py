@@ -143,7 +143,10 @@ def test_a_pump_that_rises_and_clears_leaves_room_for_what_must_call(
 
     write(sink, "test_alarm")
     mails(1)
-    for _ in range(30):
+    alarm(sink)
+    mails(2)
+    alarm_over(sink)
+    for _ in range(29):
         alarm(sink)
         alarm_over(sink)
     wait_until(lambda: "held until" in caplog.text)
