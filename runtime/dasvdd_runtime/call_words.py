@@ -16,6 +16,8 @@ from .words import harmless
 ALARM_ADVICE = "Look at the machine, then answer the alarm."
 SHOWN = 20
 """Events of one mail that are told in full; of more, the newest."""
+SHOWN_IN_CHAT, CHAT_LETTERS = 10, 3500
+"""As `SHOWN`, and for how many letters there is room: chats refuse messages of some 4000."""
 
 
 class Call(NamedTuple):
@@ -55,9 +57,20 @@ def subject(calls: Sequence[Call], *, machine: str) -> str:
     return f"{first.title}{more} ({one_line(machine)})"
 
 
-def in_short(call: Call, *, machine: str) -> str:
-    """The subject and what matters, for a chat."""
-    return f"{subject([call], machine=machine)}\n{call.sentences[0]}"
+def in_short(calls: Sequence[Call], *, machine: str) -> str:
+    """The subject, and a line with what matters of each of the newest `calls`, for a chat."""
+    shown = calls[-SHOWN_IN_CHAT:]
+    letters = CHAT_LETTERS // len(shown)
+    lines = [subject(calls, machine=machine)]
+    if len(calls) > len(shown):
+        lines.append(f"{len(calls) - len(shown)} earlier events are only counted here; the event file has them.")
+    return "\n".join(lines + [_dated(call)[:letters] for call in shown])
+
+
+def _dated(call: Call) -> str:
+    """What matters of `call`, with its time: a message may come later."""
+    first = call.sentences[0]
+    return first if call.when in first else f"{first} ({call.when})"
 
 
 def body(calls: Sequence[Call], *, page: str) -> str:

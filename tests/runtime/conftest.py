@@ -24,6 +24,7 @@ from smtp_server import MailServer
 from sparkplug_host import Host
 from tiny_model import TinyModel
 from wall_clock import WallClock
+from webhook_server import Server
 
 
 @pytest.fixture
@@ -184,6 +185,20 @@ def serve_mail() -> Iterator[Callable[..., MailServer]]:
     yield make
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Makes servers for webhooks, and closes them at the end of the test."""
+    servers: list[Server] = []
+
+    def make(answer: Callable[[int, str], int] = lambda number, body: 200) -> Server:
+        servers.append(Server(answer))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture

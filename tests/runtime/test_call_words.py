@@ -47,13 +47,31 @@ def call(told: dict[str, Any]) -> Call:
 def test_an_alarm_says_what_since_when_how_far_where_and_what_to_do() -> None:
     """Everything that a person with a phone needs stands in it, and the first sentence says it alone."""
     told = call(raised())
-    assert in_short(told, machine="pump-box") == (
+    assert in_short([told], machine="pump-box") == (
         "Alarm: pump7 (pump-box)\n"
         "pump7 differs from normal running since 2026-11-30 14:03:12 UTC: 2.5 times the threshold, "
         "carried by 3.1 kHz (5.1 times the usual), 6.2 kHz (2.0 times the usual)."
     )
     assert told.sentences[1] == "Look at the machine, then answer the alarm."
     assert "dasvdd-monitor ack 3f2a8c1e --config monitor.toml --verdict real" in told.sentences[2]
+
+
+def test_a_chat_message_of_many_events_is_one_that_chats_take() -> None:
+    """Hundreds of events with long reasons stay below the 4000 letters that chats take; the newest have a line each."""
+    away = [call(state("MISSING", "OK") | {"source": f"pump{i}", "reason": "no such device " * 40}) for i in range(300)]
+    lines = in_short(away, machine="pump-box").split("\n")
+    assert sum(map(len, lines)) < 4000
+    assert lines[:2] == [
+        "Device missing: pump0 and 299 more (pump-box)",
+        "290 earlier events are only counted here; the event file has them.",
+    ]
+    assert [line.split(" since ")[0] for line in lines[2:]] == [f"pump{i}" for i in range(290, 300)]
+
+
+def test_a_line_of_a_chat_has_its_time() -> None:
+    """A message may come an hour later, so what does not tell its time itself has it behind."""
+    over = event("alarm_cleared", alarm=ALARM, muted=False, latched=False, start_seconds=1.0, stream_seconds=9.0)
+    assert in_short([call(over)], machine="pump-box").endswith("lasted 8 s. (2026-11-30 14:03:12 UTC)")
 
 
 def test_the_page_says_the_same() -> None:

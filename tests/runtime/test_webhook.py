@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,6 @@ from mosquitto_broker import free_port
 from webhook_server import Server
 
 TOKEN = "very-secret-token"
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Makes servers, and closes them at the end of the test."""
-    servers: list[Server] = []
-
-    def make(answer: Callable[[int, str], int] = lambda number, body: 200) -> Server:
-        servers.append(Server(answer))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.close()
 
 
 def posting(folder: Path, *tables: dict[str, Any]) -> DeliveredOutbox:
@@ -77,24 +63,6 @@ def test_each_event_is_posted_with_its_id_and_the_token(serve: Callable[..., Ser
         assert headers["Idempotency-Key"] == json.loads(body)["id"]
         assert headers["Authorization"] == f"Bearer {TOKEN}"
         assert headers["Content-Type"] == "application/json"
-
-
-def test_a_chat_is_told_in_words(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """With body = "text" it gets `text` alone, the mail's title and first sentence, of what people must act on."""
-    server = serve()
-    sink = posting(tmp_path, {"url": server.url, "body": "text"})
-    write(sink, 2)
-    change = {"state": "MISSING", "previous": "OK", "reason": "no such device", "time": "2026-11-30T14:03:12.345Z"}
-    event = {"event": "source_state", "id": str(uuid.uuid4()), "source": "pump7", **change}
-    sink.write(json.dumps(event), durable=True)
-    wait_until(lambda: sink.standings()["webhook 'webhook'"].waiting == 0)
-    sink.close()
-    [(_, headers, body)] = server.requests
-    assert list(json.loads(body)) == ["text"]
-    title, sentence = json.loads(body)["text"].split("\n")
-    assert title == f"Device missing: pump7 ({socket.gethostname()})"
-    assert sentence.startswith("pump7 since 2026-11-30") and "no such device. It cannot be opened" in sentence
-    assert headers["Idempotency-Key"] == event["id"]
 
 
 def test_a_server_in_trouble_gets_the_event_again(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -194,6 +162,7 @@ def configure(folder: Path, text: str) -> Path:
         ('[webhook]\nurl = "http://example.com/x"', "use https, or set allow_http"),
         ('[webhook]\nurl = "https://me:hush@example.com/x"', "token_file"),
         ('[webhook]\nurl = "ftp://example.com"', "https://"),
+        ('[webhook]\nurl = "https://example.com"\nmost_per_hour = 3', 'with body = "text"'),
         ('[webhook]\nurl = "https://example.com"\ntoken = "hush"', "Did you mean 'token_"),
         ('[[webhook]]\nurl = "https://a.com"\n[[webhook]]\nurl = "https://b.com"', "are called webhook 'webhook'"),
         ('[mqtt]\nhost = "broker"\npassword = "hush"', "Did you mean 'password_"),

@@ -1,4 +1,7 @@
-"""When a mail goes: at once for what must call, later for what repeats or can wait. Pure; times are given."""
+"""When a mail, or a message to a chat, goes: at once for what must call, later for what repeats or can wait.
+
+Pure; times are given.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,14 @@ from .tables import EmailTable, MqttTable, ReceiverTable, WebhookTable
 from .webhook import WebhookPublisher
 
 
+def _webhook(table: WebhookTable) -> Publisher:
+    if table.body == "event":
+        return WebhookPublisher(table)
+    from .chat import ChatPublisher
+
+    return ChatPublisher(table)
+
+
 def _email(table: EmailTable) -> Publisher:
     from .smtp import SmtpPublisher
 
@@ -23,7 +31,7 @@ def _email(table: EmailTable) -> Publisher:
 
 PUBLISHERS: dict[type[ReceiverTable], Callable[[Any], Publisher]] = {
     MqttTable: MqttPublisher,
-    WebhookTable: WebhookPublisher,
+    WebhookTable: _webhook,
     EmailTable: _email,
 }
 """What delivers to the receiver that a table names."""

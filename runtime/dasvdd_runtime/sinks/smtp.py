@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import smtplib
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,20 +13,16 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from ..call_gathering import calls_of
-from ..call_words import Call, body, call_for, subject
+from ..call_words import Call, body, subject
 from ..errors import ConfigError
-from ..events import Event
 from ..logs import about
-from . import mail_budget
-from .delivery import DeliveryFailed, Held, Publisher
+from .budgeted_calls import BATCH, BudgetedCalls, message_key
+from .delivery import DeliveryFailed, Publisher
 from .outbox_store import Row
 from .tables import EmailTable
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000
-"""Rows read from the outbox at once: what waits becomes one mail up to here."""
 POLICY = SMTP.clone(max_line_length=998, cte_type="7bit")
 """Headers are not folded, since Python encodes a long Message-ID to fold it; and not every server takes 8 bits."""
 
@@ -39,13 +32,15 @@ class SmtpPublisher:
 
     batch = BATCH
 
-    def __init__(self, table: EmailTable, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, table: EmailTable) -> None:
         """Raises ConfigError for a password or certificates that cannot be read."""
         self.name = table.receiver
         self._table = table
-        self._clock = clock
-        self._mailed: tuple[mail_budget.Mailed, ...] = ()
-        self._seen: dict[str, float] = {}
+        self._calls = BudgetedCalls(
+            lambda calls: self._send(self._mail(calls)),
+            most_per_hour=table.most_per_hour,
+            calls_for=lambda event: event["event"] in table.events,
+        )
         self._machine = socket.gethostname() or "localhost"
         table.password.read()
         try:
@@ -58,25 +53,7 @@ class SmtpPublisher:
 
     def deliver(self, rows: Sequence[Row], *, delivered: Callable[[Row], None], refused: Callable[[Row], None]) -> None:
         """One mail of all in `rows` that somebody must act on, once it is due; the others are passed over."""
-        events: list[Event] = [json.loads(row.line) for row in rows]
-        calls = [self._calls_for(event) for event in events]
-        first = calls.index(True) if True in calls else len(rows)
-        self._mailed = mail_budget.after_answers(events[:first], self._mailed)
-        for row in rows[:first]:
-            delivered(row)
-        if first == len(rows):
-            return
-        planned = [
-            event for event, is_call in zip(events, calls, strict=True) if is_call or mail_budget.is_answer(event)
-        ]
-        if len(rows) < BATCH:  # else what must call may lie behind them
-            self._hold(planned, waiting=sum(calls))
-        taken = self._send(self._mail(calls_of([e for e, is_call in zip(events, calls, strict=True) if is_call])))
-        self._mailed = mail_budget.after_mail(planned, self._mailed, now_seconds=self._clock())
-        for row, event, is_call in zip(rows[first:], events[first:], calls[first:], strict=True):
-            # One that tells of refusals, refused: to count it would make another.
-            lost = not taken and is_call and event["event"] != "events_dropped"
-            (refused if lost else delivered)(row)
+        self._calls.deliver(rows, delivered=delivered, refused=refused)
 
     def try_connection(self) -> tuple[bool, str]:
         """Connect and log in, without a mail. Raises DeliveryFailed or ConfigError."""
@@ -87,22 +64,10 @@ class SmtpPublisher:
     def hand_over(self, successor: Publisher) -> None:
         """Go on with the limit, which a reload does not begin anew."""
         if isinstance(successor, SmtpPublisher):
-            successor._mailed, successor._seen = self._mailed, self._seen
+            self._calls.hand_over(successor._calls)
 
     def close(self) -> None:
         """Nothing is open."""
-
-    def _calls_for(self, event: Event) -> bool:
-        return event["event"] in self._table.events and call_for(event) is not None
-
-    def _hold(self, planned: Sequence[Event], *, waiting: int) -> None:
-        """Raise Held unless a mail of `planned` is due."""
-        now_seconds, most = self._clock(), self._table.most_per_hour
-        self._seen = {event["id"]: self._seen.get(event["id"], now_seconds) for event in planned}
-        due, why = mail_budget.plan(planned, self._mailed, most_per_hour=most, now_seconds=now_seconds, seen=self._seen)
-        if due > now_seconds:
-            limit = f"most_per_hour = {most}" if why == "limit" else "what repeats is gathered"
-            raise Held(waiting, due - now_seconds, limit)
 
     def _mail(self, calls: Sequence[Call]) -> EmailMessage:
         mail = EmailMessage(policy=POLICY)
@@ -110,9 +75,7 @@ class SmtpPublisher:
         mail["From"] = self._table.sender
         mail["To"] = ", ".join(self._table.to)
         mail["Date"] = format_datetime(datetime.now().astimezone())
-        # The same events make the same id, whenever they are mailed; others, or more of them, another.
-        ids = dict.fromkeys(re.sub(r"[^0-9A-Za-z-]", "", call.event_id) for call in (calls[0], calls[-1]))
-        mail["Message-ID"] = f"<{'.'.join(ids)}@{self._table.sender.partition('@')[2]}>"
+        mail["Message-ID"] = f"<{message_key(calls)}@{self._table.sender.partition('@')[2]}>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(body(calls, page=self._table.page))
         return mail

@@ -120,6 +120,8 @@ class WebhookTable(ReceiverTable):
     timeout_seconds: float = Field(default=10.0, gt=0, le=300)
     body: Literal["event", "text"] = "event"
     """The event's JSON; or what people must act on, as `{"text": ...}` for a chat."""
+    most_per_hour: int = Field(default=10, ge=1, le=1000)
+    """Messages to a chat, as of `[email]`; a machine that takes events gets each at once."""
     allow_http: bool = False
     """Allow http to other machines: anyone on the way can read events and token."""
 
@@ -146,6 +148,8 @@ class WebhookTable(ReceiverTable):
             raise ValueError("url holds a user or a password: put a token into token_file instead")
         if any(character.isspace() or ord(character) > 126 for character in self.url):
             raise ValueError("url holds a space or a character outside ASCII: encode it (%20, xn--)")
+        if self.body == "event" and "most_per_hour" in self.model_fields_set:
+            raise ValueError('most_per_hour is for people, with body = "text": of body = "event" each event is sent')
         if parts.scheme == "http" and not self.allow_http and not is_loopback(host):
             raise ValueError(f"http to {host} can be read by anyone on the way: use https, or set allow_http = true")
         refuse_two_places("token", self.token_file, self.token_env)

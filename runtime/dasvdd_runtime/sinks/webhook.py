@@ -1,9 +1,8 @@
-"""Events, or words about them for a chat, by HTTP POST, one a request, with the standard library."""
+"""Events by HTTP POST, one a request, with the standard library."""
 
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -20,8 +19,8 @@ from .tables import WebhookTable
 BATCH = 50
 """Rows read from the outbox at once; each is a request of its own."""
 LATER = (401, 403, 404, 407, 408, 425, 429)
-"""Answers between 400 and 499 that say something about the token, the address or the moment, and nothing about the
-event. Any other means that this event will never be taken."""
+"""Answers between 400 and 499 that say something about the token, the address or the moment, and nothing about what is
+posted. Any other means that it will never be taken."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -32,7 +31,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class WebhookPublisher:
-    """Posts each event, as JSON or in words; the receiver has it when it answers with 2xx."""
+    """Posts each event as JSON; the receiver has it when it answers with 2xx."""
 
     batch = BATCH
 
@@ -56,19 +55,9 @@ class WebhookPublisher:
         """Post `rows` one after the other."""
         for row in rows:
             event: dict[str, Any] = json.loads(row.line)
-            headers = {"Content-Type": "application/json", "Idempotency-Key": str(event["id"])}
-            content = self._content(row, event)
-            if content is None:
-                delivered(row)
-                continue
-            status = self._request("POST", body=content.encode(), headers=headers)
-            if 200 <= status < 300:
-                delivered(row)
-            elif 400 <= status < 500 and status not in LATER:
-                # One that tells of refusals is not counted where it is refused itself: that would make another.
-                (delivered if event["event"] == "events_dropped" else refused)(row)
-            else:
-                raise DeliveryFailed(f"{self.address} answers {status}{_hint(status)}")
+            # One that tells of refusals is not counted where it is refused itself: that would make another.
+            taken = self._post(row.line, key=str(event["id"])) or event["event"] == "events_dropped"
+            (delivered if taken else refused)(row)
 
     def try_connection(self) -> tuple[bool, str]:
         """Make a HEAD request, which changes nothing. Raises DeliveryFailed or ConfigError."""
@@ -86,14 +75,15 @@ class WebhookPublisher:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _content(self, row: Row, event: dict[str, Any]) -> str | None:
-        """What is posted of an event; None for one that nobody need act on, where people are told."""
-        if self._table.body == "event":
-            return row.line
-        from ..call_words import call_for, in_short
-
-        call = call_for(event)
-        return None if call is None else json.dumps({"text": in_short(call, machine=socket.gethostname())})
+    def _post(self, content: str, *, key: str) -> bool:
+        """Whether the receiver has `content`, JSON; False: it will never take it. Raises DeliveryFailed for now."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        status = self._request("POST", body=content.encode(), headers=headers)
+        if 400 <= status < 500 and status not in LATER:
+            return False
+        if not 200 <= status < 300:
+            raise DeliveryFailed(f"{self.address} answers {status}{_hint(status)}")
+        return True
 
     def _request(self, method: str, *, body: bytes | None = None, headers: dict[str, str] | None = None) -> int:
         """The status of the answer. Raises DeliveryFailed without one."""

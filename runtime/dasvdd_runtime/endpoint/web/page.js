@@ -170,7 +170,7 @@ function renderVerdict(status) {
   if (muted.length) besides.push(`Muted: ${names(muted)}.`);
   const calm = !status.faults.length && !alarming.length && !bad.length && !warned.length;
   if (waiting && !calm) besides.push(waiting === 1 ? "One alarm waits for an answer." : `${waiting} alarms wait for an answer.`);
-  for (const held of status.held) besides.push(`Mails held until ${clockTime(held.until)} (${held.receiver}): ${held.events} ${held.events === 1 ? "event" : "events"}.`);
+  for (const held of status.held) besides.push(`Held until ${clockTime(held.until)} for ${held.receiver}: ${held.events} ${held.events === 1 ? "event" : "events"}.`);
   const rest = besides.join(" ");
   const starting = all.filter((source) => source.state === "STARTING").length;
   if (status.faults.length) setVerdict("bad", "The monitor hangs", `${status.faults.join("; ")}. Restart it. ${rest}`);
