@@ -85,6 +85,17 @@ def test_the_meter_agrees_with_level_dbfs_whatever_the_blocks() -> None:
     assert meter.level_dbfs is None
 
 
+@pytest.mark.parametrize("part_samples", [1, 7, 99, 100, 101, 1000, 2750])
+def test_the_level_of_a_rising_sound_is_the_same_whatever_the_blocks(part_samples: int) -> None:
+    """Of 2.75 s that grow louder all the while, the newest second and no more than a tenth of one is counted."""
+    rate_hz = 1000
+    samples = noise(2.75)[: round(2.75 * rate_hz)] * np.linspace(0, 1, round(2.75 * rate_hz), dtype=np.float32)[:, None]
+    meter = LevelMeter(rate_hz)
+    for start in range(0, len(samples), part_samples):
+        meter.add(samples[start : start + part_samples])
+    assert meter.level_dbfs == pytest.approx(level_dbfs(samples[-1050:]), rel=1e-9)
+
+
 @pytest.fixture
 def line(tiny_model: Any) -> Any:
     """A maker of pipelines with a gate; the tiny model's windows are 0.1 s every 0.05 s."""

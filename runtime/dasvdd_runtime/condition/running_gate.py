@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,19 +71,35 @@ Sums = tuple[int, NDArray[np.float64], NDArray[np.float64]]
 class LevelMeter:
     """Level over the newest second, dB relative to a full-scale sine (sensors: to 1 unit rms times sqrt(2)).
 
-    The mean of each channel is removed, as levels.level_dbfs does.
+    The mean of each channel is removed, as levels.level_dbfs does. Sums are kept of every tenth of a second since the
+    last gap, and the level is that of as few of the newest as cover a second: which, no size of blocks changes.
     """
 
     def __init__(self, sample_rate_hz: float) -> None:
         self._second_samples = max(1, round(sample_rate_hz))
+        self._part_samples = max(1, round(STEP_SECONDS * sample_rate_hz))
         self._parts: deque[Sums] = deque()
         self._samples = 0
 
     def add(self, samples: NDArray[np.float32]) -> None:
         """The next `samples` [samples, channels]."""
+        if not len(samples):
+            return
         precise = samples.astype(np.float64)
-        self._parts.append((len(samples), precise.sum(axis=0), np.einsum("ij,ij->j", precise, precise)))
-        self._samples += len(samples)
+        unfilled = self._part_samples - (self._parts[-1][0] if self._parts else self._part_samples)
+        starts = [*([0] if unfilled else []), *range(unfilled, len(samples), self._part_samples)]
+        totals = np.add.reduceat(precise, starts, axis=0)
+        squares = np.add.reduceat(np.square(precise), starts, axis=0)
+        for number, (start, end) in enumerate(pairwise([*starts, len(samples)])):
+            self._add_part((end - start, totals[number], squares[number]), continues=start < unfilled)
+
+    def _add_part(self, part: Sums, *, continues: bool) -> None:
+        if continues:
+            count, total, squares = self._parts[-1]
+            self._parts[-1] = (count + part[0], total + part[1], squares + part[2])
+        else:
+            self._parts.append(part)
+        self._samples += part[0]
         while self._samples - self._parts[0][0] >= self._second_samples:
             self._samples -= self._parts.popleft()[0]
 
