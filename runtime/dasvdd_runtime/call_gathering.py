@@ -28,9 +28,14 @@ def calls_of(events: Sequence[Event], zone: tzinfo | None = None) -> list[Call]:
         alarms = [i for i in whole if calls[i][0]["source"] == source]
         raised = [i for i in alarms if calls[i][0]["event"] == "alarm_raised"]
         if len(raised) > 1:
-            worst = max(raised, key=lambda i: ratio(calls[i][0]))
+            furthest = _furthest([calls[i][0] for i in alarms])
+            worst = max(raised, key=lambda i: furthest[calls[i][0]["alarm"]])
             gathered.update(set(alarms) - {worst})
             together[worst] = _together([calls[i][0] for i in alarms], calls[worst][0], zone)
+            event = calls[worst][0]
+            retold = call_for({**event, "peak_score": furthest[event["alarm"]] * event["threshold"]}, zone)
+            assert retold is not None
+            calls[worst] = event, retold
     told = []
     for i, (_, call) in enumerate(calls):
         if i not in gathered:
@@ -39,9 +44,15 @@ def calls_of(events: Sequence[Event], zone: tzinfo | None = None) -> list[Call]:
 
 
 def _is_alarm(event: Event) -> bool:
-    """A rise or an end with everything that is told of many; a version before this one may have written less."""
-    is_one = event["event"] in ("alarm_raised", "alarm_cleared") and not event.get("latched")
+    """An event of an alarm with everything that is told of many; a version before this one may have written less."""
+    kinds = ("alarm_raised", "alarm_grew", "alarm_cleared")
+    is_one = event["event"] in kinds and not event.get("latched")
     return is_one and ratio(event) > 0 and {"source", "alarm"} <= event.keys()
+
+
+def _furthest(alarms: Sequence[Event]) -> dict[str, float]:
+    """By alarm, how far it went in thresholds, as far as its events among `alarms` tell."""
+    return {id: max(ratio(event) for event in alarms if event["alarm"] == id) for id in {e["alarm"] for e in alarms}}
 
 
 def _together(alarms: Sequence[Event], worst: Event, zone: tzinfo | None) -> Call:

@@ -52,7 +52,7 @@ def call_for(event: Event, zone: tzinfo | None = None) -> Call | None:
 
 def subject(calls: Sequence[Call], *, machine: str) -> str:
     """One line for all of `calls`, which are in the order of the events: an alarm rather than anything else."""
-    first = next((call for call in calls if call.title.startswith("Alarm: ")), calls[0])
+    first = next((call for call in calls if call.title.startswith(("Alarm: ", "Alarm grew: "))), calls[0])
     more = f" and {len(calls) - 1} more" if len(calls) > 1 else ""
     return f"{first.title}{more} ({one_line(machine)})"
 
@@ -102,6 +102,10 @@ def _alarm_raised(event: Event, zone: tzinfo | None) -> Told:
         ALARM_ADVICE,
         _answer(event["alarm"]),
     )
+
+
+def _alarm_grew(event: Event, zone: tzinfo | None) -> Told:
+    return "Alarm grew", (f"{_logged(event)}.", ALARM_ADVICE, _answer(event["alarm"]))
 
 
 def _alarm_cleared(event: Event, zone: tzinfo | None) -> Told:
@@ -178,6 +182,7 @@ def _test_alarm(event: Event, zone: tzinfo | None) -> Told:
 
 _TELLERS: dict[str, Callable[[Event, tzinfo | None], Told | None]] = {
     "alarm_raised": _alarm_raised,
+    "alarm_grew": _alarm_grew,
     "alarm_cleared": _alarm_cleared,
     "alarm_latched": _alarm_latched,
     "unmuted": _unmuted,

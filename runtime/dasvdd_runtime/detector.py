@@ -10,6 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+CLEARLY_WORSE = 2.0
+"""An alarm that went to so many times the score that people were told of is news to them."""
+GROWTH_SECONDS = 60.0
+"""From an alarm's rise to the first telling of its growth, and between two: what rises takes a while to its height."""
+
 
 @dataclass(frozen=True)
 class DecisionSettings:
@@ -87,6 +92,8 @@ class Decision:
     """The episode that this score began."""
     cleared: Episode | None
     """The episode that this score ended."""
+    grew: Episode | None
+    """The episode that lasts, where its peak by now is CLEARLY_WORSE than the one that was told last."""
 
 
 def smooth(previous: float, score: float, alpha: float) -> float:
@@ -148,6 +155,7 @@ class Detector:
         self._windows_to_hold = settings.windows_to_hold(window_hop_seconds)
         self._last_seconds = -math.inf
         self._episode: Episode | None = None
+        self._told_score = self._told_seconds = 0.0
         self._over: deque[bool] = deque()
         self.gap()
 
@@ -181,6 +189,7 @@ class Detector:
         if self._episode is None:
             if self._held_windows >= self._windows_to_hold and time_seconds >= self._quiet_until_seconds:
                 raised = self._episode = Episode(time_seconds, time_seconds, smoothed, None, _plain(residual))
+                self._told_score, self._told_seconds = smoothed, time_seconds
         elif self._low_windows >= self._settings.n:
             cleared, self._episode = replace(self._episode, clear_seconds=time_seconds), None
             # The tolerance keeps 0.3 s at a hop of 0.1 s from becoming four hops by rounding.
@@ -189,10 +198,22 @@ class Detector:
             self._episode = replace(
                 self._episode, peak_seconds=time_seconds, peak_score=smoothed, peak_residual=_plain(residual)
             )
-        return Decision(time_seconds, score, smoothed, self._episode is not None, raised, cleared)
+        grew = self._tell_growth(time_seconds)
+        return Decision(time_seconds, score, smoothed, self._episode is not None, raised, cleared, grew)
 
     def finish(self) -> Episode | None:
         """At the end of the stream: the episode that has not cleared, with clear_seconds None."""
+        return self._episode
+
+    def _tell_growth(self, time_seconds: float) -> Episode | None:
+        """The episode that lasts, if it has grown so far and so long after what was told last; that is told now."""
+        if (
+            self._episode is None
+            or self._episode.peak_score < CLEARLY_WORSE * self._told_score
+            or time_seconds < self._told_seconds + GROWTH_SECONDS
+        ):
+            return None
+        self._told_score, self._told_seconds = self._episode.peak_score, time_seconds
         return self._episode
 
     def _remember(self, smoothed: float) -> None:

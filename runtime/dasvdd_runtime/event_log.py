@@ -7,7 +7,7 @@ from typing import Any
 
 from .alarms.book import lasted_seconds
 from .condition.health import State
-from .events import Event
+from .events import Event, ratio
 from .logs import about
 from .words import duration
 
@@ -46,6 +46,9 @@ def _line(event: Event) -> Line | None:
         bands = bands_in_words(event["bands"])
         place = f"{event['stream_seconds']:.1f} s"
         return logging.WARNING, f"source '{source}': ALARM{muted} at {place}, carried by {bands}"
+    if kind == "alarm_grew":
+        far, bands = f"{ratio(event):.3g} times the threshold", bands_in_words(event["bands"])
+        return logging.WARNING, f"source '{source}': the alarm{muted} has grown to {far}, carried by {bands}"
     if kind == "alarm_cleared":
         waits = "; it stays until it is acknowledged" if event["latched"] else ""
         lasted = duration(lasted_seconds(event["start_seconds"], event["stream_seconds"]))

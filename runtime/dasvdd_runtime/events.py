@@ -196,6 +196,18 @@ def alarm_raised(
     }
 
 
+def alarm_grew(number: int, episode: Episode, bands: list[dict[str, Any]]) -> Event:
+    """An alarm that lasts has gone clearly beyond what was told of it. `bands`: those that carried it at its peak."""
+    return {
+        "event": "alarm_grew",
+        "episode": number,
+        "rise_seconds": episode.rise_seconds,
+        "peak_seconds": episode.peak_seconds,
+        "peak_score": episode.peak_score,
+        "bands": bands,
+    }
+
+
 def alarm_cleared(number: int, episode: Episode, bands: list[dict[str, Any]]) -> Event:
     """An alarm cleared. `bands`: those that carried it at its peak."""
     assert episode.clear_seconds is not None

@@ -264,6 +264,9 @@ class Pipeline:
             if self._recording is not None:
                 raised["recording"] = self._recording
             caused.append(raised)
+        if decision.grew is not None:
+            bands = self._bands(decision.grew.peak_residual)
+            caused.append(events.alarm_grew(self.counts.episodes, decision.grew, bands))
         if decision.cleared is not None:
             episode = decision.cleared
             cleared = events.alarm_cleared(self.counts.episodes, episode, self._bands(episode.peak_residual))

@@ -118,6 +118,18 @@ def test_a_latched_alarm_lasts_until_it_cleared_and_was_acknowledged(latch: bool
     assert book.in_progress("pump7") == ([alarm.id] if waits else [])
 
 
+def test_an_alarm_that_grew_is_known_as_far_as_it_went() -> None:
+    """The event names its alarm and whether it is muted, and the alarm has the new peak; without one it is left."""
+    book = AlarmBook(latch=False)
+    grew = {**cleared(), "event": "alarm_grew"}
+    assert book.mark(grew, now=NOW, muted=lambda source: False) == (grew, None)
+    _, alarm = book.mark(raised(), now=NOW, muted=lambda source: False)
+    event, grown = book.mark(grew, now=NOW, muted=lambda source: True)
+    assert alarm is not None and grown == replace(alarm, peak_seconds=15.0, peak_score=3.0)
+    assert event == grew | {"alarm": alarm.id, "muted": True, "start_seconds": 9.0, "threshold": 1.0}
+    assert book.in_progress("pump7") == [alarm.id]
+
+
 @pytest.mark.parametrize("latch", [False, True])
 def test_alarms_that_are_over_leave_nothing_in_memory(latch: bool) -> None:
     """However many are acknowledged after their end: a monitor runs for years."""

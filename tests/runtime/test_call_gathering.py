@@ -45,6 +45,16 @@ def test_of_many_alarms_the_worst_is_told_and_the_others_together() -> None:
     assert "ack --source pump1 --config monitor.toml" in told[1].sentences[2]
 
 
+def test_the_worst_of_many_is_told_as_far_as_it_went() -> None:
+    """A small rise that grew is the worst, and its end or growth says how far; the others have the next worst."""
+    grew = event("alarm_grew", 1, seconds=70, peak_score=0.6, bands=[{"name": "3.1 kHz", "ratio": 5.1}])
+    for further in (grew, over(1, seconds=80, times=30.0)):
+        told = calls_of([rise(1, seconds=0, times=1.2), further, rise(2, seconds=100, times=2.0)], UTC)
+        assert [call.title for call in told] == ["Alarm: pump1", "1 more alarm: pump1"]
+        assert "since 2026-11-30 22:34:00 UTC: 30 times the threshold" in told[0].sentences[0]
+        assert "worst 2 times the threshold" in told[1].sentences[0]
+
+
 def test_two_alarms_and_one_that_lasts() -> None:
     """Two within a minute are no reason for another configuration; that the last goes on is said."""
     told = calls_of([rise(1, seconds=0), over(1, seconds=9), rise(2, seconds=40)], UTC)

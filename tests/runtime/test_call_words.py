@@ -91,6 +91,7 @@ def test_times_are_those_of_the_place() -> None:
     [
         raised(muted=True),
         event("alarm_cleared", alarm=ALARM, muted=True, latched=False, start_seconds=1.0, stream_seconds=9.0),
+        event("alarm_grew", alarm=ALARM, muted=True, peak_score=0.6, threshold=0.02, bands=BANDS),
         state("MISSING", "OK") | {"muted": True},
         event("drift", drifting=True, reasons=["louder"], muted=True),
         event("alarm_latched", alarm=ALARM, raised_at="x", muted=True),
@@ -118,6 +119,11 @@ def test_nobody_is_called_where_nobody_need_act(told: dict[str, Any]) -> None:
         (state("FAULT", "OK"), "Faulty samples: pump7", "values that are no numbers"),
         (state("OK", "MISSING"), "Listening again: pump7", "UTC: samples arrive and are judged"),
         (state("IDLE", "SILENT"), "Machine stands still: pump7", "too quiet"),
+        (
+            event("alarm_grew", alarm=ALARM, muted=False, peak_score=0.6, threshold=0.02, bands=BANDS),
+            "Alarm grew: pump7",
+            "has grown to 30 times the threshold, carried by 3.1 kHz (5.1 times the usual)",
+        ),
         (
             event("alarm_cleared", alarm=ALARM, muted=False, latched=False, start_seconds=1.0, stream_seconds=9.0),
             "Alarm over: pump7",

@@ -85,6 +85,32 @@ def test_decisions_of_a_stream_name_rise_and_clear_once() -> None:
     assert decisions[1].raised == Episode(1.0, 1.0, 2.0, None)
 
 
+def test_an_alarm_that_grows_is_told_once_a_doubling_and_a_minute() -> None:
+    """A minute after its rise at the earliest, then for twice what was told; neither a fall nor a new alarm is one."""
+    detector = Detector(threshold=1.0, settings=PLAIN, window_hop_seconds=10.0)
+    levels = [1.2, 1.2, 30.0, 2.0, 2.0, 2.0, 2.0, 2.0, 59.0, 61.0, 500.0] + [3.0] * 9 + [0.1] * 3 + [1.5] * 12
+    grown = [(10.0 * i, detector.update(10.0 * i, score).grew) for i, score in enumerate(levels)]
+    told = [(seconds, episode.peak_score) for seconds, episode in grown if episode is not None]
+    # It rises at 10 s with 1.2, so that 30 is told at 70 s; 61 of 90 s, and the 500 after it, at 130 s.
+    assert told == [(70.0, 30.0), (130.0, 500.0)]
+
+
+@hypothesis_settings(deadline=None)
+@given(scores_strategy)
+def test_tellings_of_one_alarm_double_and_keep_their_distance(scores: NDArray[np.float64]) -> None:
+    """Whatever the scores: each tells at least twice the one before, a minute later, while the alarm lasts."""
+    detector = Detector(threshold=0.5, settings=PLAIN, window_hop_seconds=20.0)
+    last: tuple[float, float] | None = None
+    for i, score in enumerate(scores):
+        decision = detector.update(20.0 * i, score)
+        if decision.raised is not None:
+            last = 20.0 * i, decision.smoothed_score
+        if decision.grew is not None:
+            assert decision.in_alarm and decision.raised is None and last is not None
+            assert decision.grew.peak_score >= 2 * last[1] and 20.0 * i - last[0] >= 60.0
+            last = 20.0 * i, decision.grew.peak_score
+
+
 def test_k_scores_are_enough_to_raise_but_n_are_needed_to_clear() -> None:
     """A stream that starts loud alarms at its k-th window; a clear needs a full history of n low scores."""
     settings = DecisionSettings(smoothing_seconds=0, k=3, n=5, clear_ratio=0.9)

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 from dasvdd_runtime import cli
 from monitor_child import MonitorChild
 from mqtt_monitor import write_recording
 from scraping import wait_until
 from smtp_server import MailServer
+from white_noise import RATE_HZ, noise
 
 
 @pytest.mark.slow
@@ -83,6 +86,30 @@ def test_an_alarm_survives_a_kill_and_the_test_alarm_arrives(
     assert "Has it arrived" in result.output, result.output
     wait_until(lambda: any(mail["Subject"].startswith("Test alarm (") for mail in server.mails), seconds=20)
     monitor.stop()
+
+
+def test_an_alarm_that_grows_is_mailed_as_far_as_it_went(
+    serve_mail: Callable[..., MailServer], tiny_model: Any, tmp_path: Path
+) -> None:
+    """A sound that raises a small alarm and becomes far louder: the log, a mail and the list of alarms say how far."""
+    tiny_model(threshold=0.02)
+    sound = [noise(3), noise(40, amplitude=0.27), noise(40, amplitude=0.9)]
+    soundfile.write(tmp_path / "a.wav", np.concatenate(sound), RATE_HZ)
+    server = serve_mail().start()
+    path = tmp_path / "monitor.toml"
+    source = '[[source]]\nname = "pump7"\nkind = "file"\npath = "a.wav"\npace = "fast"\n'
+    table = f'[email]\nhost = "127.0.0.1"\nport = {server.port}\nsecurity = "none"\nfrom = "a@b.c"\nto = ["d@e.f"]\n'
+    path.write_text(f'[model]\npath = "model.onnx"\n{source}{table}[state]\ndirectory = "state"\n')
+    monitor = MonitorChild(path)
+    grew = monitor.wait_for("alarm_grew")
+    wait_until(lambda: any("the alarm has grown to" in text for text in server.texts()))
+    monitor.process.wait(20)
+    [raised] = monitor.of_kind("alarm_raised")
+    assert grew["alarm"] == raised["id"]
+    assert grew["stream_seconds"] == pytest.approx(raised["stream_seconds"] + 60, abs=1)
+    assert raised["smoothed_score"] < 1.5 * raised["threshold"] and grew["peak_score"] > 10 * raised["threshold"]
+    listed = CliRunner().invoke(cli.main, ["alarms", "--config", str(path)]).output
+    assert f" {monitor.of_kind('alarm_open')[0]['peak_score'] / 0.02:.2f} " in listed
 
 
 def test_a_test_alarm_without_receivers_says_that_nobody_is_called(tiny_model: Any, tmp_path: Path) -> None:

@@ -20,6 +20,10 @@ def over(source: str = "pump1", times: float = 1.5) -> Event:
     return {"event": "alarm_cleared", "id": "o", "source": source, "peak_score": times, "threshold": 1.0}
 
 
+def grew(source: str = "pump1", times: float = 3.0) -> Event:
+    return {**over(source, times), "event": "alarm_grew", "id": "g"}
+
+
 def state(now: str, source: str = "pump1") -> Event:
     return {"event": "source_state", "id": "s", "source": source, "state": now}
 
@@ -72,8 +76,15 @@ def test_the_alarms_of_a_pump_that_cycles_are_gathered_in_a_few_mails() -> None:
 
 @pytest.mark.parametrize(
     "grave",
-    [rise(times=12.0), over(times=12.0), rise("fan2"), state("STALLED"), {"event": "stopped", "id": "x"}],
-    ids=["far worse", "became far worse", "another source", "not watched", "ended with a fault"],
+    [
+        rise(times=12.0),
+        grew(times=12.0),
+        over(times=12.0),
+        rise("fan2"),
+        state("STALLED"),
+        {"event": "stopped", "id": "x"},
+    ],
+    ids=["far worse", "grew far worse", "became far worse", "another source", "not watched", "ended with a fault"],
 )
 @pytest.mark.parametrize("most", [1, 3, 10])
 def test_what_must_call_goes_at_once_though_nothing_is_left(grave: Event, most: int) -> None:
@@ -129,6 +140,12 @@ def test_a_further_alarm_that_lasts_is_mailed_a_minute_after_its_rise() -> None:
     at = {"b": 100.0}
     assert plan([again], mailed, most_per_hour=1, now_seconds=100.0, seen=at).due_seconds == 160.0
     assert plan([again, end], mailed, most_per_hour=1, now_seconds=107.0, seen=at).due_seconds == 3600.0
+
+
+def test_an_alarm_that_grows_is_mailed_anew() -> None:
+    """A small first alarm that goes to 30 times the threshold is two mails; one that grew as far as mailed, none."""
+    assert mails_of([(0.0, rise(times=1.2)), (60.0, grew(times=30.0))]) == [(0.0, 1), (60.0, 1)]
+    assert [at for at, _ in mails_of([(0.0, rise(times=20.0)), (30.0, rise()), (90.0, grew())])] == [0.0, 600.0]
 
 
 def test_what_waits_is_mailed_within_the_hour() -> None:

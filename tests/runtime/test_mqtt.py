@@ -76,7 +76,8 @@ def test_topics_say_the_source_and_retain_its_state() -> None:
     assert topics(event_line(1, kind="score"), prefix="a") == [("a/pump7/score", False)]
     assert topics(event_line(1, kind="started", source=None), prefix="a") == [("a/event", False)]
     assert topics(event_line(1), prefix="a") == [("a/pump7/event", False), ("a/pump7/state", True)]
-    assert topics(event_line(1, kind="alarm_raised"), prefix="a")[1] == ("a/pump7/alarm", True)
+    for kind in ("alarm_raised", "alarm_grew", "alarm_cleared", "alarm_open"):
+        assert topics(event_line(1, kind=kind), prefix="a")[1] == ("a/pump7/alarm", True)
     assert topic_level("Halle 3/Presse #1+\n%") == "Halle 3%2FPresse %231%2B%0A%25"
 
 

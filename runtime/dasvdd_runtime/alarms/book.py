@@ -44,7 +44,7 @@ class Alarm:
     """Where, in the stream, the window begins that raised it."""
     peak_seconds: float
     peak_score: float
-    """The largest smoothed score that is known: until it ends, the one that raised it."""
+    """The largest smoothed score that is known: until it ends, that of its last event."""
     end_seconds: float | None
     """Where, in the stream, it ended."""
     threshold: float
@@ -110,7 +110,7 @@ class AlarmBook:
         return changed
 
     def mark(self, event: Event, *, now: datetime, muted: Callable[[str], bool]) -> tuple[Event, Alarm | None]:
-        """`event` with what only the book knows, and the alarm that it begins or ends.
+        """`event` with what only the book knows, and the alarm that it begins, changes or ends.
 
         `muted` tells whether a source is.
         """
@@ -118,10 +118,11 @@ class AlarmBook:
         if kind == "alarm_raised":
             alarm = self._begin(event, now=now, muted=muted(source))
             return {**event, "id": alarm.id, "alarm": alarm.id, "muted": alarm.muted}, alarm
-        if kind in ("alarm_cleared", "alarm_open") and source in self._active:
-            alarm = self._end(event, now=now)
-            latched = alarm.state is AlarmState.LATCHED
-            told = {"alarm": alarm.id, "muted": muted(source), "latched": latched, "start_seconds": alarm.start_seconds}
+        if kind in ("alarm_grew", "alarm_cleared", "alarm_open") and source in self._active:
+            alarm = self._grow(event) if kind == "alarm_grew" else self._end(event, now=now)
+            told = {"alarm": alarm.id, "muted": muted(source), "start_seconds": alarm.start_seconds}
+            if kind != "alarm_grew":
+                told["latched"] = alarm.state is AlarmState.LATCHED
             return {**event, **told, "threshold": alarm.threshold}, alarm
         if kind == "summary":
             latched_count = self.latched(source)
@@ -159,6 +160,14 @@ class AlarmBook:
         )
         self._active[alarm.source] = alarm
         return alarm
+
+    def _grow(self, event: Event) -> Alarm:
+        """The alarm of the source as it is now."""
+        source = event["source"]
+        self._active[source] = replace(
+            self._active[source], peak_seconds=event["peak_seconds"], peak_score=event["peak_score"]
+        )
+        return self._active[source]
 
     def _end(self, event: Event, *, now: datetime) -> Alarm:
         alarm = self._active.pop(event["source"])

@@ -10,12 +10,11 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from ..condition.health import UNWATCHED
+from ..detector import CLEARLY_WORSE
 from ..events import Event, ratio
 
 HOUR_SECONDS = 3600.0
-ALARMS = ("alarm_raised", "alarm_cleared")
-CLEARLY_WORSE = 2.0
-"""Times the worst ratio to the threshold that was mailed of a source: an alarm so far beyond it is a new one."""
+ALARMS = ("alarm_raised", "alarm_grew", "alarm_cleared")
 
 
 class Rule(NamedTuple):
@@ -155,7 +154,7 @@ def _room_seconds(recent: Sequence[Mailed], most: float, now_seconds: float) -> 
 
 
 def _is_clearly_worse(event: Event, recent: Sequence[Mailed]) -> bool:
-    """An alarm, or one that is over, went far beyond what was mailed of its source."""
+    """An alarm, one that lasts or one that is over, went far beyond what was mailed of its source."""
     told = [mail.worst[event["source"]] for mail in recent if event.get("source") in mail.worst]
     return event["event"] in ALARMS and bool(told) and ratio(event) >= CLEARLY_WORSE * max(told)
 
@@ -170,7 +169,7 @@ def _alarms_of(source: str) -> Topic:
 
 def _topic(event: Event) -> Topic:
     kind, source = event["event"], event.get("source", "")
-    if kind == "alarm_raised":
+    if kind in ("alarm_raised", "alarm_grew"):
         return _alarms_of(source)
     if kind == "unmuted":
         return Topic(ALARM, f"unmuted {source}")

@@ -48,7 +48,7 @@ def topics(line: str, *, prefix: str) -> list[tuple[str, bool]]:
     found = [(f"{base}/event", False)]
     if kind == "source_state":
         found.append((f"{base}/state", True))
-    elif kind in ("alarm_raised", "alarm_cleared", "alarm_open"):
+    elif kind in ("alarm_raised", "alarm_grew", "alarm_cleared", "alarm_open"):
         found.append((f"{base}/alarm", True))
     return found
 

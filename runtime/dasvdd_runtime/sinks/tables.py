@@ -158,6 +158,7 @@ class WebhookTable(ReceiverTable):
 
 Told = Literal[
     "alarm_raised",
+    "alarm_grew",
     "alarm_cleared",
     "alarm_latched",
     "unmuted",
