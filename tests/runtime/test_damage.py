@@ -229,6 +229,41 @@ def test_a_full_disk_under_everything_at_once_costs_no_alarm(tiny_model: Any, tm
         assert sum(file in line for line in log.splitlines()) == 2, f"said once, and that it was over: {log}"
 
 
+DESK_ON_FULL_DISK = """
+import logging, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from dasvdd_runtime.alarms.desk import AlarmDesk
+from full_disk import fill
+from test_damage import raised
+logging.basicConfig(stream=sys.stdout, format="LOG %(message)s")
+folder, seconds = Path(sys.argv[1]), 0.0
+desk = AlarmDesk(folder, latch=True, clock=lambda: seconds)
+desk.begin()
+for _ in range(2):
+    ballast = fill(folder)
+    for number in range(3):
+        desk.mark(raised(number))
+        for _ in range(3):
+            seconds += 100.0
+            desk.look()
+    ballast.unlink()
+    print("ROOM", flush=True)
+    for _ in range(3):
+        seconds += 100.0
+        desk.look()
+desk.close()
+"""
+
+
+def test_a_full_disk_under_state_db_is_not_told_as_over_while_it_lasts(tmp_path: Path) -> None:
+    """However often it is looked at meanwhile, and whatever can still be read: once that it is full, once that not."""
+    data = Path(__file__).parents[1] / "data"
+    lines = run_on_small_disk(tmp_path / "disk", "size=1m", "-c", DESK_ON_FULL_DISK, tmp_path / "disk", data)
+    said = [line.split(":")[-1].split(";")[0].strip() for line in lines.splitlines()]
+    assert said == ["database or disk is full", "ROOM", "can be used again"] * 2, lines
+
+
 NO_INODE = """
 import logging, sys
 from pathlib import Path

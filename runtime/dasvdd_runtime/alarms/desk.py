@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..condition.health import UNWATCHED
 from ..errors import ConfigError, DasvddError
 from ..events import Event
-from ..files import is_full_disk
+from ..files import fault_of_writing, is_full_disk
 from ..running.snapshot import SourceSnapshot
 from ..state.directory_lock import DirectoryLock
 from . import later_events as events
@@ -109,14 +109,18 @@ class AlarmDesk:
         caused = told + (self._open_again() if self._store is None else [])
         if self._store is not None and not self._store.is_in_place:
             caused.append(self._replace_removed(self._directory))
-        self._save()
+        saved = self._save()
         if self._aside is not None:
             caused.append(events.state_lost(str(self._aside)))
             self._aside = None
-        self._survive(lambda store: self._obey(store, caused, sources))
+        obeyed = self._survive(lambda store: self._obey(store, caused, sources))
         over = self._mutes.expire(self._clock())
         caused += self._told(over, sources)
-        self._survive(lambda store: self._note_mutes(store, over))
+        noted = self._survive(lambda store: self._note_mutes(store, over))
+        # A full disk can still be read, and often there is nothing to write.
+        if self._in_trouble and saved and obeyed and noted and fault_of_writing(self._directory) is None:
+            self._in_trouble = False
+            log.warning("state.db: can be used again")
         return caused
 
     def clock_was_set(self) -> None:
@@ -220,12 +224,13 @@ class AlarmDesk:
     def _mutes_to_note(self) -> list[Mute]:
         return self._mutes.to_note(wall_seconds=self._now().timestamp(), monotonic_seconds=self._clock())
 
-    def _save(self) -> None:
-        """Write alarms that are not written yet; what fails is tried again later."""
+    def _save(self) -> bool:
+        """Write alarms that are not written yet; what fails is tried again later, and False."""
         for alarm in list(self._unsaved.values()):
             if not self._survive(lambda store, alarm=alarm: store.save(alarm)):  # type: ignore[misc]
-                return
+                return False
             del self._unsaved[alarm.id]
+        return True
 
     def _survive(self, work: Callable[[StateStore], None]) -> bool:
         """Do `work` on the file; False where that failed, which is said once and never raised."""
@@ -242,9 +247,6 @@ class AlarmDesk:
             if is_damage(error):
                 self._renew(self._directory)
             return False
-        if self._in_trouble:
-            log.warning("state.db: can be used again")
-        self._in_trouble = False
         return True
 
     def _renew(self, directory: Path) -> None:
