@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 from dasvdd_runtime.alarms.book import Alarm, AlarmBook, AlarmState
-from dasvdd_runtime.alarms.labels import find_recorded, labels_of, real_in_recorded
+from dasvdd_runtime.alarms.labels import Labels, find_recorded, labels_of, perhaps_faulty, with_recordings
 from dasvdd_runtime.alarms.mutes import ALL, Mute, Mutes
 from dasvdd_runtime.detector import DecisionSettings, Detector, Episode
+from dasvdd_runtime.reading.manifest import Segment, find_segments
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -230,8 +231,41 @@ def test_a_live_alarm_is_found_in_what_was_recorded_beside_it(tmp_path: Path) ->
     live = an_alarm(0, "real", recording=None, start=101, end=105)
     (part,) = labels_of([live], find_recorded(tmp_path)).segments
     assert (part.path.name, part.start_seconds, part.end_seconds) == ("pump_7-20260101T000000.000Z.wav", 26, 30)
-    other = replace(live, source="pump8")
-    assert real_in_recorded([live, other], find_recorded(tmp_path)) == {part.path.resolve()}
-    assert not real_in_recorded([replace(live, verdict="false"), other], find_recorded(tmp_path))
     ((_, reason),) = labels_of([live], []).left_out
     assert "record" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "left_out"),
+    [
+        ({"verdict": "real"}, "a real alarm is in it"),
+        ({"verdict": "unknown"}, "an alarm that was judged unknown is in it"),
+        ({"verdict": None}, "an alarm that nobody has judged is in it"),
+        ({"verdict": None, "ended_at": None, "end_seconds": None}, "an alarm that nobody has judged is in it"),
+        ({"verdict": "false"}, ""),
+        ({"verdict": None, "source": "pump8"}, ""),
+    ],
+)
+def test_only_an_alarm_judged_false_leaves_its_recording_to_be_trained_on(
+    tmp_path: Path, change: dict[str, Any], left_out: str
+) -> None:
+    """What is real, unknown, not judged or not over would be learnt as healthy; the day's other recordings train."""
+    for day in ("20260101", "20260102"):
+        soundfile.write(tmp_path / f"pump_7-{day}T000000.000Z.wav", np.zeros(60 * 8000), 8000)
+    live = replace(an_alarm(0, "real", recording=None, start=101, end=105), **change)
+    faulty = perhaps_faulty([live], find_recorded(tmp_path))
+    segments, without = with_recordings(Labels([], []), find_segments(tmp_path), faulty)
+    kept = [part.path.name[7:15] for part in segments]
+    assert kept == (["20260102"] if left_out else ["20260101", "20260102"])
+    assert all(left_out in reason for _, reason in without)
+
+
+def test_a_replay_trains_on_no_part_with_an_alarm_that_nobody_judged(tmp_path: Path) -> None:
+    """Of a manifest's parts of one file only that with the alarm is left out, with the command that judges it."""
+    path = tmp_path / "a.wav"
+    path.touch()
+    faulty = perhaps_faulty([an_alarm(0, None, recording=path, start=3, end=5)], [])
+    parts = [Segment(path, 0, 2), Segment(path, 2, 4), Segment(path, 5, 9), Segment(path, 4, 5, role="test_anomalous")]
+    segments, ((left_out, reason),) = with_recordings(Labels([], []), parts, faulty)
+    assert segments == [parts[0], parts[2], parts[3]]
+    assert left_out == path and "dasvdd-monitor ack 0 --verdict false" in reason

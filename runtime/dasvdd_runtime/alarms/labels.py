@@ -13,7 +13,7 @@ from ..evidence.kept import KeptClip
 from ..files import file_name
 from ..reading.audio_files import read_audio_header
 from ..reading.manifest import Role, Segment, end_of
-from .book import Alarm
+from .book import Alarm, AlarmState
 
 ROLES: dict[str | None, Role] = {"false": "train", "real": "test_anomalous"}
 """What a verdict makes of a sound. A false alarm is a healthy machine that the model does not know yet; a fault must
@@ -44,8 +44,13 @@ class Labels:
 
 def find_recorded(folder: Path) -> list[Recorded]:
     """The files that `dasvdd-monitor record` wrote into `folder`, known by their names; others are passed over."""
+    return recorded_among(sorted(folder.rglob("*.wav")))
+
+
+def recorded_among(paths: Iterable[Path]) -> list[Recorded]:
+    """Those of `paths` that `dasvdd-monitor record` wrote, known by their names."""
     found = []
-    for path in sorted(folder.rglob("*.wav")):
+    for path in paths:
         stamp = _STAMP.search(path.stem)
         if stamp is None:
             continue
@@ -81,41 +86,68 @@ def labels_of(
     return Labels(segments, left_out)
 
 
-def real_in_recorded(alarms: Iterable[Alarm], recorded: Sequence[Recorded]) -> set[Path]:
-    """Those of `recorded` in which a real alarm fell, wholly or in part, by the wall clock."""
-    found = set()
+def perhaps_faulty(
+    alarms: Iterable[Alarm], recorded: Sequence[Recorded], clips: Mapping[str, KeptClip] | None = None
+) -> list[tuple[Segment, str]]:
+    """The parts of recordings that may hold a fault, each with the reason: in them fell an alarm not judged false.
+
+    Of a live source's alarm that is the whole of its clip, and of each of `recorded` that it touches by the wall clock.
+    """
+    found = []
     for alarm in alarms:
-        if alarm.verdict != "real" or alarm.ended_at is None or alarm.end_seconds is None:
+        if alarm.verdict == "false":
             continue
-        begin = alarm.ended_at - timedelta(seconds=alarm.end_seconds - alarm.start_seconds)
-        for file in recorded:
-            end = file.start + timedelta(seconds=file.seconds)
-            if file.name == file_name(alarm.source) and begin < end and file.start < alarm.ended_at:
-                found.add(file.path.resolve())
+        why = _why_not_trained(alarm)
+        if alarm.recording is not None:
+            found.append((Segment(Path(alarm.recording), alarm.start_seconds, alarm.end_seconds), why))
+        if (clip := (clips or {}).get(alarm.id)) is not None:
+            found.append((Segment(clip.path), why))
+        found += [(Segment(file.path), why) for file in recorded if _fell_in(alarm, file)]
     return found
 
 
 def with_recordings(
-    labels: Labels, recordings: Iterable[Segment], *, faulty: Collection[Path] = ()
-) -> tuple[list[Segment], list[Path]]:
-    """The labels and `recordings` as one manifest, and the recordings that are left out since a real alarm is in them.
+    labels: Labels, recordings: Iterable[Segment], faulty: Collection[tuple[Segment, str]]
+) -> tuple[list[Segment], list[tuple[Path, str]]]:
+    """The labels and `recordings` as one manifest, and the recordings that are left out, with why.
 
-    `faulty`: resolved paths of those known otherwise. Of a false alarm within a recording that trains, the recording is
-    enough. The machine is that of the labels, where they name one.
+    Left out is what overlaps one of `faulty`, the parts that may hold a fault, unless it is there to test with. Of a
+    false alarm within a recording that trains, the recording is enough. The machine is that of the labels, where they
+    name one.
     """
     machines = {segment.machine for segment in labels.segments}
     machine = machines.pop() if len(machines) == 1 else ""
     kept: list[Segment] = []
-    left_out: list[Path] = []
+    left_out: list[tuple[Path, str]] = []
     for recording in recordings:
-        held = [segment for segment in labels.segments if _overlap(segment, recording)]
-        real = recording.path.resolve() in faulty or any(segment.role == "test_anomalous" for segment in held)
-        if real and recording.role != "test_anomalous":
-            left_out.append(recording.path)
+        reasons = [why for part, why in faulty if _overlap(part, recording)]
+        if reasons and recording.role != "test_anomalous":
+            left_out.append((recording.path, reasons[0]))
         else:
             kept.append(recording if recording.machine else replace(recording, machine=machine))
     alone = [label for label in labels.segments if not any(_overlap(label, recording) for recording in kept)]
     return [*alone, *kept], left_out
+
+
+def _why_not_trained(alarm: Alarm) -> str:
+    if alarm.verdict == "real":
+        return "a real alarm is in it"
+    judged = "nobody has judged" if alarm.verdict is None else f"was judged {alarm.verdict}"
+    return (
+        f"an alarm that {judged} is in it, and a fault would be learnt as healthy. If it was healthy: "
+        f"`dasvdd-monitor ack {alarm.id} --verdict false`"
+    )
+
+
+def _fell_in(alarm: Alarm, file: Recorded) -> bool:
+    """True where `alarm` touches `file` by the wall clock; an active one lasts, one that was broken off is its rise."""
+    begin, end = alarm.raised_at, alarm.ended_at
+    if end is None:
+        end = datetime.max.replace(tzinfo=UTC) if alarm.state is AlarmState.ACTIVE else begin
+    elif alarm.end_seconds is not None:
+        begin = end - timedelta(seconds=alarm.end_seconds - alarm.start_seconds)
+    last = file.start + timedelta(seconds=file.seconds)
+    return file.name == file_name(alarm.source) and begin <= last and file.start <= end
 
 
 def _segment(alarm: Alarm, recorded: Sequence[Recorded], clip: KeptClip | None) -> Segment | str:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from ..alarms.labels import find_recorded, labels_of, real_in_recorded, with_recordings
+from ..alarms.labels import find_recorded, labels_of, perhaps_faulty, recorded_among, with_recordings
 from ..errors import DataError
 from ..evidence.kept import kept_clips
 from ..files import write_atomically
 from ..reading.manifest import COLUMNS, Segment, find_segments
+from ..words import count
 from .alarms import named
 from .common import InputPath, examples, reports_errors
 from .state import evidence_directory, open_state, state_options
@@ -56,10 +57,11 @@ def export_labels(
     the clip that [evidence] kept of it (mode = "audio"), or a file that `dasvdd-monitor record` wrote beside the
     monitor (--recordings). Where there is no recording, there is nothing to train on, and the alarm is named and left
     out. False alarms alone teach a model nothing of the machine: --with adds the recordings of healthy running, but
-    none that holds a real alarm.
+    none in which an alarm fell that nobody has judged false.
     """
     with open_state(config_path, directory) as store:
-        found = store.alarms(source=source)
+        alarms = store.alarms()
+    found = [alarm for alarm in alarms if source in (None, alarm.source)]
     clips = kept_clips(evidence_directory(config_path, directory))
     labels = labels_of(found, [] if recordings is None else find_recorded(recordings), clips)
     for alarm, reason in labels.left_out:
@@ -67,14 +69,18 @@ def export_labels(
     if not labels.segments:
         raise DataError(f"none of {len(found)} alarms can be written to {out}; the lines above say why.")
     segments = labels.segments
+    left_out = f"{len(labels.left_out)} of {count(len(found), 'alarm')}"
     if healthy is not None:
-        faulty = real_in_recorded(found, find_recorded(healthy) if healthy.is_dir() else [])
-        segments, without = with_recordings(labels, find_segments(healthy), faulty=faulty)
-        for path in without:
-            click.echo(f"left out: {path}: a real alarm is in it", err=True)
+        given = find_segments(healthy)
+        faulty = perhaps_faulty(alarms, recorded_among({part.path for part in given}), clips)
+        segments, without = with_recordings(labels, given, faulty)
+        for path, reason in without:
+            click.echo(f"left out: {path}: {reason}", err=True)
+        left_out += f", {len(without)} of {count(len(given), 'recording')}"
     write_atomically(out, _manifest(segments, out.parent.resolve()).encode())
     roles = [segment.role for segment in segments]
-    click.echo(f"{out}: {roles.count('train')} for training, {roles.count('test_anomalous')} to test with")
+    to_test = len(roles) - roles.count("train")
+    click.echo(f"{out}: {roles.count('train')} for training, {to_test} to test with; left out: {left_out}")
 
 
 def _manifest(segments: list[Segment], folder: Path) -> str:

@@ -136,6 +136,7 @@ def test_missing_and_damaged_data_sets_are_one_line_each_and_the_rest_runs(tmp_p
     [
         (("--datasets", "pimma"), 78, "Did you mean 'pima'?"),
         (("--classes", ","), 78, "names are expected"),
+        (("--classes", "12"), 78, "no class '12'. Known here: pima: all. Leave --classes out"),
         (("--methods", "ocvsm"), 78, "Did you mean 'ocsvm'?"),
         (("--set", "kapa=0.5"), 78, "Did you mean 'kappa'?"),
         (("--stack", "0"), 78, "--stack 0"),

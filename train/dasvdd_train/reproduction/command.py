@@ -13,6 +13,7 @@ from ..config import parse_assignment
 from ..trainer import choose_device
 from .baselines import PYOD
 from .experiments import EXPERIMENTS, Context, Plan
+from .experiments.common import require_known_classes
 from .methods import METHODS
 from .progress import Reporter
 from .results import FILE, Results
@@ -67,6 +68,8 @@ def reproduce(
             reporter.say(f"warning: {reason}")
         if not library.loaded:
             raise InputMissing("none of the data sets can be read: see above")
+        if classes is not None:
+            require_known_classes(plan, library)
         failed = run_cells(cells, library, results, reporter, device=place, stack=at_once)
     files = experiment.report(Context(plan, library, results, failed), out)
     if cells and len(failed) == len({cell.key for cell in cells}):

@@ -74,19 +74,24 @@ class Experiment:
 
 
 def splits_of(plan: Plan, library: Library) -> Iterator[tuple[str, str]]:
-    """(data set, class) of all that was asked for and is there. Raises ConfigError for a class that no data set has."""
-    known: set[str] = set()
+    """(data set, class) of all that was asked for and is there."""
     for dataset in plan.datasets:
         data = library.get(dataset)
         if data is None:
             continue
-        known |= set(data.class_names)
         # A data set of one class has nothing to choose.
         wanted = None if len(data.class_names) == 1 else plan.classes
         yield from ((dataset, name) for name in data.class_names if wanted is None or name in wanted)
+
+
+def require_known_classes(plan: Plan, library: Library) -> None:
+    """Raises ConfigError for a class of `plan` that none of its data sets has; one of them at least is there."""
+    known = {dataset: data.class_names for dataset in plan.datasets if (data := library.get(dataset)) is not None}
     for name in plan.classes or ():
-        if known and name not in known and known != {"all"}:
-            raise ConfigError(f"--classes: there is no class '{name}'. Known here: {', '.join(sorted(known))}")
+        if all(name not in names for names in known.values()):
+            there = "; ".join(f"{dataset}: {', '.join(names)}" for dataset, names in known.items())
+            only = " Leave --classes out: it is run whole." if set(known.values()) == {("all",)} else ""
+            raise ConfigError(f"--classes: there is no class '{name}'. Known here: {there}.{only}")
 
 
 def cells_of(
