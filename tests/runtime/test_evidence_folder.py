@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ def a_folder(path: Path, **bounds: Any) -> EvidenceFolder:
     return EvidenceFolder(path, EvidenceTable(**{"min_free_bytes": 0, **bounds}), now=lambda: NOW)
 
 
-def put(path: Path, *, size: int = 1000, days_old: float = 0.0) -> str:
+def put(path: Path, *, size: int = 1000, days_old: float = 0.0, raised_at: datetime = NOW) -> str:
     """A clip of `size` bytes in all; its stem."""
-    stem = stem_of("pump7", str(uuid.uuid4()), NOW)
+    stem = stem_of("pump7", str(uuid.uuid4()), raised_at)
     written_at = NOW.timestamp() - DAY * days_old
     for suffix, content in ((".flac", bytes(size - 2)), (".json", b"{}")):
         (path / f"{stem}{suffix}").write_bytes(content)
@@ -72,6 +72,32 @@ def test_old_clips_are_removed_though_no_alarm_comes(tmp_path: Path) -> None:
         time.sleep(0.01)
     writer.close()
     assert stems(tmp_path) == {young}
+
+
+def test_after_the_clock_was_set_back_the_newest_clips_still_go_last(tmp_path: Path) -> None:
+    """Two clips were written when the clock was an hour ahead of now: the two that follow are newer all the same."""
+    ahead = [put(tmp_path, days_old=(NOW.timestamp() - time.time() - later) / DAY) for later in (3600, 3601)]
+    writer = ClipWriter(a_folder(tmp_path, max_bytes=1_000_000))
+    clips = [begin(writer) for _ in range(2)]
+    for clip in clips:
+        clip.append(second(0))
+        clip.note(DESCRIBED, final=True)
+    writer.close()
+    new = [clip.name.removesuffix(".json") for clip in clips]
+    for gone, clip in enumerate([*ahead, new[0]]):
+        assert stems(tmp_path) == {*ahead[gone:], *new}
+        others = sum(path.stat().st_size for path in tmp_path.iterdir() if path.stem != clip)
+        a_folder(tmp_path, max_bytes=1_000_000).make_room(1_000_000 - others)
+    assert stems(tmp_path) == {new[1]}
+
+
+def test_a_clock_that_was_wrong_keeps_no_clip_for_ever_and_ends_none_early(tmp_path: Path) -> None:
+    """A file dated later than now is as old as its alarm; one of a clock that was behind is as old as its file."""
+    old, ahead, behind = NOW - timedelta(days=8), NOW + timedelta(days=5000), datetime(1970, 1, 1, tzinfo=UTC)
+    put(tmp_path, days_old=-5000, raised_at=old)
+    kept = {put(tmp_path, days_old=-5000, raised_at=ahead), put(tmp_path, days_old=1, raised_at=behind)}
+    a_folder(tmp_path, max_days=7).remove_old()
+    assert stems(tmp_path) == kept
 
 
 @pytest.mark.parametrize("look", [1, 2])

@@ -74,6 +74,7 @@ class ClipFile:
         if not self._format.suffix:
             self._folder.make_room(len(content))
         write_atomically(self._sidecar, content)
+        self._folder.put_last(self._sidecar)
 
     def discard(self) -> None:
         """Remove everything of the clip. Does not raise."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,9 +17,12 @@ from .tables import EvidenceTable
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 ALARM_ID = re.compile(_ID)
-_OWN = re.compile(rf"^(?P<stem>.+-\d{{8}}T\d{{6}}Z-(?P<id>{_ID}))\.(?:json|flac|npz)$")
+_OWN = re.compile(rf"^(?P<stem>.+-(?P<raised>\d{{8}}T\d{{6}}Z)-(?P<id>{_ID}))\.(?:json|flac|npz)$")
 """The names of clips. Nothing else in the directory is ever removed, but for what was left half written."""
 _LEFTOVER = re.compile(rf"^\..+-\d{{8}}T\d{{6}}Z-{_ID}\.(?:json\.[^.]+|(?:flac|npz)\.partial)$")
+_STAMP = "%Y%m%dT%H%M%SZ"
+COARSEST_SECONDS = 2.0
+"""File systems may round the times of files to this."""
 
 
 class NoRoom(DasvddError):
@@ -30,15 +33,17 @@ class NoRoom(DasvddError):
 class Kept:
     """One clip in the directory."""
 
+    raised: str
+    """When its alarm rose, by the clock of that time, as its name has it."""
     paths: list[Path] = field(default_factory=list)
     size: int = 0
     written_at: float = 0.0
-    """Seconds since the epoch."""
+    """Seconds since the epoch. It orders the clips, whatever the clock was set to: see `put_last`."""
 
 
 def stem_of(source: str, alarm: str, raised_at: datetime) -> str:
     """What the names of a clip's files begin with."""
-    return f"{file_name(source)}-{raised_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{alarm}"
+    return f"{file_name(source)}-{raised_at.astimezone(UTC):{_STAMP}}-{alarm}"
 
 
 def sidecars(directory: Path) -> dict[str, Path]:
@@ -71,11 +76,18 @@ class EvidenceFolder:
         return sum(kept.size for kept in _kept(self.directory))
 
     def remove_old(self) -> None:
-        """Remove what is older than `max_days`."""
-        oldest_allowed = self._now().timestamp() - 86400 * self._table.max_days
+        """Remove what is older than `max_days`. A clip dated later than now is taken to be as old as its alarm."""
+        now = self._now().timestamp()
         for kept in _kept(self.directory):
-            if kept.written_at < oldest_allowed:
+            date = kept.written_at if kept.written_at <= now else _seconds(kept.raised)
+            if date < now - 86400 * self._table.max_days:
                 _remove(kept)
+
+    def put_last(self, sidecar: Path) -> None:
+        """Date the clip of `sidecar`, just written, after all others: the clock may have been set back since those."""
+        newest = max((kept.written_at for kept in _kept(self.directory) if sidecar not in kept.paths), default=0.0)
+        if sidecar.stat().st_mtime <= newest:
+            os.utime(sidecar, (newest + COARSEST_SECONDS, newest + COARSEST_SECONDS))
 
     def make_room(self, size: int) -> None:
         """Remove clips until one of `size` bytes, whose temporary file is there already, fits.
@@ -114,7 +126,7 @@ def remove_leftovers(directory: Path) -> None:
 
 def _kept(directory: Path) -> list[Kept]:
     """The clips in the directory; none where it is not there."""
-    clips: defaultdict[str, Kept] = defaultdict(Kept)
+    clips: dict[str, Kept] = {}
     for path in directory.iterdir() if directory.is_dir() else ():
         match = _OWN.match(path.name)
         if match is None:
@@ -125,11 +137,19 @@ def _kept(directory: Path) -> list[Kept]:
             continue
         if not stat.S_ISREG(status.st_mode):
             continue
-        kept = clips[match["stem"]]
+        kept = clips.setdefault(match["stem"], Kept(match["raised"]))
         kept.paths.append(path)
         kept.size += status.st_size
         kept.written_at = max(kept.written_at, status.st_mtime)
     return list(clips.values())
+
+
+def _seconds(stamp: str) -> float:
+    """Since the epoch; without end for digits that are no date."""
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return float("inf")
 
 
 def _remove(kept: Kept) -> None:
