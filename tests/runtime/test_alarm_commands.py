@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
+from dasvdd_runtime.alarms.arrivals import Arrival
+from dasvdd_runtime.alarms.mutes import Mute
 from dasvdd_runtime.cli import main
 from dasvdd_runtime.reading.manifest import read_manifest
+from dasvdd_runtime.state.state_store import StateStore
 from dasvdd_runtime.words import duration
 from monitor_child import MONITOR, Events, MonitorChild
 from wall_clock import WallClock
@@ -248,6 +251,23 @@ def test_a_test_alarm_goes_where_alarms_go_and_is_confirmed(start: Any, tmp_path
     again.feed(noise(1))
     again.stop()
     assert not again.of_kind("test_alarm")
+
+
+def test_a_state_file_without_arrivals_goes_on(tmp_path: Path) -> None:
+    """A file of an earlier version keeps its alarms and mutes and gets the column; it is not put aside."""
+    store, _ = StateStore.open_or_renew(tmp_path)
+    store.mute_all([Mute("m", "pump7", 2e9, 60.0, "")])
+    store.close()
+    with sqlite3.connect(tmp_path / "state.db") as database:
+        database.execute("ALTER TABLE test_requests DROP COLUMN arrivals")
+    database.close()
+    store, aside = StateStore.open_or_renew(tmp_path)
+    store.ask_for_test("t", None)
+    found = {"mqtt": Arrival("held", until=5.0)}
+    assert store.note_arrivals("t", found) and store.arrivals("t") == found
+    assert not store.note_arrivals("gone", found)
+    assert aside is None and [mute.source for mute in store.mutes()] == ["pump7"]
+    store.close()
 
 
 def test_verdicts_become_a_manifest(tiny_model: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import soundfile
 from click.testing import CliRunner
 from dasvdd_runtime import cli
 from monitor_child import MonitorChild
+from mosquitto_broker import free_port
 from mqtt_monitor import write_recording
 from scraping import wait_until
 from smtp_server import MailServer
+from webhook_server import Server
 from white_noise import RATE_HZ, noise
 
 
@@ -83,7 +86,7 @@ def test_an_alarm_survives_a_kill_and_the_test_alarm_arrives(
     wait_until(lambda: any(event_id in text for text in server.texts()), seconds=20)
     monitor.wait_for("started")
     result = CliRunner().invoke(cli.main, ["test-alarm", "--config", str(path)])
-    assert "Has it arrived" in result.output, result.output
+    assert "  email 'email': delivered\nHas it arrived" in result.output, result.output
     wait_until(lambda: any(mail["Subject"].startswith("Test alarm (") for mail in server.mails), seconds=20)
     monitor.stop()
 
@@ -110,6 +113,49 @@ def test_an_alarm_that_grows_is_mailed_as_far_as_it_went(
     assert raised["smoothed_score"] < 1.5 * raised["threshold"] and grew["peak_score"] > 10 * raised["threshold"]
     listed = CliRunner().invoke(cli.main, ["alarms", "--config", str(path)]).output
     assert f" {monitor.of_kind('alarm_open')[0]['peak_score'] / 0.02:.2f} " in listed
+
+
+def test_a_test_alarm_says_what_became_of_it_at_each_receiver(
+    serve_mail: Callable[..., MailServer], serve: Callable[..., Server], tiny_model: Any, tmp_path: Path
+) -> None:
+    """Delivered, held until when, not delivered and why, refused, left out; exit code 1 where one does not have it."""
+    tiny_model(threshold=0.02)
+    write_recording(tmp_path)
+    mail, good, strict = serve_mail().start(), serve(), serve(lambda number, body: 400)
+    email = f'host = "127.0.0.1"\nport = {mail.port}\nsecurity = "none"\nfrom = "a@b.c"\nto = ["d@e.f"]\n'
+    told = f'[[email]]\n{email}most_per_hour = 1\n[[webhook]]\nname = "good"\nurl = "{good.url}"\n'
+    not_told = (
+        f'[[webhook]]\nname = "strict"\nbody = "text"\nurl = "{strict.url}"\n'
+        f'[[webhook]]\nname = "absent"\nurl = "http://127.0.0.1:{free_port()}/"\n'
+        f'[[email]]\nname = "alarms"\nevents = ["alarm_raised"]\n{email}'
+    )
+    path = tmp_path / "monitor.toml"
+    source = '[[source]]\nname = "pump7"\nkind = "stdin"\nformat = "s16le"\n'
+    head = f'[model]\npath = "model.onnx"\n{source}[state]\ndirectory = "state"\n'
+    path.write_text(head + told)
+    monitor = MonitorChild(path)
+
+    def test(*arguments: str) -> tuple[int, list[str]]:
+        result = CliRunner().invoke(cli.main, ["test-alarm", "--config", str(path), *arguments])
+        return result.exit_code, [line for line in result.output.splitlines() if line.startswith("  ")]
+
+    try:
+        monitor.wait_for("started")
+        assert test() == (0, ["  webhook 'good': delivered", "  email 'email': delivered"])
+        code, (delivered, held) = test()
+        assert (code, delivered) == (0, "  webhook 'good': delivered")
+        assert re.fullmatch(r"  email 'email': held until \d\d:\d\d:\d\d by its most_per_hour; .*", held)
+        path.write_text(head + not_told)
+        monitor.reload()
+        monitor.wait_for("reloaded")
+        code, (refused, absent, left_out) = test("--wait", "3")
+        assert code == 1
+        assert refused == "  webhook 'strict': refused; the log says what it answered"
+        assert absent.startswith("  webhook 'absent': not delivered: no answer from 127.0.0.1: [Errno 111]")
+        assert left_out == "  email 'alarms': its events leave test_alarm out"
+        monitor.stop()
+    finally:
+        monitor.kill()
 
 
 def test_a_test_alarm_without_receivers_says_that_nobody_is_called(tiny_model: Any, tmp_path: Path) -> None:

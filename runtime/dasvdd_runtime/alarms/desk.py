@@ -17,6 +17,7 @@ from ..files import fault_of_writing, is_full_disk
 from ..running.snapshot import SourceSnapshot
 from ..state.directory_lock import DirectoryLock
 from . import later_events as events
+from .arrivals import SentTests
 from .book import Alarm, AlarmBook
 from .mutes import ALL, Mute, MuteChange, Mutes
 
@@ -53,6 +54,7 @@ class AlarmDesk:
         self._book = AlarmBook(latch=latch)
         self._mutes = Mutes()
         self._evidence: EvidenceKeeper | None = None
+        self.tests = SentTests()
         self._clock = clock
         self._now = now
         self._directory = directory
@@ -113,6 +115,7 @@ class AlarmDesk:
         if self._aside is not None:
             caused.append(events.state_lost(str(self._aside)))
             self._aside = None
+        self._survive(lambda store: self.tests.tell(store.note_arrivals))  # before new ones begin, not sent yet
         obeyed = self._survive(lambda store: self._obey(store, caused, sources))
         over = self._mutes.expire(self._clock())
         caused += self._told(over, sources)
@@ -184,6 +187,7 @@ class AlarmDesk:
         caused += self._told(changes, sources)
         for id, source in store.test_requests():
             caused.append(events.test_alarm(id, source))
+            self.tests.begin(id)
             store.take_test(id)
 
     def _told(self, changes: list[MuteChange], sources: Callable[[], Sequence[SourceSnapshot]]) -> list[Event]:

@@ -57,6 +57,7 @@ def run(config_path: Path, max_seconds: float | None) -> None:
     config = assembly.config
     alarms = AlarmDesk(config.state.directory, latch=config.alarm.latch)  # first: it tells of another monitor
     outlets = Outlets(config)
+    alarms.tests.standings = outlets.standings
     service = Service(
         assembly.channels(alarms),
         [outlets],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -83,6 +83,9 @@ class SourceSnapshot:
     """What is kept of its alarms."""
 
 
+TestFate = Literal["delivered", "refused", "held"]
+
+
 @dataclass(frozen=True)
 class HeldBack:
     """Events that are held for a receiver by its limit, though it would take them."""
@@ -102,3 +105,7 @@ class Standing:
     """What it never got, by kind: `events`, `scores`, `refused`."""
     held: HeldBack | None = None
     """What of it is held by a limit of its table."""
+    fault: str = ""
+    """Why it takes nothing now, without a secret."""
+    tests: Mapping[str, TestFate] = field(default_factory=dict)
+    """By id, what became of the newest test alarms that came to it."""

@@ -17,6 +17,7 @@ from typing import Protocol
 from ..logs import about
 from ..running.snapshot import HeldBack, Standing
 from ..words import count
+from .fates import Fates
 from .outbox import Outbox
 from .outbox_store import Row
 
@@ -92,9 +93,11 @@ class Delivery:
         self._stopping = threading.Event()
         self._interrupted = threading.Event()  # by a stop or a successor: the wait for a retry ends
         self._stop_at_seconds = float("inf")
-        self._fault = ""
+        self.fault = ""
+        """Why the receiver takes nothing now."""
         self.held: HeldBack | None = None
         """What its publisher keeps for now."""
+        self.fates = Fates()
         self._told_until = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._thread = threading.Thread(target=self._run, name=publisher.name, daemon=True)
@@ -170,22 +173,29 @@ class Delivery:
     def _deliver_all(self) -> None:
         while time.monotonic() < self._stop_at_seconds and self._successors.empty():
             rows = self._outbox.read(self._publisher.name, most=self._publisher.batch)
-            if not rows and self._fault:
+            if not rows and self.fault:
                 self._recovered()
             if not rows:
                 return
             whole = list(takewhile(_is_whole, rows))
             if whole:
-                self._publisher.deliver(whole, delivered=self._delivered, refused=self._refused)
+                self._offer(whole)
             else:
                 log.error("%s: an event in the outbox is damaged and given up", self._publisher.name)
                 self._refused(rows[0])
+
+    def _offer(self, rows: Sequence[Row]) -> None:
+        try:
+            self._publisher.deliver(rows, delivered=self._delivered, refused=self._refused)
+        except Held:
+            self.fates.note(rows, "held")
+            raise
 
     def _tell_held(self, held: Held) -> None:
         """Note until when events are held; say so where that is new."""
         before, until = self.held, time.time() + held.for_seconds
         self.held = HeldBack(held.events, until)
-        if self._fault:
+        if self.fault:
             self._recovered()
         if before is None or until > self._told_until + SAME_HOLD_SECONDS:
             self._told_until = until
@@ -202,24 +212,26 @@ class Delivery:
 
     def _delivered(self, row: Row) -> None:
         self.held = None
+        self.fates.note([row], "delivered")
         self._outbox.acknowledge(self._publisher.name, row.id)
-        if self._fault:
+        if self.fault:
             self._recovered()
 
     def _refused(self, row: Row) -> None:
         self.held = None
+        self.fates.note([row], "refused")
         self._outbox.refuse(self._publisher.name, row.id)
 
     def _recovered(self) -> None:
         name = self._publisher.name
         log.warning("%s: delivering again; %d events waited", name, self._waiting(), extra=about(name))
-        self._fault = ""
+        self.fault = ""
         self._retry_seconds = FIRST_RETRY_SECONDS
 
     def _tell(self, fault: str) -> None:
         self.held = None
-        if fault != self._fault:
-            self._fault = fault
+        if fault != self.fault:
+            self.fault = fault
             name = self._publisher.name
             log.error("%s: %s. Tried again until it works; events wait in the outbox", name, fault, extra=about(name))
 
@@ -290,8 +302,11 @@ class DeliveredOutbox:
 
     def standings(self) -> dict[str, Standing]:
         """How each receiver stands. Does not wait for the disk."""
-        held = {name: delivery.held for name, delivery in list(self._deliveries.items())}
-        return {name: replace(standing, held=held.get(name)) for name, standing in self._outbox.standings().items()}
+        found, by_name = self._outbox.standings(), self._deliveries.copy()
+        for name in found.keys() & by_name.keys():
+            delivery = by_name[name]
+            found[name] = replace(found[name], held=delivery.held, fault=delivery.fault, tests=delivery.fates.by_id)
+        return found
 
     def close(self) -> None:
         """Deliver what can be delivered within STOP_SECONDS; the rest stays on the disk."""

@@ -54,6 +54,7 @@ def open_existing(path: Path, read_all: ReadAll, *, any_thread: bool = False) ->
     try:
         connection = _connect(path, any_thread=any_thread)
         _require_schema(connection)
+        _add_arrivals(connection)
         with connection:  # ends the transaction: one that stays open keeps the monitor from writing
             connection.execute("UPDATE alarms SET told = told WHERE 0")
         read_all(connection)
@@ -111,6 +112,7 @@ def _connect_whole(path: Path, read_all: ReadAll) -> sqlite3.Connection:
         if tables == 0:
             connection.executescript(_SCHEMA)
         _require_schema(connection)
+        _add_arrivals(connection)
         read_all(connection)
     except (sqlite3.Error, ValueError, TypeError):
         connection.close()
@@ -122,3 +124,10 @@ def _require_schema(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
         raise sqlite3.DatabaseError(f"its schema is version {version}, this program knows {SCHEMA_VERSION}")
+
+
+def _add_arrivals(connection: sqlite3.Connection) -> None:
+    """Add the column that files of the first days of this schema lack; who does not know it passes it over."""
+    columns = {column[1] for column in connection.execute("PRAGMA table_info(test_requests)")}
+    if "arrivals" not in columns:
+        connection.execute("ALTER TABLE test_requests ADD COLUMN arrivals TEXT")

@@ -5,12 +5,14 @@ Imported only where a state directory is configured: SQLite costs memory.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..alarms.arrivals import Arrival
 from ..alarms.book import Alarm, AlarmState, Verdict
 from ..alarms.mutes import Mute
 from ..files import is_in_place
@@ -183,6 +185,20 @@ class StateStore:
         """Say that a request was taken."""
         with self._db:
             self._db.execute("UPDATE test_requests SET taken = 1 WHERE id = ?", (id,))
+
+    def note_arrivals(self, id: str, found: Mapping[str, Arrival]) -> bool:
+        """Say how far a test alarm has come, by receiver; False where nobody asks any more."""
+        with self._db:
+            text = json.dumps({name: arrival._asdict() for name, arrival in found.items()})
+            changed = self._db.execute("UPDATE test_requests SET arrivals = ? WHERE id = ?", (text, id)).rowcount
+        return changed > 0
+
+    def arrivals(self, id: str) -> dict[str, Arrival] | None:
+        """How far a test alarm has come, by receiver; None before the monitor has said so."""
+        row = self._db.execute("SELECT arrivals FROM test_requests WHERE id = ?", (id,)).fetchone()
+        if row is None or row[0] is None:
+            return None
+        return {name: Arrival(**values) for name, values in json.loads(row[0]).items()}
 
 
 def _read_all(connection: sqlite3.Connection) -> None:
