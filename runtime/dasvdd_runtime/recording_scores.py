@@ -125,13 +125,13 @@ def check_fits(path: Path, metadata: ModelMetadata, table: TableFormat) -> float
 
 
 def score_recording(
-    scorer: Scorer, path: Path, *, table: TableFormat, summary: RecordingSummary
+    scorer: Scorer, path: Path, *, table: TableFormat, silent_seconds: float, summary: RecordingSummary
 ) -> Iterator[ScoredWindow | WithheldWindow]:
     """Score the recording at `path` window by window, resampled to the model's rate if need be, and fill `summary`.
 
     Windows are those that `run` would judge of a source that gave the recording, and it withholds those that `run`
-    would. Every recording starts a decision chain of its own, and no window reaches across a gap in it. Raises
-    RecordingError if the recording cannot be read, and DataError for a score that is not finite.
+    would with that `silent_seconds`. Every recording starts a decision chain of its own, and no window reaches across
+    a gap in it. Raises RecordingError if the recording cannot be read, and DataError for a score that is not finite.
     """
     metadata = scorer.metadata
     detector = Detector(
@@ -140,7 +140,7 @@ def score_recording(
         window_hop_seconds=metadata.window_hop_seconds,
         usual_score=metadata.calibration.usual_score,
     )
-    cutter = Cutter(Intake(), metadata)
+    cutter = Cutter(Intake(silent_seconds=silent_seconds), metadata)
     pieces = read_pieces(
         path,
         block_seconds=scorer.batch_windows * metadata.window_hop_seconds,

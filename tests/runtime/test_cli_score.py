@@ -311,6 +311,18 @@ def test_a_terminal_gets_a_table(tiny_model: Any, tmp_path: Path) -> None:
     assert "no alarm" in text
 
 
+def replayed(folder: Path, model: Path, wav: Path, *, silent_seconds: float) -> list[float]:
+    """Where the windows begin that `run` scores in a replay."""
+    config = folder / "monitor.toml"
+    config.write_text(
+        f'[model]\npath = "{model}"\n[events]\nscores = true\n[state]\ndirectory = "{folder / "state"}"\n'
+        f'[[source]]\nname = "a"\nkind = "file"\npath = "{wav}"\nsilent_seconds = {silent_seconds}\n'
+    )
+    replay = subprocess.run([*MONITOR, "run", str(config)], capture_output=True, text=True, check=False)
+    events = [json.loads(line) for line in replay.stdout.splitlines()]
+    return [event["start_seconds"] for event in events if event["event"] == "score"]
+
+
 def test_silence_in_a_recording_is_withheld_as_by_run(tiny_model: Any, tmp_path: Path) -> None:
     """Ten seconds of zeros are no scores and no alarm: `score` withholds what `run` withholds in a replay."""
     samples = noise(30)
@@ -326,11 +338,19 @@ def test_silence_in_a_recording_is_withheld_as_by_run(tiny_model: Any, tmp_path:
     assert (summary["windows"], summary["withheld"], summary["withheld_from_seconds"]) == (38, 21, [9.5])
     assert f"warning: {wav}: 21 of 59 windows are silent (from 9.5 s on) and are withheld" in result.stderr
 
-    config = tmp_path / "monitor.toml"
-    config.write_text(
-        f'[model]\npath = "{model}"\n[[source]]\nname = "a"\nkind = "file"\npath = "{wav}"\n[events]\nscores = true\n'
-        f'[state]\ndirectory = "{tmp_path / "state"}"\n'
+    assert replayed(tmp_path, model, wav, silent_seconds=10) == [w["start_seconds"] for w in windows]
+
+
+@pytest.mark.parametrize("silent_seconds", [10, 4])
+def test_a_sensor_that_is_stuck_is_withheld_as_by_run(tiny_model: Any, tmp_path: Path, silent_seconds: int) -> None:
+    """Rows that stay the same for eight seconds are scored or not as `silent_seconds` of a source would have it."""
+    model = tiny_model(
+        kind="sensor", channel_names=["x"], sample_rate_hz=100.0, window_samples=50, window_hop_samples=25
     )
-    replay = subprocess.run([*MONITOR, "run", str(config)], capture_output=True, text=True, check=False)
-    events = [json.loads(line) for line in replay.stdout.splitlines()]
-    assert [e["start_seconds"] for e in events if e["event"] == "score"] == [w["start_seconds"] for w in windows]
+    rows = np.random.default_rng(0).normal(size=2000)
+    rows[600:1400] = rows[600]
+    table = tmp_path / "stuck.csv"
+    np.savetxt(table, rows, header="x", comments="")
+    windows, (summary,) = lines(score(model, table, "--silent-seconds", str(silent_seconds)))
+    assert (summary["withheld"] > 0) == (silent_seconds < 8)
+    assert replayed(tmp_path, model, table, silent_seconds=silent_seconds) == [w["start_seconds"] for w in windows]

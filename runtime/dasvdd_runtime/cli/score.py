@@ -53,6 +53,13 @@ MOST_PLACES = 3
 @click.option(
     "--channels", help="Columns of a table, by header name or 1-based position: x,y,z. Default: as in training."
 )
+@click.option(
+    "--silent-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="What is silent for so long is not judged: silent_seconds of the source in monitor.toml.",
+)
 @model_options
 @reports_errors
 def score(
@@ -62,6 +69,7 @@ def score(
     only_summary: bool,
     channels: str | None,
     time_column: str,
+    silent_seconds: float,
     provider: str,
     threads: int,
 ) -> None:
@@ -90,7 +98,7 @@ def score(
     for number, path in enumerate(paths, start=1):
         progress = Progress(f"{number}/{len(paths)} {path}", shown=only_summary or not sys.stdout.isatty())
         try:
-            score_one(scorer, path, chosen, time_column, printer, progress)
+            score_one(scorer, path, chosen, time_column, silent_seconds, printer, progress)
         except DasvddError as error:
             failed += 1
             progress.clear()
@@ -133,6 +141,7 @@ def score_one(
     path: Path,
     channels: tuple[str, ...],
     time_column: str,
+    silent_seconds: float,
     printer: TablePrinter | JsonPrinter,
     progress: Progress,
 ) -> None:
@@ -156,7 +165,7 @@ def score_one(
         )
     summary = RecordingSummary()
     printer.recording(path)
-    for window in score_recording(scorer, path, table=table, summary=summary):
+    for window in score_recording(scorer, path, table=table, silent_seconds=silent_seconds, summary=summary):
         progress.update(window.start_seconds)
         if isinstance(window, WithheldWindow):
             printer.withheld(path, window)
