@@ -38,7 +38,7 @@ class Captured:
         """Rows that were lost so far."""
         return sum(part.lost for part in self.samples)
 
-    def wait(self, condition: Callable[[], bool], *, seconds: float = 15.0) -> None:
+    def wait(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
         """Take what comes until `condition` holds."""
         deadline = time.monotonic() + seconds
         while not self._look() and not condition():

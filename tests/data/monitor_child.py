@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -41,7 +42,7 @@ class MonitorChild:
         """The events of `kind` so far."""
         return [event for event in list(self.events) if event["event"] == kind]
 
-    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 20) -> dict[str, Any]:
+    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 60) -> dict[str, Any]:
         """The `count`-th event of `kind`. Raises AssertionError where it does not come within `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -68,11 +69,24 @@ class MonitorChild:
     def stop(self) -> int:
         """End it, read all that it wrote, and return its exit code."""
         self.process.terminate()
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         for reader in self._readers:
             reader.join()
         self.wait_for("stopped")
         return code
+
+    def stop_seconds(self) -> float:
+        """Have it stop, which must end well: how long it took, but for the time that it waited for a processor."""
+        kept_waiting, begin_seconds = Path(f"/proc/{self.process.pid}/schedstat"), time.monotonic()
+        before = after = int(kept_waiting.read_text().split()[1])
+        self.process.terminate()
+        while self.process.poll() is None:
+            with contextlib.suppress(OSError, IndexError):  # it ends meanwhile
+                after = int(kept_waiting.read_text().split()[1])
+            time.sleep(0.01)
+        seconds = time.monotonic() - begin_seconds - (after - before) / 1e9
+        assert self.stop() == 0
+        return seconds
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -34,7 +34,7 @@ class Samples:
         return float(found)
 
 
-def wait_until(true: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+def wait_until(true: Callable[[], Any], *, seconds: float = 60.0) -> Any:
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end, "it did not come to that"

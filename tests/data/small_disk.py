@@ -27,7 +27,7 @@ def run_on_small_disk(folder: Path, options: str, *arguments: object) -> str:
         [*ENTER, "sh", "-c", ON_IT, "sh", options, folder, sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
     )
     assert done.returncode == 0, done.stderr

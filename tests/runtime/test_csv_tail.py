@@ -269,8 +269,8 @@ def test_a_backlog_is_judged_whole_and_is_no_overload(tiny_model: Any, tmp_path:
         values = np.random.default_rng(0).uniform(-0.1, 0.1, 400_000)
         (tmp_path / "all.csv").write_text("x\n" + "".join(f"{value:.4f}\n" for value in values))
         (tmp_path / "all.csv").rename(tmp_path / "log.csv")
-        for count in [*range(5000, 40_000, 5000), 39_999]:
-            child.wait_for("score", count=count, seconds=60)
+        for count in [*range(1000, 40_000, 1000), 39_999]:
+            child.wait_for("score", count=count)
         assert child.stop() == 0
     finally:
         child.kill()
@@ -287,17 +287,29 @@ def test_rows_without_times_at_another_rate_are_told(
     """Half as many rows a second as the model's, evenly: both rates are named once."""
     monkeypatch.setattr(RateWatch, "STRETCH_SECONDS", 0.8)
     monkeypatch.setattr(RateWatch, "STRETCH_SAMPLES", 1)
+    monkeypatch.setattr(RateWatch, "TOLERANCE", 0.2)  # a busy machine writes and reads less evenly
     path = tmp_path / "log.csv"
     append(path, "x\n")
     source = captured(tail(path))
     begin = time.monotonic()
-    for number in range(20):
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "rows come at" in record.getMessage()]
+
+    def write(number: int) -> None:
         append(path, f"{number}\n")
         time.sleep(max(0.0, begin + 0.2 * (number + 1) - time.monotonic()))
-    source.wait(lambda: source.first_channel[-1:] == [19.0])
-    (told,) = [record.getMessage() for record in caplog.records if "rows come at" in record.getMessage()]
-    assert "log.csv: rows come at" in told and "the model was trained at 10 Hz" in told
-    assert 3 < float(told.split("come at ")[1].split()[0]) < 7
+
+    count = 0
+    while not told() and count < 300:
+        write(count)
+        count += 1
+    for number in range(count, count + 10):
+        write(number)
+    source.wait(lambda: source.first_channel[-1:] == [count + 9.0])
+    (words,) = told()
+    assert "log.csv: rows come at" in words and "the model was trained at 10 Hz" in words
+    assert 3 < float(words.split("come at ")[1].split()[0]) < 7
 
 
 def test_check_listens_to_a_file_that_grows(tiny_model: Any, tmp_path: Path) -> None:

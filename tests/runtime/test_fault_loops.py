@@ -83,7 +83,7 @@ class History:
         return found[first:]
 
 
-def wait_until(true: Callable[[], object], *, seconds: float = 20.0) -> None:
+def wait_until(true: Callable[[], object], *, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come to that"
@@ -213,15 +213,11 @@ class Loop:
         with (self.folder / "log").open("ab") as log:
             command = [*MONITOR, "run", str(self.folder / "monitor.toml")]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-        if at_peace or self._seeded.random() < 0.7:
-            wait_until(lambda: self.history.last_id() != before or process.poll() is not None)
-        time.sleep(self._seeded.uniform(0, 0.7))
-        if at_peace:
-            newest = self.history.last_id()
-            wait_until(lambda: newest in self.receiver.ids)
-        assert process.poll() is None, self.log()[-2000:]
-        process.send_signal(end)
-        code = process.wait(20)
+        try:
+            code = self._ended(process, end, before, at_peace=at_peace)
+        finally:
+            process.kill()
+            process.wait()
         new = self.history.read()
         kinds = [event["event"] for event in new]
         if end == signal.SIGKILL:
@@ -233,6 +229,18 @@ class Loop:
             assert code in (0, -signal.SIGTERM)
         self.begun += "started" in kinds
         self._look_at_alarms(new)
+
+    def _ended(self, process: subprocess.Popen[bytes], end: signal.Signals, before: str, *, at_peace: bool) -> int:
+        """Its exit code after `end`, at the moment that `_run` is to choose. `before`: the newest event before it."""
+        if at_peace or self._seeded.random() < 0.7:
+            wait_until(lambda: self.history.last_id() != before or process.poll() is not None)
+        time.sleep(self._seeded.uniform(0, 0.7))
+        if at_peace:
+            newest = self.history.last_id()
+            wait_until(lambda: newest in self.receiver.ids)
+        assert process.poll() is None, self.log()[-2000:]
+        process.send_signal(end)
+        return process.wait(60)
 
     def _look_at_alarms(self, new: Events) -> None:
         """No alarm that nobody has judged is forgotten, neither by state.db nor by the monitor."""
@@ -252,7 +260,6 @@ class Loop:
         first_arrivals = list(dict.fromkeys(received))
         assert first_arrivals == [id for id in written if id in set(received)]
         assert processes_with(str(self.folder / "sound.raw")) == []
-        self.receiver.close()
 
 
 @pytest.mark.slow
@@ -260,10 +267,14 @@ def test_a_hundred_kills_and_stops_leave_nothing_broken(tiny_model: Any, tmp_pat
     """SIGTERM or SIGKILL at any moment: it starts again, files and databases are whole, and nothing is lost."""
     tiny_model(threshold=0.02)
     loops = [Loop(tmp_path / f"loop{seed}", seed) for seed in range(LOOPS)]
-    with ThreadPoolExecutor(LOOPS) as threads:
-        list(threads.map(lambda loop: loop.go_round(RUNS // LOOPS), loops))
-    for loop in loops:
-        loop.all_fits_together()
+    try:
+        with ThreadPoolExecutor(LOOPS) as threads:
+            list(threads.map(lambda loop: loop.go_round(RUNS // LOOPS), loops))
+        for loop in loops:
+            loop.all_fits_together()
+    finally:
+        for loop in loops:
+            loop.receiver.close()
     assert sum(loop.begun for loop in loops) > RUNS / 2, "most runs ended before they began: little was tested"
     print(
         [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,7 @@ def test_devices_that_are_away_hold_up_neither_each_other_nor_the_end(
             child.wait_for("source_state", count=len(sources))
             (tmp_path / "log.csv").write_text("time,x\n" + "".join(f"{i / 10},{i % 2}\n" for i in range(100)))
             assert child.wait_for("score", count=5)["source"] == "file"
-            begin = time.monotonic()
-            assert child.stop() == 0
-            assert time.monotonic() - begin < 5
+            assert child.stop_seconds() < 5
         finally:
             child.kill()
     missing = {
