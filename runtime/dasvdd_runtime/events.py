@@ -314,9 +314,13 @@ def with_id(event: Event) -> Event:
 
 def to_json(event: Event, *, now: datetime) -> str:
     """`event` as one line of JSON without the line feed, stamped with the schema and `now`; NaN becomes null."""
-    stamp = now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    record = {"schema": SCHEMA, "event": event["event"], "time": stamp, **event}
+    record = {"schema": SCHEMA, "event": event["event"], "time": stamp(now), **event}
     return json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
+
+
+def stamp(time: datetime) -> str:
+    """`time`, which has a time zone, in UTC with milliseconds: 2026-06-01T12:00:00.000Z."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def finite(value: Any) -> Any:

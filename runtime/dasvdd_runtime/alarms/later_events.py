@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from ..events import Event
+from ..events import Event, stamp
 
 
 def alarm_latched(source: str, alarm: str, raised_at: datetime) -> Event:
     """At the start: an alarm of an earlier run that nobody has acknowledged. `alarm`: its id."""
-    return {"event": "alarm_latched", "source": source, "alarm": alarm, "raised_at": _stamp(raised_at)}
+    return {"event": "alarm_latched", "source": source, "alarm": alarm, "raised_at": stamp(raised_at)}
 
 
 def alarm_acknowledged(source: str, alarm: str, *, verdict: str, note: str, released: bool) -> Event:
@@ -27,7 +27,7 @@ def alarm_acknowledged(source: str, alarm: str, *, verdict: str, note: str, rele
 
 def muted(source: str | None, *, until: datetime, seconds: float, note: str) -> Event:
     """Nobody is to be called for `source` (None: for any), for `seconds` from now."""
-    return _of(source, {"event": "muted", "until": _stamp(until), "seconds": seconds, "note": note})
+    return _of(source, {"event": "muted", "until": stamp(until), "seconds": seconds, "note": note})
 
 
 def unmuted(
@@ -63,7 +63,3 @@ def state_lost(moved_to: str | None) -> Event:
 
 def _of(source: str | None, event: dict[str, Any]) -> Event:
     return event if source is None else {**event, "source": source}
-
-
-def _stamp(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

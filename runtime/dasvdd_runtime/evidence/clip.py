@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from ..detector import Decision, Episode
@@ -91,8 +90,3 @@ class Clip:
 def _short(value: float) -> float:
     """`value` with six digits."""
     return float(f"{value:.6g}")
-
-
-def stamp(time: datetime) -> str:
-    """`time` in UTC as events have it."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

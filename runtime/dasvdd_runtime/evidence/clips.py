@@ -16,9 +16,10 @@ from ..alarms.decision_rule import DecisionRule
 from ..condition.levels import level_dbfs
 from ..contract import ModelMetadata
 from ..detector import Decision, Episode
+from ..events import stamp
 from ..windows import Window
 from .base import Clips
-from .clip import Clip, stamp
+from .clip import Clip
 from .clip_file import ClipFormat
 from .folder import stem_of
 from .ring import Ring
