@@ -40,6 +40,14 @@ def test_most_common_rate_wins_and_the_rest_is_resampled(tmp_path: Path) -> None
     assert "c.wav: resampled from 44100 Hz to 8000 Hz" in corpus.notes[0]
 
 
+def test_a_recording_of_a_lower_rate_is_warned_of_with_what_it_lacks(tmp_path: Path) -> None:
+    """Half of 4000 Hz is all that it can hold: silence above it would be learnt as healthy."""
+    corpus = load(write(tmp_path / "a.wav"), write(tmp_path / "b.wav"), write(tmp_path / "c.wav", rate_hz=4000))
+    (warning,) = corpus.upsampled
+    assert "c.wav: resampled from 4000 Hz to 8000 Hz, so that nothing above 2000 Hz is in it" in warning
+    assert "--rate 4000" in warning and not corpus.notes
+
+
 def test_a_recording_that_is_left_out_does_not_set_the_rate(tmp_path: Path) -> None:
     """The stereo recording at 48 kHz is read first and left out: the rate is that of those that are used."""
     stereo = tmp_path / "0.wav"

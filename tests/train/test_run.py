@@ -12,9 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dasvdd_runtime.errors import InputMissing, ModelError
+from dasvdd_runtime.errors import ConfigError, InputMissing, ModelError
+from dasvdd_train.claim import sole_training_in
+from dasvdd_train.config import TrainConfig
+from dasvdd_train.console import ConsoleListener
 from dasvdd_train.holdout import load_holdout
 from dasvdd_train.model_file import load_model
+from dasvdd_train.run import run
 from dasvdd_train.scoring import score_windows
 from make_tiny_models import TINY, write_audio, write_sensor
 
@@ -206,12 +210,24 @@ def test_an_end_that_fails_keeps_the_earlier_model_whole_and_every_epoch(tmp_pat
     assert all((out / name).read_bytes() != content for name, content in before.items())
 
 
+def test_a_second_training_in_the_same_folder_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    """Not as an interrupted one, which --resume would go on with: with the folder, and what to do; then it is free."""
+    with sole_training_in(tmp_path / "run"):
+        with pytest.raises(ConfigError, match=f"{tmp_path}/run: another training is at work.*--out another folder"):
+            run([], tmp_path / "run", TrainConfig(), name="b", listener=ConsoleListener(epochs=1, segments=0))
+        assert not list((tmp_path / "run").iterdir())
+    with sole_training_in(tmp_path / "run"):
+        pass
+
+
 def test_too_little_held_out_for_a_threshold_is_refused_before_training(tmp_path: Path) -> None:
     """Tails of 9 windows in all carry no threshold: a dry run says so too, with the three ways out, which then work."""
     write_audio(tmp_path / "data", seconds=5)  # tails of 1.0 s: three windows of 0.5 s in each of three
+    (tmp_path / "data" / "bad.wav").touch()
     for options in (["--dry-run"], ["--out", tmp_path / "run"]):
         done = dasvdd_train(tmp_path / "data", *options, *TINY)
         assert done.returncode == 65
+        assert "bad.wav: empty" in done.stderr  # why there is so little
         assert "the held-out part holds 9 windows of 0.496 s, and an alarm threshold needs at least 10" in done.stderr
         assert "each of the 3 recordings for at least 6.25 s" in done.stderr
         assert "--holdout recordings holds out 1 of the 3 whole instead, and is enough" in done.stderr

@@ -158,7 +158,7 @@ def _show_plan(segments: list[Segment], settings: TrainConfig) -> None:
         found = plan(segments, settings, listener=listener)
     Console(highlight=False).print(role_table(found))
     for warning in found.warnings:
-        if warning.code not in ("left-out", "too-short-to-alarm"):  # those were printed as they were found
+        if warning.code not in ("left-out", "upsampled", "too-short-to-alarm"):  # those were printed as they were found
             click.echo(f"warning: {warning}")
     click.echo(
         f"would train on {found.vectors} feature vectors in {found.steps} steps: about "

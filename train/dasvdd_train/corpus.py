@@ -58,6 +58,8 @@ class Corpus:
     stretches: list[Stretch]
     rejected: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    upsampled: list[str] = field(default_factory=list)
+    """Recordings of a lower rate than the corpus': what they lack, and what to do."""
 
     def with_role(self, *roles: Role) -> list[Stretch]:
         """The stretches of these roles, in order."""
@@ -110,13 +112,14 @@ def load_corpus(
     usable = [recording for recording in read if recording.channel_names == channels]
     rate_hz = settings.sample_rate_hz or Counter(recording.sample_rate_hz for recording in usable).most_common(1)[0][0]
     stretches = []
+    upsampled: list[RecordingError] = []
     for recording in read:
         segment = recording.segment
         if recording.channel_names != channels:
             misfit = RecordingError(
                 segment.path,
                 f"it has {count(len(recording.channel_names), 'channel')} ({_names(recording.channel_names)}), most "
-                f"recordings have {len(channels)} ({_names(channels)})",
+                f"recordings have {len(channels)} ({_names(channels)}){_layout_advice(kind, len(channels))}",
             )
             if settings.strict:
                 raise misfit
@@ -124,14 +127,17 @@ def load_corpus(
             continue
         samples = recording.samples
         if not _same_rate(recording, rate_hz):
-            notes.append(f"{segment.path}: resampled from {recording.sample_rate_hz:g} Hz to {rate_hz:g} Hz")
+            if recording.sample_rate_hz < rate_hz:
+                upsampled.append(RecordingError(segment.path, _upsampled(recording.sample_rate_hz, rate_hz)))
+            else:
+                notes.append(f"{segment.path}: resampled from {recording.sample_rate_hz:g} Hz to {rate_hz:g} Hz")
             blocks = resampled(samples.blocks(), recording.sample_rate_hz, rate_hz, len(channels))
             samples = store.add(blocks, channels=len(channels))
         stretches.append(_stretch(segment, samples, recording.start_seconds))
     if settings.units and len(settings.units) != len(channels):
         raise DataError(f"{len(settings.units)} units for {len(channels)} channels ({_names(channels)})")
     units = settings.units or tuple("full scale" if kind == "audio" else _unit_in(name) for name in channels)
-    return Corpus(kind, rate_hz, channels, units, stretches, by_reason(refused), notes)
+    return Corpus(kind, rate_hz, channels, units, stretches, by_reason(refused), notes, by_reason(upsampled))
 
 
 def by_reason(errors: Sequence[RecordingError]) -> list[str]:
@@ -246,6 +252,21 @@ def _stretch(segment: Segment, samples: StoredSamples, start_seconds: float) -> 
         condition=segment.condition,
         start_seconds=start_seconds,
         samples=samples,
+    )
+
+
+def _layout_advice(kind: Kind, channels: int) -> str:
+    """How a recording with other channels becomes one with `channels`, or how to avoid it."""
+    if kind == "audio" and channels == 1:
+        return ". `ffmpeg -i IN.wav -ac 1 OUT.wav` makes it mono"
+    return ". One model takes one layout: record all alike"
+
+
+def _upsampled(from_hz: float, to_hz: float) -> str:
+    return (
+        f"resampled from {from_hz:g} Hz to {to_hz:g} Hz, so that nothing above {from_hz / 2:g} Hz is in it: silence "
+        f"there is learnt as healthy, and a fault there is seen less well. Record at {to_hz:g} Hz, leave it out, or "
+        f"train at its rate: --rate {from_hz:g}"
     )
 
 

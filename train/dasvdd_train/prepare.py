@@ -79,19 +79,24 @@ def prepare(segments: Sequence[Segment], config: TrainConfig, *, folder: Path | 
         sample_rate_hz=corpus.sample_rate_hz,
     )
     corpus, silent = without_silence(corpus, sizes, config.data)
+    # Before what may refuse the rest: why so little is left stands there.
+    warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected]
+    warnings += [Doubt("left-out", line) for line in silent]
+    warnings += [Doubt("upsampled", line) for line in corpus.upsampled]
+    for warning in warnings:
+        listener.warn(warning.text)
     try:
         whole, corpus = corpus, _split(corpus, config.data, sizes)
         _require_a_threshold(whole, corpus, config.data, sizes)
     except DataError as error:
         raise DataError(f"{error}{_labels_alone(segments)}") from error
     training, too_short = _long_enough(corpus, sizes)
-    warnings = [Doubt("left-out", f"left out: {reason}") for reason in corpus.rejected + too_short]
-    warnings += [Doubt("left-out", line) for line in silent]
-    warnings += _short_doubts(corpus, config, sizes)
-    for warning in warnings:
+    late = [Doubt("left-out", f"left out: {reason}") for reason in too_short]
+    late += _short_doubts(corpus, config, sizes)
+    for warning in late:
         listener.warn(warning.text)
     _describe(corpus, sizes, config, listener)
-    return Prepared(corpus, model, config, sizes, training, warnings)
+    return Prepared(corpus, model, config, sizes, training, warnings + late)
 
 
 def _labels_alone(segments: Sequence[Segment]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dasvdd_runtime.reading.manifest import Segment
 
 from .checkpoint import CHECKPOINT_NAME, PROGRESS_NAME, check_resumable
+from .claim import sole_training_in
 from .conclude import Result, conclude
 from .config import TrainConfig
 from .learn import learn
@@ -34,22 +35,23 @@ def run(
     epoch beside the listener.
     """
     choose_device(config.training.device)  # a device that is not there is said before anything is read
-    check_resumable(out, resume=resume)
-    if (out / "model.pt").exists():
-        listener.say(
-            f"{out} holds a finished model. It stays until this training has finished; then {', '.join(OUTPUT_NAMES)} "
-            "are replaced, and all else there is kept"
-        )
-    prepared = prepare(segments, config, folder=out, listener=listener)
-    learned = learn(prepared, out, listener=listener, resume=resume, watchers=watchers)
-    try:
-        result = conclude(learned, out, name=name, listener=listener)
-    except Exception:
-        listener.say(
-            f"all {len(learned.history)} epochs are kept: once this is mended, the same command with --resume goes on "
-            "from there, and trains no epoch again"
-        )
-        raise
-    for left in (CHECKPOINT_NAME, PROGRESS_NAME):
-        (out / left).unlink(missing_ok=True)
-    return result
+    with sole_training_in(out):
+        check_resumable(out, resume=resume)
+        if (out / "model.pt").exists():
+            listener.say(
+                f"{out} holds a finished model. It stays until this training has finished; then "
+                f"{', '.join(OUTPUT_NAMES)} are replaced, and all else there is kept"
+            )
+        prepared = prepare(segments, config, folder=out, listener=listener)
+        learned = learn(prepared, out, listener=listener, resume=resume, watchers=watchers)
+        try:
+            result = conclude(learned, out, name=name, listener=listener)
+        except Exception:
+            listener.say(
+                f"all {len(learned.history)} epochs are kept: once this is mended, the same command with --resume goes "
+                "on from there, and trains no epoch again"
+            )
+            raise
+        for left in (CHECKPOINT_NAME, PROGRESS_NAME):
+            (out / left).unlink(missing_ok=True)
+        return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,9 +101,12 @@ def find_segments(data: str | Path, *, role: Role = "train") -> list[Segment]:
 
 
 def passed_over(data: Path) -> str:
-    """A sentence about the sound in the folder `data` that cannot be read; empty where there is none."""
-    unread = _unread_in(data) if data.is_dir() else []
-    return f"{data}: {_convert_words(unread)}" if unread else ""
+    """Sentences about the sound in the folder `data` that cannot be read; empty where there is none."""
+    if not data.is_dir():
+        return ""
+    unread = _unread_in(data)
+    converted = f"{data}: {_convert_words(unread)}" if unread else ""
+    return " ".join(filter(None, (converted, _closed_words(data))))
 
 
 def refuse_unread_sound(path: Path) -> None:
@@ -122,6 +126,18 @@ def files_below(folder: Path, suits: Callable[[Path], bool]) -> list[Path]:
 
 def _unread_in(folder: Path) -> list[Path]:
     return files_below(folder, lambda path: path.suffix.lower() in _UNREAD_AUDIO)
+
+
+def _closed_words(folder: Path) -> str:
+    """About the folders in `folder` that may not be opened; empty where there is none."""
+    faults: list[OSError] = []
+    for _ in os.walk(folder, onerror=faults.append):
+        pass
+    if not faults:
+        return ""
+    first = f"{faults[0].filename} ({faults[0].strerror})"
+    closed = f"{count(len(faults), 'folder')} cannot be opened, {first}"
+    return f"{closed}: recordings in there are left out, unless you make them readable."
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:
@@ -176,6 +192,7 @@ def _recordings_in(folder: Path) -> list[Path]:
         raise InputMissing(
             f"{folder}: no recordings here. Looked for {_suffixes()} files in this folder and the folders below it"
             + (f", and found {_convert_words(unread)}" if unread else ".")
+            + f" {_closed_words(folder)}".rstrip()
         )
     audio = [path for path in found if is_audio(path)]
     tables = [path for path in found if is_table(path)]
