@@ -224,7 +224,7 @@ class Loop:
             assert code == -signal.SIGKILL
             self._may_be_missing.update(event["id"] for event in new[-1:])
         elif new:
-            assert code == 0 and kinds[-1] == "stopped"
+            assert (code, kinds[-1]) == (0, "stopped"), f"{new[0]} ... {new[-1]} {self.log()[-2000:]}"
         else:  # it had not begun
             assert code in (0, -signal.SIGTERM)
         self.begun += "started" in kinds
