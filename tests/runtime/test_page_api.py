@@ -23,6 +23,7 @@ from dasvdd_runtime.condition.health import State
 from dasvdd_runtime.endpoint.alarm_board import MOST_ALARMS, AlarmBoard
 from dasvdd_runtime.endpoint.guard import PAGE_HEADER
 from dasvdd_runtime.endpoint.history import STEPS, History, band_levels
+from dasvdd_runtime.endpoint.observed import ShownAlarms
 from dasvdd_runtime.endpoint.state_words import words_for
 from dasvdd_runtime.endpoint.web_files import FILES
 from dasvdd_runtime.running.snapshot import Residual
@@ -222,21 +223,41 @@ def test_without_a_state_directory_nothing_can_be_answered(serve: Callable[..., 
     assert status == 409 and "[state]" in json.loads(said)["said"]
 
 
+def test_one_answer_is_for_all_of_a_source_up_to_the_newest_that_was_shown(tmp_path: Path) -> None:
+    """However many there are; not for one that rose since, another source's, or one that somebody has judged."""
+    store, _ = StateStore.open_or_renew(tmp_path)
+    store.save(scenes.alarm("fan north", ago_seconds=2000))
+    for number in range(4 * MOST_ALARMS):
+        store.save(scenes.alarm("pump7", ago_seconds=1000 - number))
+    store.judge(["pump7-990"], "real", "bearing")
+    board = AlarmBoard(tmp_path)
+    shown = board.look()
+    assert shown.unanswered == {"pump7": 4 * MOST_ALARMS - 1, "fan north": 1}
+    assert [alarm.source for alarm in shown.alarms].count("fan north") == 1, "a noisy source hides no other"
+    store.save(scenes.alarm("pump7", ago_seconds=1))
+    board.judge(shown.alarms[0].id, "false", "", with_earlier=True)
+    assert board.look().unanswered == {"pump7": 1, "fan north": 1}
+    (judged,) = store.find("pump7-990")
+    assert (judged.verdict, judged.note) == ("real", "bearing")
+    store.close()
+    board.close()
+
+
 def test_another_program_s_verdict_and_a_new_state_file_are_seen(tmp_path: Path) -> None:
     """The board reads again when a command has written, and when the monitor has put a damaged file aside."""
     store, _ = StateStore.open_or_renew(tmp_path)
     for number in range(2 * MOST_ALARMS):
         store.save(scenes.alarm("pump7", ago_seconds=1000 - number))
     board = AlarmBoard(tmp_path)
-    alarms, _ = board.look()
+    alarms = board.look().alarms
     assert len(alarms) == MOST_ALARMS and alarms[0].id == f"pump7-{1000 - 2 * MOST_ALARMS + 1}"
     store.judge([alarms[0].id], "false", "")
-    assert board.look()[0][0].verdict == "false"
-    assert board.look()[0] is board.look()[0], "nothing has changed, so nothing is read"
+    assert board.look().alarms[0].verdict == "false"
+    assert board.look() is board.look(), "nothing has changed, so nothing is read"
     store.close()
     (tmp_path / "state.db").rename(tmp_path / "state.db.damaged")
     StateStore.open_or_renew(tmp_path)[0].close()
-    assert board.look() == ([], [])
+    assert board.look() == ShownAlarms([], {}, [])
     board.close()
 
 

@@ -30,6 +30,12 @@ def alarm_with_id(store: StateStore, id: str) -> Alarm:
     return found[0]
 
 
+def unanswered_up_to(store: StateStore, alarm: Alarm) -> list[Alarm]:
+    """The alarms of its source that nobody has judged, `alarm` and those before it."""
+    unanswered = store.alarms(source=alarm.source, only_open=True)
+    return [each for each in unanswered if each.raised_at <= alarm.raised_at]
+
+
 def duration_fault(seconds: float) -> str | None:
     """Why a mute cannot last for `seconds`, if it cannot."""
     if 0 < seconds <= LONGEST_SECONDS:

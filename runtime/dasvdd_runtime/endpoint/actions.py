@@ -24,8 +24,10 @@ Note = Annotated[str, Field(max_length=500)]
 class AcknowledgeRequest(StrictModel):
     """Somebody has looked at an alarm."""
 
-    alarm: str | Annotated[list[str], Field(min_length=1, max_length=1000)]
-    """Its whole id, or those of several."""
+    alarm: str
+    """Its whole id."""
+    with_earlier: bool = False
+    """All before it of its source, too, that nobody has judged."""
     verdict: Verdict
     note: Note = ""
 
@@ -68,8 +70,7 @@ def make_actions(board: AlarmBoard | None, guard: Guard, names: Callable[[], lis
 
     def acknowledge(board: AlarmBoard, body: bytes) -> None:
         wanted = AcknowledgeRequest.model_validate_json(body)
-        ids = [wanted.alarm] if isinstance(wanted.alarm, str) else wanted.alarm
-        board.judge(ids, wanted.verdict, wanted.note)
+        board.judge(wanted.alarm, wanted.verdict, wanted.note, with_earlier=wanted.with_earlier)
 
     def mute(board: AlarmBoard, body: bytes) -> None:
         wanted = MuteRequest.model_validate_json(body)

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from ..alarms import commands as alarm_commands
-from ..alarms.book import Alarm, Verdict
-from ..alarms.mutes import Mute
+from ..alarms.book import Verdict
 from ..errors import DasvddError
 from ..state.state_file import FILE_NAME
 from ..state.state_store import StateStore
+from .observed import ShownAlarms
 
 MOST_ALARMS = 30
-"""Of those that nobody has judged, and of all, so many are shown, newest first."""
+"""Of those that nobody has judged, and of all, so many are shown, newest first; and of each source the newest."""
 R = TypeVar("R")
 
 
@@ -31,22 +31,26 @@ class AlarmBoard:
         self._lock = threading.Lock()
         self._store: StateStore | None = None
         self._file: tuple[int, int] | None = None
-        self._seen: tuple[list[Alarm], list[Mute]] | None = None
+        self._seen: ShownAlarms | None = None
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._close()
 
-    def look(self) -> tuple[list[Alarm], list[Mute]]:
-        """Alarms, newest first, and mutes. Reads them only when another program has written."""
+    def look(self) -> ShownAlarms:
+        """Alarms and mutes as they are. Reads them only when another program has written."""
         return self._do(self._look)
 
-    def judge(self, ids: Sequence[str], verdict: Verdict, note: str) -> None:
-        """Acknowledge the alarms with these whole ids. Raises DataError, and changes none, where one is not there."""
+    def judge(self, id: str, verdict: Verdict, note: str, *, with_earlier: bool = False) -> None:
+        """Acknowledge the alarm with this whole id, or it and all before it of its source that nobody has judged.
+
+        Raises DataError where it is not there.
+        """
 
         def judge(store: StateStore) -> None:
-            alarms = [alarm_commands.alarm_with_id(store, id) for id in ids]
+            alarm = alarm_commands.alarm_with_id(store, id)
+            alarms = alarm_commands.unanswered_up_to(store, alarm) if with_earlier else [alarm]
             alarm_commands.judge(store, alarms, verdict, note)
 
         self._change(judge)
@@ -66,11 +70,16 @@ class AlarmBoard:
 
         self._do(change)
 
-    def _look(self, store: StateStore) -> tuple[list[Alarm], list[Mute]]:
+    def _look(self, store: StateStore) -> ShownAlarms:
         if store.changed() or self._seen is None:
-            newest = store.alarms(limit=MOST_ALARMS)
-            shown = {alarm.id: alarm for alarm in [*newest, *store.alarms(limit=MOST_ALARMS, only_open=True)]}
-            self._seen = sorted(shown.values(), key=lambda alarm: alarm.raised_at, reverse=True), store.mutes()
+            unanswered = store.unanswered()
+            newest = [*store.alarms(limit=MOST_ALARMS), *store.alarms(limit=MOST_ALARMS, only_open=True)]
+            shown = {alarm.id: alarm for alarm in [*newest, *(alarm for alarm, _ in unanswered)]}
+            self._seen = ShownAlarms(
+                sorted(shown.values(), key=lambda alarm: alarm.raised_at, reverse=True),
+                {alarm.source: number for alarm, number in unanswered},
+                store.mutes(),
+            )
         return self._seen
 
     def _do(self, work: Callable[[StateStore], R]) -> R:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ..alarms.book import Alarm
+from ..alarms.mutes import Mute
 from ..running.scoring_times import TimedScorer
 from ..running.snapshot import SourceSnapshot, Standing
 from ..thresholds.choice import ThresholdInForce
+
+
+@dataclass(frozen=True)
+class ShownAlarms:
+    """What state.db holds of alarms and mutes, as far as the page shows it."""
+
+    alarms: Sequence[Alarm] = ()
+    """Newest first."""
+    unanswered: Mapping[str, int] = field(default_factory=dict)
+    """By source, how many alarms nobody has judged, shown or not."""
+    mutes: Sequence[Mute] = ()
 
 
 @dataclass(frozen=True)

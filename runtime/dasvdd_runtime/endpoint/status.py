@@ -15,7 +15,7 @@ from ..events import carrying_bands
 from ..running.snapshot import SourceSnapshot, Standing
 from ..thresholds.choice import ThresholdInForce
 from .history import STEP_SECONDS, STEPS, History
-from .observed import Observed
+from .observed import Observed, ShownAlarms
 from .privacy_words import privacy_words
 from .probes import faults
 from .state_words import ENDED, words_for
@@ -53,8 +53,9 @@ class Status:
         """Everything else, as it is now."""
         sources = self._observed.sources()
         thresholds = self._observed.thresholds()
-        alarms, mutes, trouble = self._alarms_and_mutes()
-        ends = {mute.source: mute for mute in mutes}
+        board, trouble = self._look()
+        alarms = board.alarms
+        ends = {mute.source: mute for mute in board.mutes if mute.until > time.time()}
         kept: Set[str] = self._shelf.alarms() if self._shelf is not None and alarms else frozenset()
         return {
             "run": self._run,
@@ -68,17 +69,18 @@ class Status:
             "held": _held(self._observed.receivers()),
             "all_muted": _mute(ends.get(ALL)),
             "sources": [self._source(s, thresholds.get(s.name), ends.get(s.name)) for s in sources],
+            "unanswered": board.unanswered,
             "alarms": [_alarm(alarm, has_evidence=alarm.id in kept) for alarm in alarms],
         }
 
-    def _alarms_and_mutes(self) -> tuple[list[Alarm], list[Mute], str]:
+    def _look(self) -> tuple[ShownAlarms, str]:
+        """What is kept of alarms and mutes, and why it cannot be read."""
         if self._board is None:
-            return [], [], ""
+            return ShownAlarms(), ""
         try:
-            alarms, mutes = self._board.look()
+            return self._board.look(), ""
         except DasvddError as error:
-            return [], [], str(error)
-        return alarms, [mute for mute in mutes if mute.until > time.time()], ""
+            return ShownAlarms(), str(error)
 
     def _source(self, source: SourceSnapshot, threshold: ThresholdInForce | None, mute: Mute | None) -> dict[str, Any]:
         words = words_for(source)

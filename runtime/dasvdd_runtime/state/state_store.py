@@ -94,6 +94,14 @@ class StateStore:
         )
         return [_alarm_of(row) for row in rows]
 
+    def unanswered(self) -> list[tuple[Alarm, int]]:
+        """Of each source with alarms that no person has judged: the newest, and how many there are."""
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS}, number FROM alarms JOIN (SELECT max(rowid) AS newest, count(*) AS number FROM alarms "
+            "WHERE verdict IS NULL GROUP BY source) ON alarms.rowid = newest"
+        )
+        return [(_alarm_of(row[:-1]), row[-1]) for row in rows]
+
     def lasting(self) -> list[Alarm]:
         """Alarms that a monitor before this one left active or latched, oldest first."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM alarms WHERE state IN ('active', 'latched') ORDER BY rowid")

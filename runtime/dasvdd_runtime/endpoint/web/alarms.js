@@ -84,23 +84,26 @@ export class AlarmGroup {
     put(this.find("h3"), source);
     this.find(".to-card").href = `#${encodeURIComponent(cardId(source))}`;
     onSubmit(this.find("form"), this.find(".said"), (data) => act(
-      "acknowledge", { alarm: this.ids, verdict: data.get("verdict"), note: data.get("note") },
+      "acknowledge", { alarm: this.newest, with_earlier: true, verdict: data.get("verdict"), note: data.get("note") },
     ));
   }
 
-  // `alarms`: of its source that nobody has answered, newest first.
-  update(alarms, time, source) {
-    this.ids = alarms.map((alarm) => alarm.id);
+  // `alarms`: of its source that nobody has answered, newest first; `number`: how many there are, shown or not.
+  update(alarms, number, time, source) {
+    this.newest = alarms[0].id;
     const active = alarms.some((alarm) => alarm.state === "active"), waits = alarms.some((alarm) => alarm.state === "latched");
     putPills(this.find(".pills"), [active ? ["alarm", "Ongoing"] : waits ? ["warning", "Wait for an answer"] : ["quiet", "Over"]]);
     const raised = alarms.map((alarm) => alarm.raised_at), oldest = Math.min(...raised), newest = Math.max(...raised);
     const recent = time - oldest < 43200 ? clockTime : dayTime;
     const sofar = active && source?.smoothed_score ? source.smoothed_score / source.threshold : 0;
     const worst = Math.max(sofar, ...alarms.map((alarm) => alarm.peak_ratio));
-    const words = `${alarms.length} alarms, ${recent(oldest)} to ${recent(newest)}, up to ${times(worst)} the threshold`;
+    const many = number === alarms.length ? `${number} alarms` : `${number} alarms; the newest${alarms.length > 1 ? ` ${alarms.length}` : ""}`;
+    const when = oldest === newest ? recent(newest) : `${recent(oldest)} to ${recent(newest)}`;
+    const words = `${many}, ${when}, up to ${times(worst)} the threshold`;
     put(this.find(".when"), active && now(source) ? `${words}; ${now(source)}` : words);
     put(this.find(".often"), raised.some((at, i) => i >= OFTEN - 1 && raised[i - OFTEN + 1] - at <= OFTEN_SECONDS) ? AGAIN_AND_AGAIN : "");
-    put(this.find("summary"), `Answer all ${alarms.length}`);
+    put(this.find("summary"), `Answer all ${number}`);
+    put(this.find(".each > summary"), number === alarms.length ? "Each of them" : "The newest of them");
     put(this.find("legend"), "What were they?");
   }
 }

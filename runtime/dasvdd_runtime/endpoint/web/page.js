@@ -163,7 +163,7 @@ function renderVerdict(status) {
   const bad = all.filter((source) => source.tone === "bad");
   const warned = all.filter((source) => source.tone === "warning" || source.drift?.drifting);
   const muted = all.filter((source) => source.muted);
-  const waiting = status.alarms.filter((alarm) => alarm.verdict === null).length;
+  const waiting = Object.values(status.unanswered).reduce((sum, number) => sum + number, 0);
   const besides = [];
   if (alarming.length && bad.length) besides.push(`Not watched: ${names(bad)}.`);
   if (warned.length && (alarming.length || bad.length)) besides.push(`To look at: ${names(warned)}.`);
@@ -242,7 +242,7 @@ function renderAlarms(status) {
   const elements = (alarms) => alarms.map((alarm) => entries.get(alarm.id).element);
   const open = status.alarms.filter((alarm) => alarm.verdict === null);
   const old = status.alarms.filter((alarm) => alarm.verdict !== null);
-  const together = [...Map.groupBy(open, (alarm) => alarm.source).values()].filter(belongTogether);
+  const together = [...Map.groupBy(open, (alarm) => alarm.source).values()].filter((alarms) => belongTogether(alarms, status.unanswered));
   const grouped = new Map(together.map((alarms) => [alarms[0].source, alarms]));
   for (const alarm of status.alarms) {
     const inGroup = alarm.verdict === null && grouped.has(alarm.source);
@@ -253,7 +253,7 @@ function renderAlarms(status) {
   const groupsBefore = [...groups.entries()];
   reconcile(groups, together, (alarms) => alarms[0].source, (alarms) => new AlarmGroup(alarms[0].source, act), () => {});
   for (const [source, alarms] of grouped) {
-    groups.get(source).update(alarms, status.time, sources.get(source));
+    groups.get(source).update(alarms, status.unanswered[source], status.time, sources.get(source));
     placeInOrder(groups.get(source).list, elements(alarms));
   }
   placeInOrder(at("open-alarms"), [...shown].map((alarms) => groups.get(alarms[0].source)?.element ?? entries.get(alarms[0].id).element));
@@ -264,9 +264,9 @@ function renderAlarms(status) {
 }
 
 // Several alarms of one source are one entry, unless somebody is just answering one of them.
-function belongTogether(alarms) {
+function belongTogether(alarms, unanswered) {
   const busy = () => alarms.some((alarm) => entries.get(alarm.id).element.contains(document.activeElement));
-  return alarms.length > 1 && (groups.has(alarms[0].source) || !busy());
+  return unanswered[alarms[0].source] > 1 && (groups.has(alarms[0].source) || !busy());
 }
 
 document.querySelector("#login form").addEventListener("submit", (event) => {
