@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -209,6 +210,65 @@ def test_files_that_somebody_removes_are_begun_anew(tiny_model: Any, tmp_path: P
     log = b"".join(child.errors).decode()
     for file in ("events.jsonl", "outbox.db", "state.db"):
         assert log.count(f"{file} was removed") == 1, log
+
+
+def desk_with_verdicts(folder: Path) -> tuple[AlarmDesk, dict[str, str | None]]:
+    """A desk that looks at every call, with an alarm that lasts and two that are over, one judged real, one false."""
+    ticks = itertools.count(step=100.0)
+    desk = AlarmDesk(folder, clock=lambda: next(ticks))
+    desk.begin()
+    ids = [desk.mark(raised(number))["id"] for number in range(3)]
+    said = {ids[0]: "real", ids[1]: "false", ids[2]: None}
+    command = StateStore.open_existing(folder)
+    for number, verdict in enumerate(("real", "false")):
+        desk.mark(cleared(number))
+        command.judge([ids[number]], verdict, f"note {number}")
+    command.close()
+    desk.look()
+    return desk, said
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced by an older one"])
+def test_what_a_removed_state_db_held_is_in_the_new_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+) -> None:
+    """Ended alarms, verdicts and notes too; how many is said, and no verdict is told a second time."""
+    desk, said = desk_with_verdicts(tmp_path)
+    older = tmp_path / "backup" / "state.db"
+    earlier, known = desk_with_verdicts(older.parent)
+    earlier.close()
+    (tmp_path / "state.db").unlink()
+    if replaced:
+        older.rename(tmp_path / "state.db")
+    told = desk.look()
+    assert [(event["event"], event["kept_alarms"], event["kept_verdicts"]) for event in told] == [("state_lost", 3, 2)]
+    assert desk.look() == []
+    desk.close()
+    store = StateStore.open_existing(tmp_path)
+    assert {alarm.id: alarm.verdict for alarm in store.alarms()} == (known if replaced else {}) | said
+    assert {alarm.note for alarm in store.alarms() if alarm.verdict == "false"} == {"note 1"}
+    store.close()
+    assert "with all that it held, 3 alarms and 2 verdicts" in caplog.text
+
+
+def test_what_a_removed_state_db_no_longer_gives_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Overwritten, then removed: the alarm that lasts is in the new one; the log says what is lost and where it is."""
+    desk, said = desk_with_verdicts(tmp_path)
+    database = tmp_path / "state.db"
+    other = sqlite3.connect(database)
+    other.execute("UPDATE alarms SET muted = muted")  # the desk must read the pages anew
+    other.commit()
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    with database.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (database.stat().st_size - 4096))
+    database.unlink()
+    (told,) = desk.look()
+    assert (told["event"], told["kept_alarms"], told["kept_verdicts"]) == ("state_lost", None, None)
+    desk.close()
+    assert alarm_ids(tmp_path) == {id for id, verdict in said.items() if verdict is None}
+    assert "They stand in the event file" in caplog.text and "restore a backup" in caplog.text
 
 
 @pytest.mark.parametrize("when", ["later", "start"])

@@ -16,6 +16,7 @@ from ..events import Event
 from ..files import fault_of_writing, is_full_disk
 from ..running.snapshot import SourceSnapshot
 from ..state.directory_lock import DirectoryLock
+from ..words import count
 from . import later_events as events
 from .arrivals import SentTests
 from .book import Alarm, AlarmBook
@@ -60,6 +61,8 @@ class AlarmDesk:
         self._directory = directory
         self._store: StateStore | None = None
         self._unsaved: dict[str, Alarm] = {}
+        self._held: list[tuple[Any, ...]] = []
+        """Of a file that was removed: what is not in the new one yet."""
         self._next_look_seconds = -float("inf")
         self._next_note_seconds = -float("inf")
         self._in_trouble = self._resumed = False
@@ -151,8 +154,9 @@ class AlarmDesk:
         self._save()
         self._next_note_seconds = -float("inf")
         self._survive(lambda store: self._note_mutes(store, []))
-        if self._unsaved:
-            log.error("state.db: %d alarms could not be written and are lost", len(self._unsaved))
+        lost = self._unsaved.keys() | {id for id, *_ in self._held}
+        if lost:
+            log.error("state.db: %d alarms could not be written and are lost", len(lost))
         if self._store is not None:
             self._store.close()
         if self._directory is not None:
@@ -230,6 +234,10 @@ class AlarmDesk:
 
     def _save(self) -> bool:
         """Write alarms that are not written yet; what fails is tried again later, and False."""
+        if self._held:
+            if not self._survive(lambda store: store.take_over(self._held)):
+                return False
+            self._held = []
         for alarm in list(self._unsaved.values()):
             if not self._survive(lambda store, alarm=alarm: store.save(alarm)):  # type: ignore[misc]
                 return False
@@ -266,13 +274,37 @@ class AlarmDesk:
         self._survive(lambda store: store.mute_all(self._mutes_to_note()))
 
     def _replace_removed(self, directory: Path) -> Event:
-        """Begin a new file in the place of one that somebody has removed, perhaps with its directory."""
-        log.error("state.db was removed or replaced by another program: a new one begins with what is known")
+        """Begin a new file in the place of one that somebody has removed, perhaps with its directory.
+
+        While it is open, the removed one can still be read.
+        """
+        import sqlite3
+
+        assert self._store is not None
+        kept: tuple[int, int] | None = None
+        try:
+            held = self._store.contents_of_removed()
+        except sqlite3.Error as error:
+            log.error(
+                "state.db was removed or replaced by another program and can be read no more (%s): a new one begins "
+                "with the mutes and the alarms that last. It lacks all other alarms and the verdicts, nobody knows how "
+                "many. They stand in the event file; to have them back, stop the monitor and restore a backup.",
+                error,
+            )
+        else:
+            kept = (len(held), sum(verdict is not None for *_, verdict, _note, _told in held))
+            self._held += held
+            log.error(
+                "state.db was removed or replaced by another program: a new one begins with all that it held, %s and "
+                "%s. To begin with none, stop the monitor first.",
+                count(kept[0], "alarm"),
+                count(kept[1], "verdict"),
+            )
         if self._lock is not None:
             self._lock.release()
             self._lock = None
         self._renew(directory)
-        return events.state_lost(None)
+        return events.state_lost(None, kept)
 
     def _open(self, directory: Path) -> None:
         """Open the file, or leave it for later. Raises ConfigError."""

@@ -56,9 +56,13 @@ def evidence_lost(source: str | None, alarm: str | None, *, reason: str) -> Even
     return _of(source, {"event": "evidence_lost", "alarm": alarm, "reason": reason})
 
 
-def state_lost(moved_to: str | None) -> Event:
-    """state.db was damaged and is put aside as `moved_to`; None: somebody has removed it."""
-    return {"event": "state_lost", "moved_to": moved_to}
+def state_lost(moved_to: str | None, kept: tuple[int, int] | None = None) -> Event:
+    """state.db was damaged and is put aside as `moved_to`; None: somebody has removed it.
+
+    `kept`: the alarms and verdicts of before that the new one has; None where it has those alone that last.
+    """
+    alarms, verdicts = kept or (None, None)
+    return {"event": "state_lost", "moved_to": moved_to, "kept_alarms": alarms, "kept_verdicts": verdicts}
 
 
 def _of(source: str | None, event: dict[str, Any]) -> Event:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,29 @@ class StateStore:
                 _row_of(alarm),
             )
             self._db.execute("DELETE FROM alarms WHERE rowid <= (SELECT max(rowid) FROM alarms) - ?", (KEEP_ALARMS,))
+
+    def contents_of_removed(self) -> list[tuple[Any, ...]]:
+        """Every alarm of a file that was removed, which can be read while it is open: oldest first, for `take_over`.
+
+        Its write-ahead log, which stays where it was and would overwrite the file that follows, is emptied.
+        """
+        with suppress(sqlite3.Error):  # a full disk can still be read
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return self._db.execute(f"SELECT {_COLUMNS}, told FROM alarms ORDER BY rowid").fetchall()
+
+    def take_over(self, contents: Sequence[tuple[Any, ...]]) -> None:
+        """Add the `contents` of a removed file, all or none; where both have an alarm, a person's word here stays."""
+        said = ", ".join(
+            f"{name} = CASE WHEN alarms.verdict IS NULL THEN excluded.{name} ELSE alarms.{name} END"
+            for name in ("told", "note", "verdict")
+        )
+        updates = ", ".join(f"{name} = excluded.{name}" for name in _MACHINE_COLUMNS)
+        with self._db:
+            self._db.executemany(
+                f"INSERT INTO alarms ({_COLUMNS}, told) VALUES ({', '.join('?' * 16)}) "
+                f"ON CONFLICT (id) DO UPDATE SET {updates}, {said}",
+                contents,
+            )
 
     def alarms(self, *, source: str | None = None, limit: int = -1, only_open: bool = False) -> list[Alarm]:
         """Alarms, newest first. `only_open`: those that no person has judged."""
