@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,24 @@ def test_overrides_of_the_decision_are_a_warning(site: Path) -> None:
     result = check(site)
     assert verdicts(result)["decision"] == "warning"
     assert "threshold = 0.7" in result.stdout and "calibrated 0.1" in result.stdout
+
+
+def test_a_rate_that_the_hours_cannot_promise_is_a_warning(tiny_model: Any, site: Path) -> None:
+    """10.8 s for one alarm a day: both numbers and what to do, and still fit to run.
+
+    Without any alarm, 95 % of confidence bound a rate by 3 in the time there was (the rule of three).
+    """
+    assert verdicts(check(site))["pump7, threshold"] == "ok", "24 h bound it to three a day"
+    metadata = tiny_model.metadata()
+    hours = 10.8 / 3600
+    few = replace(metadata.calibration, hours=hours, windows=40, episodes_per_day_upper=3 / (hours / 24))
+    tiny_model(calibration=few, baseline=metadata.baseline)
+    result = check(site)
+    assert result.exit_code == 0 and "\nfit to run, 1 warning" in result.stdout
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("warning"))
+    assert "pump7, threshold: 0.1: the model's own" in line
+    assert "one a day was asked for, and 10.8 s of normal running alone rule out no more than one every 3.6 s" in line
+    assert "Calibrate on site (dasvdd-monitor calibrate)" in line
 
 
 @pytest.mark.parametrize(("threshold", "code"), [("2.0", 0), ("2.1", 78), ("1e300", 78)])

@@ -196,7 +196,11 @@ def check_threshold(config: MonitorConfig, table: SourceTable, scorer: Scorer, r
     directory = config.state.directory
     threshold = threshold_in_force(directory, table.name, scorer.metadata, settings, decision.threshold)
     subject = f"{table.name}, threshold"
-    report.add("ok", subject, f"{threshold.value:.5g}: {threshold.why}")
+    rests = f"{threshold.value:.5g}: {threshold.why}"
+    if threshold.unpromised is None:
+        report.add("ok", subject, rests)
+    else:
+        report.add("warning", subject, f"{rests}; {threshold.unpromised}")
     if threshold.site_not_used is not None:
         report.add("warning", subject, f"the one calibrated on site is not used: {threshold.site_not_used}")
     rests_on = "the calibration on site" if threshold.origin == "site" else "the training"

@@ -12,7 +12,8 @@ from ..contract import ModelMetadata
 from ..detector import DecisionSettings
 from ..errors import DataError
 from ..words import count, duration
-from .promises import REACH_RATIO
+from ..words import rate as rate_in_words
+from .promises import REACH_RATIO, is_promised
 from .site_threshold import SiteThreshold, read_site_file
 
 FINGERPRINT_LETTERS = 12
@@ -36,6 +37,8 @@ class ThresholdInForce:
     """What was usual when it was calibrated, on site or in training; None where that was not noted."""
     site_not_used: str | None = None
     """Why a calibration on site that is there is not used."""
+    unpromised: str | None = None
+    """Why `false_alarms_per_day` cannot be promised, and what to do."""
 
 
 def threshold_in_force(
@@ -92,6 +95,7 @@ def choose_threshold(
             own_rate,
             spectrum=metadata.baseline.spectrum,
             site_not_used=fault,
+            unpromised=None if own_rate is None else unpromised(own),
         )
     same_chain = settings == site.decision
     why = f"calibrated on site on {site.calibrated_at[:10]}, {rests_on(site.calibration)}"
@@ -99,7 +103,14 @@ def choose_threshold(
         why += "; the decision chain has changed since, so that rate no longer holds"
     rate = site.calibration.false_alarms_per_day if same_chain else None
     return ThresholdInForce(
-        site.calibration.threshold, site.calibration.usual_score, "site", why, rate, site.level_dbfs, site.spectrum
+        site.calibration.threshold,
+        site.calibration.usual_score,
+        "site",
+        why,
+        rate,
+        site.level_dbfs,
+        site.spectrum,
+        unpromised=None if rate is None else unpromised(site.calibration),
     )
 
 
@@ -117,4 +128,16 @@ def rests_on(calibration: Calibration) -> str:
     return (
         f"for {count(calibration.false_alarms_per_day, 'false alarm')} a day on "
         f"{duration(3600 * calibration.hours)} of normal running{' (extrapolated)' if calibration.extrapolates else ''}"
+    )
+
+
+def unpromised(calibration: Calibration) -> str | None:
+    """Why its rate cannot be promised and what to do, in words; None where it can."""
+    if is_promised(calibration):
+        return None
+    return (
+        f"the rate cannot be promised: {rate_in_words(calibration.false_alarms_per_day)} was asked for, and "
+        f"{duration(3600 * calibration.hours)} of normal running alone rule out no more than "
+        f"{rate_in_words(calibration.episodes_per_day_upper)} ({calibration.confidence:.0%} confidence). Calibrate on "
+        "site (dasvdd-monitor calibrate), which listens for as long as the rate needs."
     )
