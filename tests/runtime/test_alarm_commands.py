@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 from dasvdd_runtime.alarms.arrivals import Arrival
+from dasvdd_runtime.alarms.desk import AlarmDesk
 from dasvdd_runtime.alarms.mutes import Mute
 from dasvdd_runtime.cli import main
 from dasvdd_runtime.reading.manifest import read_manifest
@@ -145,6 +148,21 @@ def test_log_and_list_say_alike_how_long_an_alarm_lasted(start: Any, tmp_path: P
     assert f"cleared the alarm, which lasted {lasted}".encode() in b"".join(monitor.errors)
     assert f"  {lasted}  " in command(tmp_path, "alarms").stdout
     assert cleared["start_seconds"] < cleared["rise_seconds"]
+
+
+def test_an_active_alarm_is_listed_with_its_time_so_far_or_as_left(tmp_path: Path) -> None:
+    """An alarm raised ten minutes ago: how long while a monitor runs; else that none runs, and no time is made up."""
+    state = tmp_path / "state"
+    then = datetime.now(UTC) - timedelta(minutes=10)
+    desk = AlarmDesk(state, now=lambda: then)
+    scored = {"stream_seconds": 1.0, "start_seconds": 0.0, "smoothed_score": 2.0, "threshold": 1.0}
+    desk.mark({"event": "alarm_raised", "source": "pump7", "model_fingerprint": "f", **scored})
+    (tmp_path / "monitor.toml").write_text(STDIN + LATCH)
+    told = command(tmp_path, "alarms").stdout
+    assert re.search(r"  10 min( [1-9] s)? so far  ", told) and "none runs" not in told
+    desk.close()
+    told = command(tmp_path, "alarms").stdout
+    assert "so far" not in told and f"none runs on {state}" in told
 
 
 def test_a_damaged_state_file_is_put_aside_and_monitoring_goes_on(start: Any, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import click
 from ..alarms.book import Alarm, AlarmState, lasted_seconds
 from ..alarms.mutes import ALL, Mute
 from ..evidence.folder import sidecars
+from ..state.directory_lock import is_locked
 from ..words import duration
 from .common import examples, reports_errors
-from .state import evidence_directory, open_state, shown, state_options
+from .state import evidence_directory, open_state, shown, state_directory, state_options
 
 ID_LETTERS = 8
 """Letters of an id that are shown; a command takes any beginning that no other alarm has."""
@@ -46,16 +47,22 @@ def alarms(
             record = {**asdict(alarm), "evidence": evidence.get(alarm.id)}
             click.echo(json.dumps(record, default=_as_text, ensure_ascii=False))
         return
+    at = state_directory(config_path, directory)
+    runs, now = is_locked(at), datetime.now(UTC)
     if found:
-        click.echo(_table([_HEADER, *map(_cells, found)]))
+        click.echo(_table([_HEADER, *(_cells(alarm, now if runs else None) for alarm in found)]))
+        left = sum(alarm.state is AlarmState.ACTIVE for alarm in found)
+        if left and not runs:
+            click.echo(
+                f"{left} active as the last monitor left it: none runs on {at}. How long it lasted is not known."
+            )
         waiting = sum(alarm.state is AlarmState.LATCHED for alarm in found)
         if waiting:
             click.echo(f"{waiting} latched: `dasvdd-monitor ack ID --verdict real|false|unknown` releases them.")
     else:
         click.echo("no alarms")
-    now = datetime.now(UTC).timestamp()
     for mute in mutes:
-        if mute.until > now:
+        if mute.until > now.timestamp():
             click.echo(_mute_line(mute))
 
 
@@ -72,9 +79,13 @@ def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _cells(alarm: Alarm) -> tuple[str, ...]:
-    ended = alarm.end_seconds
-    lasted = "" if ended is None else duration(lasted_seconds(alarm.start_seconds, ended))
+def _cells(alarm: Alarm, now: datetime | None) -> tuple[str, ...]:
+    """`now`: None while no monitor runs."""
+    lasted = ""
+    if alarm.end_seconds is not None:
+        lasted = duration(lasted_seconds(alarm.start_seconds, alarm.end_seconds))
+    elif alarm.state is AlarmState.ACTIVE and now is not None:
+        lasted = f"{duration(max(0.0, (now - alarm.raised_at).total_seconds()))} so far"
     state = f"{alarm.state}, muted" if alarm.muted else str(alarm.state)
     ratio = f"{alarm.peak_score / alarm.threshold:.2f}"
     return (

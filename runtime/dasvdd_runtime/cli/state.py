@@ -37,7 +37,7 @@ def state_options(command: Callable[P, R]) -> Callable[P, R]:
 @contextmanager
 def open_state(config_path: Path | None, directory: Path | None) -> Iterator[StateStore]:
     """state.db, as the options say. Raises ConfigError where nothing says so, and as StateStore.open_existing."""
-    directory = _state_directory(config_path, directory)
+    directory = state_directory(config_path, directory)
     store = StateStore.open_existing(directory)
     try:
         yield store
@@ -51,10 +51,11 @@ def evidence_directory(config_path: Path | None, directory: Path | None) -> Path
     """Where the clips of alarms are, as the options say. Raises ConfigError where nothing says so."""
     if directory is None and config_path is not None and (found := load_config(config_path).evidence.directory):
         return found
-    return _state_directory(config_path, directory) / EVIDENCE_FOLDER
+    return state_directory(config_path, directory) / EVIDENCE_FOLDER
 
 
-def _state_directory(config_path: Path | None, directory: Path | None) -> Path:
+def state_directory(config_path: Path | None, directory: Path | None) -> Path:
+    """Where state.db is, as the options say. Raises ConfigError where nothing says so."""
     if directory is None and config_path is not None:
         directory = load_config(config_path).state.directory
         if directory is None:
