@@ -191,6 +191,58 @@ def test_what_cannot_be_read_is_never_normal(
     assert len(limited_log.records) <= LINES
 
 
+def test_a_header_among_the_rows_is_the_header_from_there_on(
+    tmp_path: Path, captured: Capturing, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a restarted logger writes into its file; the same is no news, another order is told once with both."""
+    path = tmp_path / "log.csv"
+    append(path, "x,note,y\n")
+    source = captured(tail(path, names=["x", "y"]))
+    source.pause(0.3)
+    append(path, "1,a,2\nx,note,y\n3,a,4\n# y;x\n6;5,5\n8;7\n")
+    source.wait(lambda: len(source.first_channel) >= 4)
+    np.testing.assert_array_equal(source.rows, [[1, 2], [3, 4], [5.5, 6], [7, 8]])
+    assert caplog.text.count("columns were x, note, y; now they are y, x") == caplog.text.count("another header") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "header"),
+    [({}, "x"), ({"time_column": "time"}, "time,x,z"), ({"time_column": "time"}, "Time,y,x")],
+)
+def test_no_row_below_a_header_that_lacks_a_channel_is_scored(
+    tmp_path: Path, captured: Capturing, settings: dict[str, str], header: str
+) -> None:
+    """MISSING with both lists, until a header that fits; the rows above it are read."""
+    path = tmp_path / "log.csv"
+    timed = bool(settings)
+    append(path, "time,x,y\n" if timed else "x,y\n")
+    source = captured(tail(path, names=["x", "y"], **settings))
+    source.pause(0.3)
+
+    def rows(first: int) -> str:
+        return "".join(f"{i / 10},{i},{-i}\n" if timed else f"{i},{-i}\n" for i in range(first, first + 3))
+
+    append(path, f"{rows(1)}{header}\n{rows(11)}")
+    source.wait(lambda: len(source.missing) > 0)
+    wanted = "time_column = 'time'" if "Time" in header else "x, y"
+    assert all(header.replace(",", ", ") in reason and wanted in reason for reason in source.missing)
+    append(path, rows(21) + ("time,y,x\n" if timed else "y,x\n") + rows(31))
+    source.wait(lambda: source.first_channel[-1] < -30)
+    finite = source.rows[np.isfinite(source.rows).all(axis=1)]
+    assert {abs(value) for value in finite[:, 0]} <= {1, 2, 3, 31, 32, 33}
+
+
+def test_a_first_header_that_does_not_fit_is_not_forgotten(tmp_path: Path, captured: Capturing) -> None:
+    """Opened again, the source does not take the rows below it by place."""
+    path = tmp_path / "log.csv"
+    append(path, "a,b\n")
+    source = captured(tail(path, names=["x", "y"]))
+    source.wait(lambda: len(source.missing) == 1)
+    append(path, "1,2\n3,4\n")
+    source.wait(lambda: len(source.missing) == 2)
+    assert source.samples == []
+
+
 def test_columns_that_do_not_fit_and_pipes_are_told(tmp_path: Path) -> None:
     """The error names the columns that are there, those that are wanted, and the kind for what is no file."""
     path = tmp_path / "log.csv"

@@ -39,9 +39,9 @@ class CsvTailSource:
         self._tail = FileTail(table.path)
         self._opened = self._opened_again = self._behind = False
         self._next_told_seconds = -math.inf
-        self._reader = self._new_reader()
         self._rate_watch = RateWatch(sample_rate_hz, most_times=BEHIND_TIMES, of_rows=True)
         self._feed = feed_of(table, sample_rate_hz=sample_rate_hz, channel_names=channel_names)
+        self._reader = self._new_reader()
 
     def open(self) -> None:
         """Open the file. Raises SourceLost where it is not there."""
@@ -84,7 +84,7 @@ class CsvTailSource:
             log.info("%s: caught up", self._path)
 
     def _new_reader(self) -> CsvReader:
-        return CsvReader(self._channel_names, time_column=self._time_column)
+        return CsvReader(self._channel_names, tell=self._feed.tell, time_column=self._time_column)
 
     def _evenly(self, rows: list[CsvRow]) -> Block:
         finding = self._rate_watch.arrived(time.monotonic(), len(rows))

@@ -88,19 +88,22 @@ class CsvDecoder:
     def __init__(self, channel_names: list[str], *, label: str = "CSV") -> None:
         self._label = label
         self._channels = len(channel_names)
-        self._reader = CsvReader(channel_names)
+        self._reader = CsvReader(channel_names, tell=self._tell)
 
     def decode(self, data: bytes) -> NDArray[np.float32]:
-        """The rows that `data` completes. Raises DataError if the first line cannot hold the model's channels."""
+        """The rows that `data` completes. Raises DataError as CsvReader does."""
         rows = self._reader.rows(data)
         for row in rows:
             if row.fault:
-                log.warning("%s: %s; it counts as not finite", self._label, row.fault, extra=about(self._label))
+                self._tell(f"{row.fault}; it counts as not finite")
         return np.array([row.values for row in rows], np.float32).reshape(-1, self._channels)
 
     def finish(self) -> NDArray[np.float32]:
         """The last row, if no line feed ended it."""
         return self.decode(b"\n")
+
+    def _tell(self, line: str) -> None:
+        log.warning("%s: %s", self._label, line, extra=about(self._label))
 
 
 def _refuse_header(start: bytes) -> None:
