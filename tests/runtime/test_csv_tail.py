@@ -191,6 +191,22 @@ def test_what_cannot_be_read_is_never_normal(
     assert len(limited_log.records) <= LINES
 
 
+def test_rows_of_which_none_can_be_read_say_why_the_source_is_missing(tmp_path: Path, captured: Capturing) -> None:
+    """Their times cannot be told, so that no row of NaN stands for them: three columns are expected, two come."""
+    path = tmp_path / "log.csv"
+    append(path, "time,x,y\n")
+    source = captured(tail(path, names=["x", "y"], time_column="time", stall_seconds=0.3))
+
+    def writes() -> bool:
+        append(path, "0.1,1\n")
+        return source.missing != []
+
+    source.wait(writes, seconds=5)
+    assert "it is there, but what it gives cannot be used" in source.missing[0]
+    assert "has 2 columns, the first has 3: '0.1,1'" in source.missing[0]
+    assert source.samples == []
+
+
 def test_a_header_among_the_rows_is_the_header_from_there_on(
     tmp_path: Path, captured: Capturing, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,6 +131,21 @@ GARBAGE = [
 ]
 
 
+def test_messages_without_the_models_keys_say_why_the_source_is_missing(
+    broker: Broker, publish: Publisher, captured: Capturing
+) -> None:
+    """None has a time, so that no row of NaN stands for it: MISSING names the keys that are wanted and those there."""
+    source = captured(subscription(broker.port, time_key="t", stall_seconds=0.3))
+    source.pause(0.3)
+
+    def sends() -> bool:
+        publish(b'{"speed": 1, "when": 0.1}')
+        return source.missing != []
+
+    source.wait(sends, seconds=5)
+    assert "none of x is among its keys: 'speed', 'when'" in source.missing[0]
+
+
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_message_that_holds_no_row_is_a_fault_and_no_end(
     broker: Broker, publish: Publisher, captured: Capturing, caplog: pytest.LogCaptureFixture, garbage: bytes

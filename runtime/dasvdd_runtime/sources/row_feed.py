@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import DataError
 from ..logs import about
 from ..reading.time_stamps import SECOND_NS, parse_stamp
 from .base import Block
@@ -31,14 +33,28 @@ class RowFeed:
     """
 
     def __init__(
-        self, label: str, aligner: RowAligner, channel_names: Sequence[str], rate_watch: RateWatch | None = None
+        self,
+        label: str,
+        aligner: RowAligner,
+        channel_names: Sequence[str],
+        *,
+        stall_seconds: float,
+        rate_watch: RateWatch | None = None,
     ) -> None:
-        """`label`: what the log calls the source. `rate_watch`: for rows that should come at the model's rate."""
+        """`label`: what the log calls the source. `rate_watch`: for rows that should come at the model's rate.
+
+        After `stall_seconds` of what can be neither read nor placed in time the source is given up.
+        """
         self.unreadable = 0
         """Rows, messages or times that could not be read."""
         self._label = label
         self._aligner = aligner
         self._channel_names = list(channel_names)
+        self._stall_seconds = stall_seconds
+        self._unplaced_since = math.inf
+        """When the first of those came since the newest row that have no time and cannot be read."""
+        self._unusable = ""
+        """What the newest of them is, once they have come for `stall_seconds`."""
         self._blocks: deque[Block] = deque()
         self._nothing = Block(np.empty((0, len(channel_names)), np.float32), lost=0)
         self._dropped = 0
@@ -49,6 +65,7 @@ class RowFeed:
 
     def add(self, seconds: float, values: Sequence[float], *, channels: Sequence[int] | None = None) -> None:
         """As RowAligner.add."""
+        self._unplaced_since, self._unusable = math.inf, ""
         self._aligner.add(seconds, values, channels=channels)
         if self._rate_watch is not None and channels is None:
             self._watch_rate(self._rate_watch, seconds)
@@ -69,6 +86,10 @@ class RowFeed:
         self.unreadable += 1
         if seconds is None:
             self._aligner.spoil()
+            now_seconds = time.monotonic()
+            self._unplaced_since = min(self._unplaced_since, now_seconds)
+            if now_seconds - self._unplaced_since >= self._stall_seconds:
+                self._unusable = reason
         else:
             self._aligner.add(seconds, [math.nan] * len(self._channel_names))
         self.tell(f"{reason} ({self.unreadable} so far); it counts as not finite")
@@ -78,10 +99,18 @@ class RowFeed:
         log.warning("%s: %s", self._label, line, extra=about(self._label))
 
     def next(self) -> Block:
-        """The next block; an empty one where no row is decided yet."""
+        """The next block; an empty one where no row is decided yet.
+
+        Raises DataError where for `stall_seconds` nothing that came could be read or placed in time.
+        """
         if not self._blocks:
             self._blocks.extend(self._aligner.take())
             self._tell_of_dropped()
+        if not self._blocks and self._unusable:
+            reason, self._unplaced_since, self._unusable = self._unusable, math.inf, ""
+            raise DataError(
+                f"nothing that came for {self._stall_seconds:g} s is a row with a time, the newest: {reason}"
+            )
         if not self._blocks:
             return self._nothing
         block = self._blocks.popleft()
@@ -123,7 +152,9 @@ def feed_of(
     )
     fills_on_purpose = default_gap_seconds is not None or table.max_gap_seconds is not None
     rate_watch = None if fills_on_purpose else RateWatch(sample_rate_hz, of_rows=True)
-    return RowFeed(f"source '{table.name}'", aligner, channel_names, rate_watch)
+    return RowFeed(
+        f"source '{table.name}'", aligner, channel_names, stall_seconds=table.stall_seconds, rate_watch=rate_watch
+    )
 
 
 def stamp_seconds(text: str, unit: str | None) -> float:
