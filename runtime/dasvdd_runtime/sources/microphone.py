@@ -13,16 +13,18 @@ import threading
 import time
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from ..errors import Unavailable
 from .base import WAIT_SECONDS, Block, SourceLost
 from .native_noise import native_noise_left_out
 from .usb_ports import port_of, usb_ports
+
+if TYPE_CHECKING:
+    import soxr
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,8 @@ class MicrophoneSource:
             _open_streams += 1
         self._resampler = None
         if self._device_rate_hz != self.sample_rate_hz:
+            import soxr
+
             self._resampler = soxr.ResampleStream(
                 self._device_rate_hz, self.sample_rate_hz, self._channels, dtype="float32", quality="HQ"
             )
