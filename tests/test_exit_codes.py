@@ -63,6 +63,7 @@ CONFIGURATION = [
     "monitor mute pump7 --for 2h --config nowhere",
     "monitor test-alarm --config nowhere",
     "monitor export-labels --out labels.csv --config nowhere",
+    "monitor hours --config nowhere",
 ]
 WITHOUT_AN_INPUT = {"init", "devices"}
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "ack": "Acknowledge alarms and say whether they were real.",
     "mute": "Keep alarms of a source from calling anybody, for a time.",
     "test-alarm": "Send a test alarm through the running monitor.",
+    "hours": "Say for how many hours each machine was watched, and why not.",
     "export-labels": "Write judged alarms as a manifest for training and testing.",
     "bench": "Measure how fast a model runs here and how much memory it takes.",
 }
