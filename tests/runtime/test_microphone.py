@@ -306,3 +306,12 @@ def test_without_portaudio_one_line_names_the_package(tiny_model: Any, tmp_path:
     )
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_microphone_loads_nothing_that_reads_or_resamples_files() -> None:
+    """Two megabytes of libraries are left to the kinds that need them: memory on a small box."""
+    script = (
+        "import sys, dasvdd_runtime.cli.run, dasvdd_runtime.sources.microphone;"
+        "print(sorted({'soundfile', 'soxr', 'dasvdd_runtime.recordings'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..contract import ModelMetadata
 from ..errors import ConfigError
-from ..recordings import require_kind
 from .base import Source
 from .base_tables import BaseSourceTable
 from .row_tables import CsvTailTable, IioTable, ModbusTable, MqttTopicsTable, OpcUaTable, PolledTable, SerialTable
@@ -31,6 +30,8 @@ def make_source(table: SourceTable, metadata: ModelMetadata) -> Source:
             f'{rows}; "stdin" and "command" do with format = "csv" or "f32le".'
         )
     if isinstance(table, FileTable):
+        from ..recordings import require_kind
+
         require_kind(table.path, metadata.kind)
     return source_at(table, sample_rate_hz=metadata.sample_rate_hz, channel_names=metadata.channel_names)
 
